@@ -1,0 +1,2 @@
+//! The torc binary.
+fn main() {}
