@@ -1,1 +1,0 @@
-//! Placeholder head, replaced in the next commit.
