@@ -10,8 +10,14 @@
 //! Reading order: [`table`], [`context`], then a family.
 
 pub mod context;
+pub mod dump;
+pub mod expire;
 pub mod key;
+mod lzf;
+pub mod memory;
+pub mod object;
 pub mod server;
+pub mod sort;
 pub mod string;
 pub mod table;
 

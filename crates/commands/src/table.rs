@@ -1,6 +1,6 @@
 //! The command table's types and the look-up of a row by name.
 
-use crate::{Context, key, server, string};
+use crate::{Context, dump, expire, key, object, server, sort, string};
 use resp::{Args, Reply};
 
 /// A data command's function. It never fails: an error is a reply.
@@ -315,8 +315,16 @@ pub enum Session {
 }
 
 /// All families, in the order of COMMAND's replies.
-pub fn families() -> [&'static [Row]; 3] {
-    [string::ROWS, key::ROWS, server::ROWS]
+pub fn families() -> [&'static [Row]; 7] {
+    [
+        string::ROWS,
+        key::ROWS,
+        expire::ROWS,
+        object::ROWS,
+        sort::ROWS,
+        dump::ROWS,
+        server::ROWS,
+    ]
 }
 
 /// The row of a command by its name in any case, or none.
