@@ -177,22 +177,29 @@ impl Scanner {
             return Ok(Step::NeedMore { missing: 0 });
         };
         let first_span = batch.spans.len();
+        let short_bytes_max = limits.bulk_bytes_max.min(UNAUTHENTICATED_BULK_BYTES_MAX);
         for done in 0..count {
+            // Most arguments are short and whole; the rest is left to `bulk`.
+            if let Some((len, span_start)) = short_length(buffer, at, b'$')
+                && let next = span_start + len + 2
+                && next <= buffer.len()
+                && len <= short_bytes_max
+            {
+                batch.spans.push(Span {
+                    start: span_start as u32,
+                    len: len as u32,
+                });
+                at = next;
+                continue;
+            }
             match self.bulk(buffer, at, limits)? {
                 Bulk::Whole(span, next) => {
                     batch.spans.push(span);
                     at = next;
                 }
                 Bulk::Part { missing } => {
-                    self.position = at;
-                    self.request_start = start;
                     self.args_left = count - done;
-                    self.partial.extend(
-                        batch
-                            .spans
-                            .drain(first_span..)
-                            .map(|span| moved(span, -(start as i64))),
-                    );
+                    self.set_aside(start, at, first_span, batch);
                     return Ok(Step::NeedMore { missing });
                 }
             }
@@ -207,7 +214,20 @@ impl Scanner {
         Ok(Step::Done)
     }
 
+    /// Keeps the arguments of a request that is half there, from `first_span` of the batch on,
+    /// until the rest has arrived.
+    #[cold]
+    fn set_aside(&mut self, start: usize, at: usize, first_span: usize, batch: &mut Batch) {
+        assert!(self.partial.is_empty(), "one request at a time arrives");
+        self.position = at;
+        self.request_start = start;
+        let spans = batch.spans.drain(first_span..);
+        self.partial
+            .extend(spans.map(|span| moved(span, -(start as i64))));
+    }
+
     /// Goes on with a request that was half there.
+    #[inline(never)]
     fn go_on(
         &mut self,
         buffer: &[u8],
@@ -276,7 +296,7 @@ impl Scanner {
         limits: &Limits,
     ) -> Result<Option<(usize, usize)>, ProtocolError> {
         let at = self.position;
-        let (count, next) = match short_length(buffer, at) {
+        let (count, next) = match short_length(buffer, at, b'*') {
             Some(short) => short,
             None => {
                 let line_end = match self.find(b'\r', buffer, at, limits.inline_bytes_max) {
@@ -299,11 +319,11 @@ impl Scanner {
     }
 
     /// The argument whose header is at `at`.
-    #[inline]
+    #[inline(never)]
     fn bulk(&mut self, buffer: &[u8], at: usize, limits: &Limits) -> Result<Bulk, ProtocolError> {
-        let (len, start) = match short_length(buffer, at) {
-            Some(short) if buffer[at] == b'$' => short,
-            _ => match self.long_bulk_header(buffer, at, limits)? {
+        let (len, start) = match short_length(buffer, at, b'$') {
+            Some(short) => short,
+            None => match self.long_bulk_header(buffer, at, limits)? {
                 Some(header) => header,
                 None => return Ok(Bulk::Part { missing: 0 }),
             },
@@ -382,23 +402,37 @@ enum Bulk {
     Part { missing: usize },
 }
 
-/// The length of one or two digits behind the byte at `at`, and the offset behind its line. `None`
-/// says nothing but that the long way must be taken. Most headers are read here, without a loop.
-#[inline]
-fn short_length(buffer: &[u8], at: usize) -> Option<(usize, usize)> {
-    let &[_, first, second, third, _] = buffer.get(at..)?.first_chunk::<5>()?;
-    let first = first.wrapping_sub(b'0');
+/// The length behind the byte `kind` at `at`, and the offset behind its line, if the line is there
+/// and has at most six digits. `None` says nothing but that the long way must be taken.
+#[inline(always)]
+fn short_length(buffer: &[u8], at: usize, kind: u8) -> Option<(usize, usize)> {
+    let line = buffer.get(at..)?;
+    if line.len() < 5 || line[0] != kind {
+        return None;
+    }
+    let first = line[1].wrapping_sub(b'0');
     if first > 9 {
         return None;
     }
-    if second == b'\r' {
+    if line[2] == b'\r' {
         return Some((first as usize, at + 4));
     }
-    let second = second.wrapping_sub(b'0');
-    if second > 9 || third != b'\r' || first == 0 {
+    if first == 0 {
         return None;
     }
-    Some((first as usize * 10 + second as usize, at + 5))
+    let mut len = first as usize;
+    // The byte behind the one looked at must have arrived too: it ends the line.
+    for i in 2..line.len().min(8) - 1 {
+        let digit = line[i].wrapping_sub(b'0');
+        if digit > 9 {
+            if line[i] == b'\r' {
+                return Some((len, at + i + 2));
+            }
+            return None;
+        }
+        len = len * 10 + digit as usize;
+    }
+    None
 }
 
 /// Bytes that one request may have, with room in a u32 for what precedes it.
