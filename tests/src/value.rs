@@ -4,7 +4,7 @@ use std::fmt;
 
 /// One reply of either protocol. RESP2's two nulls and RESP3's one stay apart, a double keeps its
 /// digits, and a map keeps its order, so that two servers can be compared byte for byte.
-#[derive(Clone, PartialEq, Eq, Hash)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Value {
     /// `+OK`
     Simple(Vec<u8>),

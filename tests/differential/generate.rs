@@ -1,0 +1,251 @@
+//! The stream of one epoch: independent of every other epoch, so that any can be replayed alone.
+
+use crate::compare::Compare;
+use crate::random::Random;
+use crate::{bits, keys, server, strings, vocabulary};
+
+/// One command and how its replies are compared.
+#[derive(Clone, Debug)]
+pub struct Case {
+    /// The command's name and arguments.
+    pub args: Vec<Vec<u8>>,
+    /// How the two replies are compared.
+    pub compare: Compare,
+    /// Both servers are left alone for this long after the command, for what expires.
+    pub pause_ms: u64,
+}
+
+/// How commands are written down in the generators: words split at spaces, then binary arguments.
+pub struct Words(Vec<Vec<u8>>);
+
+impl Words {
+    /// The words of `line`.
+    pub fn of(line: &str) -> Words {
+        Words(
+            line.split(' ')
+                .map(|word| word.as_bytes().to_vec())
+                .collect(),
+        )
+    }
+
+    /// A command without arguments yet.
+    pub fn named(name: impl Into<Vec<u8>>) -> Words {
+        Words(vec![name.into()])
+    }
+
+    /// Another argument.
+    pub fn with(mut self, arg: impl Into<Vec<u8>>) -> Words {
+        self.0.push(arg.into());
+        self
+    }
+
+    /// The words of `line` as further arguments.
+    pub fn and(mut self, line: &str) -> Words {
+        self.0
+            .extend(line.split(' ').map(|word| word.as_bytes().to_vec()));
+        self
+    }
+
+    /// Further arguments.
+    pub fn all(mut self, args: impl IntoIterator<Item = Vec<u8>>) -> Words {
+        self.0.extend(args);
+        self
+    }
+
+    /// The command, compared byte for byte.
+    pub fn exact(self) -> Case {
+        self.compared(Compare::Exact)
+    }
+
+    /// The command, compared as `compare` says.
+    pub fn compared(self, compare: Compare) -> Case {
+        Case {
+            args: self.0,
+            compare,
+            pause_ms: 0,
+        }
+    }
+}
+
+/// The first commands of every epoch: the same state on both sides, whatever an epoch before did.
+pub fn prologue(epoch: u64) -> Vec<Case> {
+    let mut cases = vec![
+        Words::of("FLUSHALL").exact(),
+        Words::of("CLIENT UNPAUSE").compared(Compare::Nothing),
+    ];
+    for (name, value) in server::CONFIG_DEFAULTS {
+        cases.push(
+            Words::of("CONFIG SET")
+                .with(*name)
+                .with(*value)
+                .compared(Compare::Nothing),
+        );
+    }
+    if epoch % 2 == 1 {
+        cases.push(Words::of("HELLO 3").compared(Compare::Fields));
+    }
+    cases
+}
+
+/// The commands of epoch `epoch` under `seed`: `length` of them, or a few more.
+pub fn epoch(seed: u64, epoch: u64, length: usize) -> Vec<Case> {
+    let mut random = Random::of_epoch(seed, epoch);
+    let mut cases = Vec::with_capacity(length + 16);
+    while cases.len() < length {
+        match random.below(100) {
+            0..=5 => transaction(&mut random, &mut cases),
+            6 => expiring(&mut random, &mut cases),
+            _ => one(&mut random, &mut cases),
+        }
+    }
+    // Whatever state of the connection the stream left behind, the checks after it need a plain one.
+    cases.push(Words::of("DISCARD").compared(Compare::Exact));
+    cases.push(Words::of("SELECT 0").compared(Compare::Exact));
+    cases
+}
+
+/// One command of any family, now and then bent into a wrong shape.
+fn one(random: &mut Random, cases: &mut Vec<Case>) {
+    let mut case = match random.below(100) {
+        0..=37 => strings::case(random),
+        38..=51 => bits::case(random),
+        52..=79 => keys::case(random),
+        80..=85 => {
+            keys::dump_and_restore(random, cases);
+            return;
+        }
+        _ => server::case(random),
+    };
+    let bendable = case
+        .args
+        .first()
+        .is_some_and(|name| server::is_bendable(name));
+    if bendable && random.percent(4) {
+        bend(random, &mut case);
+    }
+    if random.percent(6)
+        && let Some(name) = case.args.first_mut()
+    {
+        for byte in name.iter_mut() {
+            *byte = if random.percent(50) {
+                byte.to_ascii_lowercase()
+            } else {
+                byte.to_ascii_uppercase()
+            };
+        }
+    }
+    cases.push(case);
+}
+
+/// Wrong arity and misplaced words. Never a small number: it could become a time to live.
+fn bend(random: &mut Random, case: &mut Case) {
+    let args = &mut case.args;
+    match random.below(5) {
+        0 if args.len() > 1 => {
+            args.pop();
+        }
+        1 => args.push(vocabulary::junk(random)),
+        2 => args.truncate(1),
+        3 if args.len() > 1 => {
+            let at = 1 + random.below(args.len() - 1);
+            args[at] = vocabulary::junk(random);
+        }
+        _ => {
+            let repeated = args.last().cloned().unwrap_or_default();
+            args.push(repeated);
+        }
+    }
+}
+
+/// WATCH, MULTI, some commands, EXEC: with every mistake that can be made in between.
+fn transaction(random: &mut Random, cases: &mut Vec<Case>) {
+    if random.percent(5) {
+        cases.push(
+            Words::of(random.line(&["EXEC", "DISCARD", "UNWATCH", "MULTI x", "EXEC x", "WATCH"]))
+                .exact(),
+        );
+        return;
+    }
+    if random.percent(40) {
+        let watched: Vec<Vec<u8>> = (0..=random.below(3))
+            .map(|_| vocabulary::key(random))
+            .collect();
+        cases.push(Words::of("WATCH").all(watched).exact());
+        if random.percent(30) {
+            one(random, cases);
+        }
+        if random.percent(10) {
+            cases.push(Words::of("UNWATCH").exact());
+        }
+    }
+    cases.push(Words::of("MULTI").exact());
+    for _ in 0..random.below(8) {
+        match random.below(60) {
+            0 => cases.push(
+                Words::of(random.line(&[
+                    "MULTI",
+                    "WATCH a",
+                    "nosuchcommand a b",
+                    "GET",
+                    "UNWATCH",
+                    "SELECT 99",
+                ]))
+                .exact(),
+            ),
+            _ => one(random, cases),
+        }
+    }
+    cases.push(
+        Words::of(random.line(&["EXEC", "EXEC", "EXEC", "EXEC", "DISCARD", "RESET"])).exact(),
+    );
+    if random.percent(50) {
+        cases.push(Words::of("GET").with(vocabulary::key(random)).exact());
+    }
+}
+
+/// A key that expires now. It is read right after the pause, so that neither server still counts it
+/// in DBSIZE while the other has dropped it.
+fn expiring(random: &mut Random, cases: &mut Vec<Case>) {
+    if random.percent(80) {
+        cases.push(
+            Words::of("PTTL")
+                .with(vocabulary::key(random))
+                .compared(Compare::Near(2_000)),
+        );
+        return;
+    }
+    let key = vocabulary::key(random);
+    cases.push(Words::of("DISCARD").exact());
+    let mut case = match random.below(4) {
+        0 => Words::of("SET").with(key.clone()).and("soon PX 1").exact(),
+        1 => Words::of("PSETEX").with(key.clone()).and("1 soon").exact(),
+        2 => Words::of("SET")
+            .with(key.clone())
+            .and("lock NX PX 1")
+            .exact(),
+        _ => Words::of("PEXPIRE").with(key.clone()).and("1").exact(),
+    };
+    case.pause_ms = 6;
+    cases.push(case);
+    cases.push(Words::of("EXISTS").with(key.clone()).exact());
+    for _ in 0..1 + random.below(3) {
+        let line = *random.pick(&[
+            "GET",
+            "TTL",
+            "TYPE",
+            "PERSIST",
+            "STRLEN",
+            "INCR",
+            "OBJECT ENCODING",
+            "GETDEL",
+            "SETNX",
+            "APPEND",
+        ]);
+        let case = Words::of(line).with(key.clone());
+        cases.push(if line == "SETNX" || line == "APPEND" {
+            case.with("new").exact()
+        } else {
+            case.exact()
+        });
+    }
+}

@@ -1,0 +1,126 @@
+//! What an epoch left behind: the same keys by full SCAN iterations, and payloads of DUMP that each
+//! server reads from the other.
+
+use std::collections::BTreeSet;
+use std::io;
+
+use torc_tests::{Client, Value, encode};
+
+/// Rounds that one iteration may take; more means that the cursor never comes home.
+const ROUNDS_MAX: usize = 100_000;
+/// Keys whose payloads are carried across in one epoch.
+const CARRIED_KEYS_MAX: usize = 5;
+
+/// The differences found, in words.
+///
+/// # Errors
+/// When a connection breaks.
+pub fn compare(redis: &mut Client, torc: &mut Client, epoch: u64) -> io::Result<Vec<String>> {
+    let mut found = Vec::new();
+    let filters: [&[&str]; 4] = [
+        &[],
+        &["COUNT", "1000"],
+        &["MATCH", "key:*", "COUNT", "3"],
+        &["TYPE", "string"],
+    ];
+    for database in ["0", "1"] {
+        ask(redis, &["SELECT", database])?;
+        ask(torc, &["SELECT", database])?;
+        let filter = filters[(epoch % 4) as usize];
+        let left = scan_all(redis, filter)?;
+        let right = scan_all(torc, filter)?;
+        if left != right {
+            let only_redis: Vec<&Value> = left.difference(&right).collect();
+            let only_torc: Vec<&Value> = right.difference(&left).collect();
+            found.push(format!("SCAN {filter:?} in database {database}: only Redis {only_redis:?}, only Torc {only_torc:?}"));
+        }
+        if database == "0" {
+            // Other keys in other epochs: all kinds of values get their turn.
+            let skipped = (epoch % 4) as usize * CARRIED_KEYS_MAX;
+            carry(
+                redis,
+                torc,
+                "Torc reads Redis's DUMP",
+                &left,
+                skipped,
+                &mut found,
+            )?;
+            carry(
+                torc,
+                redis,
+                "Redis reads Torc's DUMP",
+                &right,
+                skipped,
+                &mut found,
+            )?;
+        }
+    }
+    Ok(found)
+}
+
+/// DUMP on one side, RESTORE on the other, and both must hold the same bytes then.
+fn carry(
+    from: &mut Client,
+    to: &mut Client,
+    what: &str,
+    keys: &BTreeSet<Value>,
+    skipped: usize,
+    found: &mut Vec<String>,
+) -> io::Result<()> {
+    for key in keys.iter().skip(skipped).take(CARRIED_KEYS_MAX) {
+        let Value::Bulk(key) = key else { continue };
+        let Value::Bulk(payload) = ask(from, &[b"DUMP".as_slice(), key])? else {
+            continue;
+        };
+        let restored = ask(
+            to,
+            &[
+                b"RESTORE".as_slice(),
+                b"carried",
+                b"0",
+                &payload,
+                b"REPLACE",
+            ],
+        )?;
+        let there = ask(to, &[b"GET".as_slice(), b"carried"])?;
+        let here = ask(from, &[b"GET".as_slice(), key])?;
+        if restored != Value::simple("OK") || there != here {
+            found.push(format!(
+                "{what}: {} restored as {restored:?}: {here:?} became {there:?}",
+                payload.escape_ascii()
+            ));
+        }
+        ask(to, &["DEL", "carried"])?;
+    }
+    Ok(())
+}
+
+/// Every key that one full iteration returns. A key may come twice; one that is there may not be
+/// missing.
+fn scan_all(client: &mut Client, filter: &[&str]) -> io::Result<BTreeSet<Value>> {
+    let mut keys = BTreeSet::new();
+    let mut cursor = "0".to_owned();
+    for _ in 0..ROUNDS_MAX {
+        let mut args = vec!["SCAN", &cursor];
+        args.extend_from_slice(filter);
+        let reply = ask(client, &args)?;
+        let [next, page] = reply
+            .items()
+            .try_into()
+            .map_err(|_| io::Error::other(format!("SCAN answered {reply:?}")))?;
+        keys.extend(page.items());
+        cursor = next.text();
+        if cursor == "0" {
+            return Ok(keys);
+        }
+    }
+    Err(io::Error::other(format!(
+        "SCAN did not end in {ROUNDS_MAX} rounds"
+    )))
+}
+
+fn ask<A: AsRef<[u8]>>(client: &mut Client, args: &[A]) -> io::Result<Value> {
+    let mut bytes = Vec::new();
+    encode(&mut bytes, args);
+    Ok(client.exchange(&bytes, 1)?.remove(0))
+}
