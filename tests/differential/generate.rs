@@ -216,10 +216,14 @@ fn expiring(random: &mut Random, cases: &mut Vec<Case>) {
     }
     let key = vocabulary::key(random);
     cases.push(Words::of("DISCARD").exact());
-    let mut case = match random.below(4) {
+    let mut case = match random.below(5) {
         0 => Words::of("SET").with(key.clone()).and("soon PX 1").exact(),
-        1 => Words::of("PSETEX").with(key.clone()).and("1 soon").exact(),
-        2 => Words::of("SET")
+        1 => Words::of("SET")
+            .with(key.clone())
+            .and("past PXAT 1000")
+            .exact(),
+        2 => Words::of("PSETEX").with(key.clone()).and("1 soon").exact(),
+        3 => Words::of("SET")
             .with(key.clone())
             .and("lock NX PX 1")
             .exact(),

@@ -168,11 +168,15 @@ fn compare_servers(request: &Request) -> Report {
                     .iter()
                     .map(|case| format!("        {}", words(&case.args)))
                     .collect();
-                text.push_str(&format!(
-                    "\n    shortest stream (RESP{}):\n{}",
-                    2 + epoch % 2,
-                    stream.join("\n")
-                ));
+                if stream.is_empty() {
+                    text.push_str("\n    it does not repeat");
+                } else {
+                    text.push_str(&format!(
+                        "\n    shortest stream (RESP{}):\n{}",
+                        2 + epoch % 2,
+                        stream.join("\n")
+                    ));
+                }
             }
         }
     }

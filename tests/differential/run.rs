@@ -106,7 +106,10 @@ impl Pair {
     /// The shortest part of `cases` found that still shows a difference of the sort of `index`'s.
     pub fn shrink(&mut self, epoch: u64, cases: &[Case], index: usize, sort: &str) -> Vec<Case> {
         let mut kept: Vec<Case> = cases[..=index.min(cases.len() - 1)].to_vec();
-        let mut replays = 0;
+        if !self.shows(epoch, &kept, sort) {
+            return Vec::new(); // It does not repeat: time or chance had a part in it.
+        }
+        let mut replays = 1;
         let mut step = (kept.len() / 2).max(1);
         while replays < REPLAYS_MAX {
             let mut at = 0;
@@ -116,12 +119,7 @@ impl Pair {
                 let mut shorter = kept.clone();
                 shorter.drain(at..end);
                 replays += 1;
-                let still = !shorter.is_empty()
-                    && self
-                        .run(epoch, &shorter)
-                        .differences
-                        .iter()
-                        .any(|difference| difference.sort == sort);
+                let still = self.shows(epoch, &shorter, sort);
                 if still {
                     kept = shorter;
                     removed = true;
@@ -135,6 +133,15 @@ impl Pair {
             step = (step / 2).max(1);
         }
         kept
+    }
+
+    fn shows(&mut self, epoch: u64, cases: &[Case], sort: &str) -> bool {
+        !cases.is_empty()
+            && self
+                .run(epoch, cases)
+                .differences
+                .iter()
+                .any(|difference| difference.sort == sort)
     }
 
     fn run_batches(

@@ -4,8 +4,8 @@ use crate::compare::Compare;
 use crate::generate::{Case, Words};
 use crate::random::Random;
 use crate::vocabulary::{
-    float, index, integer, key, number_key, ttl_milliseconds, ttl_seconds, unix_milliseconds,
-    unix_seconds, value, write_offset,
+    float, index, integer, key, number_key, ttl_milliseconds, ttl_seconds, unix_ahead,
+    unix_milliseconds, unix_seconds, value, write_offset,
 };
 
 /// One command on strings.
@@ -110,8 +110,8 @@ fn set(random: &mut Random) -> Case {
             5 => words.and("KEEPTTL"),
             6 => words.and("EX").with(ttl_seconds(random)),
             7 => words.and("px").with(ttl_milliseconds(random)),
-            8 => words.and("EXAT").with(unix_seconds(random)),
-            9 => words.and("PXAT").with(unix_milliseconds(random)),
+            8 => words.and("EXAT").with(unix_ahead(random, 10)),
+            9 => words.and("PXAT").with(unix_ahead(random, 13)),
             10 => words.and("PERSIST"),
             _ => words.with(random.word(&["nx", "xX", "get", "EX", "keepttl", "bad"])),
         };

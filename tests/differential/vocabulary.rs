@@ -317,6 +317,23 @@ pub fn unix_milliseconds(random: &mut Random) -> Vec<u8> {
     }
 }
 
+/// Unix times that are ahead or refused: `digits` is 10 for seconds and 13 for milliseconds. SET takes a time
+/// long past too and then holds an expired key, which DBSIZE may or may not count: such times come
+/// only where the key is read right after.
+pub fn unix_ahead(random: &mut Random, digits: usize) -> Vec<u8> {
+    match random.below(8) {
+        0 => random.word(NO_INTEGERS),
+        1 => random.word(&["0", "-1", "-9223372036854775808"]),
+        _ => {
+            let mut text = random
+                .between(4_000_000_000_000, 4_100_000_000_000)
+                .to_string();
+            text.truncate(digits);
+            text.into_bytes()
+        }
+    }
+}
+
 /// A glob pattern of Redis's kind.
 pub fn pattern(random: &mut Random) -> Vec<u8> {
     random.word(&[
