@@ -422,13 +422,10 @@ fn short_length(buffer: &[u8], at: usize, kind: u8) -> Option<(usize, usize)> {
     }
     let mut len = first as usize;
     // The byte behind the one looked at must have arrived too: it ends the line.
-    for i in 2..line.len().min(8) - 1 {
-        let digit = line[i].wrapping_sub(b'0');
+    for (i, byte) in line[..line.len().min(8) - 1].iter().enumerate().skip(2) {
+        let digit = byte.wrapping_sub(b'0');
         if digit > 9 {
-            if line[i] == b'\r' {
-                return Some((len, at + i + 2));
-            }
-            return None;
+            return (*byte == b'\r').then_some((len, at + i + 2));
         }
         len = len * 10 + digit as usize;
     }
