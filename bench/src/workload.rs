@@ -48,7 +48,7 @@ impl fmt::Display for Command {
 
 /// A family of keys, filled before rows that use it. A server holds one family at a time, so that
 /// every row meets a table of exactly `--keys` entries.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Keyspace {
     /// `key:000000000000` and on, with values of the row's size.
@@ -97,6 +97,8 @@ impl Row {
                 }
             }
         }
+        // A stable sort: within a stage, the order in which the rows were asked for.
+        rows.sort_by_key(Row::stage);
         rows
     }
 
@@ -167,15 +169,22 @@ mod tests {
     fn rows_of_one_stage_stand_together() {
         // Rows out of order would refill a million keys for each of them.
         let rows = Row::all(
-            &[Command::Get, Command::Set, Command::Mset],
+            &[Command::Get, Command::Incr, Command::Mset],
             &[1, 16],
             &[64, 1024],
             &[50, 500],
         );
-        assert_eq!(rows.len(), 24);
+        assert_eq!(rows.len(), 20);
         let mut stages: Vec<_> = rows.iter().map(Row::stage).collect();
         stages.dedup();
-        assert_eq!(stages, [(Keyspace::Strings, 64), (Keyspace::Strings, 1024)]);
+        assert_eq!(
+            stages,
+            [
+                (Keyspace::Strings, 64),
+                (Keyspace::Strings, 1024),
+                (Keyspace::Counters, 0),
+            ]
+        );
     }
 
     #[test]
