@@ -9,17 +9,31 @@
 //!
 //! Reading order: [`table`], [`context`], then a family.
 
+mod access;
 pub mod context;
+mod counter;
 pub mod dump;
+pub mod errors;
 pub mod expire;
 pub mod key;
 mod lzf;
 pub mod memory;
 pub mod object;
+mod range;
 pub mod server;
 pub mod sort;
 pub mod string;
+mod string_options;
+mod string_set;
 pub mod table;
+#[cfg(test)]
+mod testing;
 
 pub use context::{Context, Event, EventClass, Keyspace};
-pub use table::{Category, Flags, Group, KeyAccess, KeySpec, Row, Run, Session, Split, lookup};
+pub use table::{
+    BeginSearch, Category, FindKeys, Flags, Group, KeyAccess, KeySpec, Row, Run, Session, Split,
+    lookup,
+};
+
+/// Bytes that a string may grow to by any command: Redis's default of `proto-max-bulk-len`.
+pub const STRING_BYTES_MAX: usize = 512 * 1024 * 1024;

@@ -1,0 +1,128 @@
+//! How commands reach the strings of the keyspace, and how they answer: the one place that tells a
+//! string from other types.
+
+use crate::errors::{ErrorText, NOT_INTEGER};
+use crate::{Context, EventClass, context::Touch};
+use cache::{Expiry, Key, Pin, Value};
+use resp::{Reply, parse_i64};
+
+/// The value, if it is a string.
+///
+/// # Errors
+/// `WRONG_TYPE` for any other type.
+#[inline]
+pub(crate) fn string_of(value: Value<'_>) -> Result<Value<'_>, ErrorText> {
+    match value {
+        Value::String(_) | Value::Shared(_) => Ok(value),
+    }
+}
+
+/// The string at `key` for a read: counts as an access unless the client asked otherwise, and tells
+/// listeners of a miss.
+///
+/// # Errors
+/// `WRONG_TYPE`.
+#[inline]
+pub(crate) fn read_string<'c>(
+    ctx: &'c mut Context<'_>,
+    key: Key<'_>,
+) -> Result<Option<Value<'c>>, ErrorText> {
+    if listens(ctx, EventClass::KeyMiss) {
+        report_miss(ctx, key);
+    }
+    let entry = match ctx.touch {
+        Touch::Yes => ctx.cache(key).get(key),
+        Touch::No => ctx.cache(key).peek(key),
+    };
+    entry.map(|entry| string_of(entry.value)).transpose()
+}
+
+/// The string at `key` as a write finds it: no access is counted (the write itself is one).
+///
+/// # Errors
+/// `WRONG_TYPE`.
+#[inline]
+pub(crate) fn peek_string<'c>(
+    ctx: &'c mut Context<'_>,
+    key: Key<'_>,
+) -> Result<Option<Value<'c>>, ErrorText> {
+    let entry = ctx.cache(key).peek(key);
+    entry.map(|entry| string_of(entry.value)).transpose()
+}
+
+/// Whether somebody listens to events of this class.
+#[inline]
+pub(crate) fn listens(ctx: &Context<'_>, class: EventClass) -> bool {
+    ctx.event_mask & class as u16 != 0
+}
+
+#[cold]
+fn report_miss(ctx: &mut Context<'_>, key: Key<'_>) {
+    if ctx.cache(key).peek(key).is_none() {
+        ctx.notify(EventClass::KeyMiss, "keymiss", key);
+    }
+}
+
+/// Sets `key` to a whole string, and tells listeners if the key is new. The command's own event
+/// follows from the caller.
+#[inline]
+pub(crate) fn put_string(
+    ctx: &mut Context<'_>,
+    key: Key<'_>,
+    value: &[u8],
+    expiry: Expiry,
+    pin: Pin,
+) {
+    report_new(ctx, key);
+    ctx.cache(key).put(key, value, expiry, pin);
+}
+
+/// Makes the string at `key` `len` bytes long and lends it for writing, see [`cache::Cache::edit`];
+/// tells listeners if the key is new.
+pub(crate) fn edit_string<'c>(ctx: &'c mut Context<'_>, key: Key<'_>, len: usize) -> &'c mut [u8] {
+    report_new(ctx, key);
+    ctx.cache(key).edit(key, len)
+}
+
+/// Tells listeners that a write is about to create `key`, if it is.
+#[inline]
+pub(crate) fn report_new(ctx: &mut Context<'_>, key: Key<'_>) {
+    if listens(ctx, EventClass::New) && ctx.cache(key).peek(key).is_none() {
+        ctx.notify(EventClass::New, "new", key);
+    }
+}
+
+/// An integer argument.
+///
+/// # Errors
+/// `NOT_INTEGER`.
+#[inline]
+pub(crate) fn integer(argument: &[u8]) -> Result<i64, ErrorText> {
+    parse_i64(argument).ok_or(NOT_INTEGER)
+}
+
+/// Answers a string of the keyspace.
+#[inline]
+pub(crate) fn reply_value(reply: &mut Reply<'_>, value: Value<'_>) {
+    match value {
+        Value::String(bytes) => reply.bulk(bytes),
+        Value::Shared(bytes) => reply.bulk_shared(bytes),
+    }
+}
+
+/// Answers an integer, or the error.
+#[inline]
+pub(crate) fn reply_integer(reply: &mut Reply<'_>, answer: Result<i64, ErrorText>) {
+    match answer {
+        Ok(integer) => reply.integer(integer),
+        Err(text) => reply.error(text),
+    }
+}
+
+/// Answers the error, if there is one; otherwise the command has answered already.
+#[inline]
+pub(crate) fn reply_failure(reply: &mut Reply<'_>, answer: Result<(), ErrorText>) {
+    if let Err(text) = answer {
+        reply.error(text);
+    }
+}

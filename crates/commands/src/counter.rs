@@ -1,0 +1,89 @@
+//! Strings as numbers: INCR, DECR, INCRBY, DECRBY, INCRBYFLOAT. A change keeps the key's expiry and
+//! its pin.
+
+use crate::access::{integer, put_string, reply_integer, string_of};
+use crate::errors::{ErrorText, NOT_INTEGER};
+use crate::string::{GROWING_WRITE, READ_WRITE_KEY, STRING_ROW};
+use crate::{Context, EventClass, Flags, Row, Run};
+use cache::{Expiry, Key, Pin};
+use resp::{Args, Reply, parse_i64};
+
+pub(crate) const INCR: Row = Row {
+    name: "incr",
+    arity: 2,
+    flags: GROWING_WRITE.and(Flags::FAST),
+    keys: &[READ_WRITE_KEY],
+    summary: "Adds one to the integer at a key; a missing key counts as 0.",
+    run: Run::Data(incr),
+    ..STRING_ROW
+};
+
+fn incr(ctx: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>) {
+    let key = ctx.first_key(args.get(1));
+    reply_integer(reply, add(ctx, key, 1));
+}
+
+pub(crate) const DECR: Row = Row {
+    name: "decr",
+    summary: "Subtracts one from the integer at a key; a missing key counts as 0.",
+    run: Run::Data(decr),
+    ..INCR
+};
+
+fn decr(ctx: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>) {
+    let key = ctx.first_key(args.get(1));
+    reply_integer(reply, add(ctx, key, -1));
+}
+
+pub(crate) const INCRBY: Row = Row {
+    name: "incrby",
+    arity: 3,
+    summary: "Adds an integer to the one at a key; a missing key counts as 0.",
+    run: Run::Data(incrby),
+    ..INCR
+};
+
+fn incrby(ctx: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>) {
+    let key = ctx.first_key(args.get(1));
+    let sum = integer(args.get(2)).and_then(|delta| add(ctx, key, delta));
+    reply_integer(reply, sum);
+}
+
+pub(crate) const DECRBY: Row = Row {
+    name: "decrby",
+    summary: "Subtracts an integer from the one at a key; a missing key counts as 0.",
+    run: Run::Data(decrby),
+    ..INCRBY
+};
+
+fn decrby(ctx: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>) {
+    let key = ctx.first_key(args.get(1));
+    let sum = integer(args.get(2))
+        .and_then(|delta| delta.checked_neg().ok_or("ERR decrement would overflow"))
+        .and_then(|delta| add(ctx, key, delta));
+    reply_integer(reply, sum);
+}
+
+/// Adds to the integer at `key` and returns the sum.
+///
+/// # Errors
+/// `WRONG_TYPE`, `NOT_INTEGER`, and overflow of 64 bits.
+fn add(ctx: &mut Context<'_>, key: Key<'_>, delta: i64) -> Result<i64, ErrorText> {
+    let (before, pin) = match ctx.cache(key).peek(key) {
+        Some(entry) => {
+            let text = string_of(entry.value)?.as_bytes();
+            (parse_i64(text).ok_or(NOT_INTEGER)?, entry.pin)
+        }
+        None => (0, Pin::Unpinned),
+    };
+    let sum = before
+        .checked_add(delta)
+        .ok_or("ERR increment or decrement would overflow")?;
+    let mut digits = itoa::Buffer::new();
+    put_string(ctx, key, digits.format(sum).as_bytes(), Expiry::Keep, pin);
+    ctx.notify(EventClass::String, "incrby", key);
+    Ok(sum)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,199 @@
+//! SET with its options, and the older commands that are a part of it: SETNX, SETEX, PSETEX.
+
+use crate::access::{put_string, read_string, reply_failure, reply_value, string_of};
+use crate::errors::ErrorText;
+use crate::string::{GROWING_WRITE, STRING_ROW};
+use crate::string_options::{Allowed, Answer, Condition, Options, TimeForm, TimeOption};
+use crate::table::first_key;
+use crate::{Context, EventClass, Flags, KeyAccess, Row, Run};
+use cache::{Entry, Expiry, Key, Pin};
+use resp::{Args, Reply};
+
+/// A longer value under `NX` with an expiry is a cache's `add`, not a lock.
+pub const LOCK_VALUE_BYTES_MAX: usize = 256;
+
+pub(crate) const SET: Row = Row {
+    name: "set",
+    arity: -3,
+    flags: GROWING_WRITE,
+    keys: &[first_key(
+        KeyAccess::RW
+            .and(KeyAccess::ACCESS)
+            .and(KeyAccess::UPDATE)
+            .and(KeyAccess::VARIABLE_FLAGS),
+    )],
+    summary: "Sets a key to a string, under a condition and with an expiry if asked.",
+    run: Run::Data(set),
+    ..STRING_ROW
+};
+
+fn set(ctx: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>) {
+    if args.len() > 3 {
+        let outcome = set_with_options(ctx, args, reply);
+        return reply_failure(reply, outcome);
+    }
+    let key = ctx.first_key(args.get(1));
+    put_string(ctx, key, args.get(2), Expiry::Never, Pin::Unpinned);
+    ctx.notify(EventClass::String, "set", key);
+    reply.ok();
+}
+
+/// Redis's order: syntax, then the time, then the type (only where the old string is looked at),
+/// then the condition.
+fn set_with_options(
+    ctx: &mut Context<'_>,
+    args: Args<'_>,
+    reply: &mut Reply<'_>,
+) -> Result<(), ErrorText> {
+    let options = Options::parse(args.from(3), Allowed::Set)?;
+    let expiry = options
+        .time
+        .expiry(ctx, "ERR invalid expire time in 'set' command")?;
+    let key = ctx.first_key(args.get(1));
+    let value = args.get(2);
+    if options.answer == Answer::OldString {
+        match read_string(ctx, key)? {
+            Some(old) => reply_value(reply, old),
+            None => reply.null(),
+        }
+    }
+    let before = ctx.cache(key).peek(key);
+    let holds = options.condition.holds(before)?;
+    let pin = pin_of(&options, expiry, before, value);
+    if holds {
+        put_string(ctx, key, value, expiry, pin);
+        notify_set(ctx, key, options.time);
+    }
+    match (options.answer, holds) {
+        (Answer::OldString, _) => {}
+        (Answer::Outcome, true) => reply.ok(),
+        (Answer::Outcome, false) => reply.null(),
+    }
+    Ok(())
+}
+
+impl Condition<'_> {
+    /// Whether it lets a write over `before` happen.
+    ///
+    /// # Errors
+    /// `WRONG_TYPE` if a string is to be compared with a value that is none.
+    pub(crate) fn holds(&self, before: Option<Entry<'_>>) -> Result<bool, ErrorText> {
+        Ok(match (self, before) {
+            (Condition::Always, _) => true,
+            (Condition::IfAbsent, before) => before.is_none(),
+            (Condition::IfPresent, before) => before.is_some(),
+            (Condition::IfEqual(_), None) => false,
+            (Condition::IfEqual(wanted), Some(entry)) => {
+                string_of(entry.value)?.as_bytes() == *wanted
+            }
+            (Condition::IfDifferent(_), None) => true,
+            (Condition::IfDifferent(unwanted), Some(entry)) => {
+                string_of(entry.value)?.as_bytes() != *unwanted
+            }
+        })
+    }
+}
+
+/// Whether the key belongs to the lock path from now on. A lock is taken by `NX` with a time; a
+/// write that looks before it writes (`XX`, `IFEQ`, `IFNE`) and leaves an expiry renews it, any
+/// other write ends it. Values that are too long for a lock are never pinned.
+fn pin_of(options: &Options<'_>, expiry: Expiry, before: Option<Entry<'_>>, value: &[u8]) -> Pin {
+    let expires = match expiry {
+        Expiry::At(_) => true,
+        Expiry::Keep => before.is_some_and(|entry| entry.expires_at.is_some()),
+        Expiry::Never => false,
+    };
+    if !expires || value.len() > LOCK_VALUE_BYTES_MAX {
+        return Pin::Unpinned;
+    }
+    match options.condition {
+        Condition::IfAbsent => Pin::Pinned,
+        Condition::IfPresent | Condition::IfEqual(_) | Condition::IfDifferent(_) => {
+            before.map_or(Pin::Unpinned, |entry| entry.pin)
+        }
+        Condition::Always => Pin::Unpinned,
+    }
+}
+
+/// The events of a key that was set.
+pub(crate) fn notify_set(ctx: &mut Context<'_>, key: Key<'_>, time: TimeOption<'_>) {
+    ctx.notify(EventClass::String, "set", key);
+    if matches!(time, TimeOption::Given(..)) {
+        ctx.notify(EventClass::Generic, "expire", key);
+    }
+}
+
+pub(crate) const SETNX: Row = Row {
+    name: "setnx",
+    arity: 3,
+    flags: GROWING_WRITE.and(Flags::FAST),
+    keys: &[first_key(KeyAccess::OW.and(KeyAccess::INSERT))],
+    summary: "Sets a key to a string, provided that it does not exist.",
+    run: Run::Data(setnx),
+    ..STRING_ROW
+};
+
+fn setnx(ctx: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>) {
+    let key = ctx.first_key(args.get(1));
+    if ctx.cache(key).peek(key).is_some() {
+        return reply.integer(0);
+    }
+    put_string(ctx, key, args.get(2), Expiry::Never, Pin::Unpinned);
+    ctx.notify(EventClass::String, "set", key);
+    reply.integer(1);
+}
+
+pub(crate) const SETEX: Row = Row {
+    name: "setex",
+    arity: 4,
+    flags: GROWING_WRITE,
+    keys: &[first_key(KeyAccess::OW.and(KeyAccess::UPDATE))],
+    since: "2.0.0",
+    summary: "Sets a key to a string that expires after seconds.",
+    run: Run::Data(setex),
+    ..STRING_ROW
+};
+
+fn setex(ctx: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>) {
+    let invalid = "ERR invalid expire time in 'setex' command";
+    set_expiring(ctx, args, TimeForm::Seconds, invalid, reply);
+}
+
+pub(crate) const PSETEX: Row = Row {
+    name: "psetex",
+    since: "2.6.0",
+    summary: "Sets a key to a string that expires after milliseconds.",
+    run: Run::Data(psetex),
+    ..SETEX
+};
+
+fn psetex(ctx: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>) {
+    let invalid = "ERR invalid expire time in 'psetex' command";
+    set_expiring(ctx, args, TimeForm::Milliseconds, invalid, reply);
+}
+
+fn set_expiring(
+    ctx: &mut Context<'_>,
+    args: Args<'_>,
+    form: TimeForm,
+    invalid: ErrorText,
+    reply: &mut Reply<'_>,
+) {
+    let deadline_ms = match form.deadline_ms(ctx, args.get(2), invalid) {
+        Ok(deadline_ms) => deadline_ms,
+        Err(text) => return reply.error(text),
+    };
+    let key = ctx.first_key(args.get(1));
+    put_string(
+        ctx,
+        key,
+        args.get(3),
+        Expiry::At(deadline_ms),
+        Pin::Unpinned,
+    );
+    notify_set(ctx, key, TimeOption::Given(form, args.get(2)));
+    reply.ok();
+}
+
+#[cfg(test)]
+mod tests;
