@@ -1,0 +1,101 @@
+"""Django's cache and Flask-Caching, as their users configure them."""
+
+import time
+
+import report
+
+
+def django_cache(port):
+    import django
+    from django.conf import settings
+
+    settings.configure(
+        CACHES={
+            "default": {
+                "BACKEND": "django.core.cache.backends.redis.RedisCache",
+                "LOCATION": f"redis://127.0.0.1:{port}/3",
+                "KEY_PREFIX": "site",
+                "TIMEOUT": 100,
+            },
+        }
+    )
+    django.setup()
+    from django.core.cache import cache
+
+    cache.clear()
+    value = {"list": [1, 2, 3], "text": "ü", "none": None}
+    cache.set("object", value)
+    assert cache.get("object") == value and cache.get("none", "default") == "default"
+    assert cache.add("object", 1) is False and cache.add("new", 1) is True
+    assert cache.incr("new") == 2 and cache.decr("new", 2) == 0
+    cache.set_many({"a": 1, "b": 2}, timeout=50)
+    assert cache.get_many(["a", "b", "c"]) == {"a": 1, "b": 2}
+    assert cache.touch("a", 10) is True and cache.has_key("a") and not cache.has_key("c")
+    assert cache.get_or_set("lazy", lambda: 42) == 42
+    cache.set("old", 1, version=2)
+    assert cache.get("old") is None and cache.get("old", version=2) == 1 and cache.incr_version("old", version=2) == 3
+    cache.delete_many(["a", "b"])
+    assert cache.delete("new") is True and cache.get("new") is None
+    cache.set("short", 1, timeout=1)
+    end = time.monotonic() + 10
+    while cache.get("short") is not None:
+        assert time.monotonic() < end, "the entry did not expire"
+        time.sleep(0.02)
+    cache.set("gone", 1, timeout=0)
+    assert cache.get("gone") is None
+    cache.clear()
+    assert cache.get("object") is None
+
+
+def django_sessions(port):
+    from django.contrib.sessions.backends.cache import SessionStore
+
+    session = SessionStore()
+    session["user"] = 7
+    session.save()
+    again = SessionStore(session_key=session.session_key)
+    assert again["user"] == 7
+    again.flush()
+    assert SessionStore(session_key=session.session_key).get("user") is None
+
+
+def flask_caching(port):
+    from flask import Flask
+    from flask_caching import Cache
+
+    app = Flask("shop")
+    settings = {"CACHE_TYPE": "RedisCache", "CACHE_REDIS_URL": f"redis://127.0.0.1:{port}/4", "CACHE_DEFAULT_TIMEOUT": 100}
+    cache = Cache(app, config=settings)
+    calls = []
+
+    @app.route("/slow")
+    @cache.cached(timeout=50)
+    def slow():
+        calls.append(1)
+        return "done"
+
+    @cache.memoize(50)
+    def double(number):
+        calls.append(number)
+        return number * 2
+
+    with app.app_context():
+        cache.clear()
+        client = app.test_client()
+        assert [client.get("/slow").data for _ in range(3)] == [b"done"] * 3 and len(calls) == 1
+        assert [double(21), double(21), double(4)] == [42, 42, 8] and len(calls) == 3
+        cache.delete_memoized(double)
+        assert double(21) == 42 and len(calls) == 4
+        assert cache.set("k", {"x": [1, 2]}) and cache.get("k") == {"x": [1, 2]}
+        assert cache.add("k", 1) in (False, None) and cache.get("k") == {"x": [1, 2]}
+        assert cache.set_many({"a": 1, "b": 2}) and cache.get_many("a", "b", "c") == [1, 2, None]
+        assert cache.has("a") and cache.delete("a") and not cache.has("a")
+        assert cache.delete_many("b") and cache.get("b") is None
+        cache.clear()
+        assert cache.get("k") is None
+
+
+def main(port):
+    report.run("Django cache", django_cache, port)
+    report.run("Django sessions in the cache", django_sessions, port)
+    report.run("Flask-Caching", flask_caching, port)

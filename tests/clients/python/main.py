@@ -1,0 +1,18 @@
+"""All Python scenarios against a started server.
+
+usage: main.py PORT    (see requirements.txt for what it needs; exit code 1 when a scenario failed)
+"""
+
+import sys
+
+import async_scenarios
+import frameworks
+import report
+import sync_scenarios
+
+port = int(sys.argv[1])
+sync_scenarios.main(port)
+async_scenarios.main(port)
+frameworks.main(port)
+print(f"python: {report.passed} passed, {report.failed} failed")
+sys.exit(1 if report.failed else 0)
