@@ -79,8 +79,13 @@ impl<'a> Reply<'a> {
     /// the start of another reply.
     #[inline]
     pub fn simple(&mut self, text: &str) {
-        assert!(is_line(text.as_bytes()), "a simple string is one line");
-        self.line(b'+', text.as_bytes());
+        self.simple_bytes(text.as_bytes());
+    }
+
+    /// As [`simple`](Self::simple), for bytes.
+    pub fn simple_bytes(&mut self, text: &[u8]) {
+        assert!(is_line(text), "a simple string is one line");
+        self.line(b'+', text);
     }
 
     /// An error with its code, for example `ERR syntax error`. See [`error_bytes`](Self::error_bytes).
@@ -264,14 +269,18 @@ impl<'a> Reply<'a> {
 
     /// An integer of any size, in decimal. Panics if `digits` is not one.
     pub fn big_number(&mut self, digits: &str) {
-        let unsigned = digits.strip_prefix('-').unwrap_or(digits);
+        self.big_number_bytes(digits.as_bytes());
+    }
+
+    pub(crate) fn big_number_bytes(&mut self, digits: &[u8]) {
+        let unsigned = digits.strip_prefix(b"-").unwrap_or(digits);
         assert!(
-            !unsigned.is_empty() && unsigned.bytes().all(|b| b.is_ascii_digit()),
+            !unsigned.is_empty() && unsigned.iter().all(u8::is_ascii_digit),
             "a big number is decimal digits"
         );
         match self.protocol {
-            Protocol::Resp2 => self.bulk(digits.as_bytes()),
-            Protocol::Resp3 => self.line(b'(', digits.as_bytes()),
+            Protocol::Resp2 => self.bulk(digits),
+            Protocol::Resp3 => self.line(b'(', digits),
         }
     }
 
@@ -291,7 +300,7 @@ impl<'a> Reply<'a> {
 }
 
 /// Whether these bytes hold no line break.
-fn is_line(bytes: &[u8]) -> bool {
+pub(crate) fn is_line(bytes: &[u8]) -> bool {
     !bytes.iter().any(|byte| matches!(byte, b'\r' | b'\n'))
 }
 
