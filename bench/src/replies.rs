@@ -99,13 +99,11 @@ impl ReplyCounter {
         Ok(replies_count)
     }
 
-    /// Whether `chunk` starts with the whole expected reply.
+    /// Whether `chunk` starts with the expected reply, whole. A value of another length than its
+    /// header says shows in the next header, which then is none.
     fn is_usual(&self, chunk: &[u8]) -> bool {
         let (prefix, value_bytes) = &self.usual;
-        !prefix.is_empty()
-            && chunk.len() >= prefix.len() + value_bytes
-            && chunk.starts_with(prefix)
-            && chunk[..prefix.len() + value_bytes].ends_with(b"\r\n")
+        !prefix.is_empty() && chunk.len() >= prefix.len() + value_bytes && chunk.starts_with(prefix)
     }
 
     /// Judges a whole line; returns how many replies it completes (a bulk's header: none).
@@ -185,6 +183,7 @@ mod tests {
             (Expected::Integer, b":1x\r\n"),
             (Expected::Bulk(3), b"$-1\r\n"),
             (Expected::Bulk(3), b"$4\r\nabcd\r\n"),
+            (Expected::Bulk(3), b"$3\r\nabcd\r\n$3\r\nabc\r\n"),
             (Expected::Bulk(3), b"-OOM command not allowed\r\n"),
         ] {
             for chunk_bytes in 1..=stream.len() {
