@@ -22,9 +22,10 @@
 //! The value "1" is `00 c0 01 0b 00` and eight bytes of checksum.
 
 use crate::{
-    Category, Context, EventClass, Flags, KeyAccess, Row, Run,
+    Category, Context, EventClass, Flags, KeyAccess, Row, Run, STRING_BYTES_MAX,
+    errors::{NOT_INTEGER, SYNTAX},
     expire::{log_deadline_ms, wall_now_ms},
-    key::{Look, NOT_AN_INTEGER, ROW, SYNTAX, read},
+    key::{Look, ROW, read},
     lzf,
     table::first_key,
 };
@@ -86,8 +87,6 @@ const INTEGER_BYTES_MAX: usize = 11;
 const PACKED_BYTES: std::ops::RangeInclusive<usize> = 21..=1 << 20;
 /// What packing must save to be worth while.
 const SAVED_BYTES_MIN: usize = 4;
-/// Longest string in bytes that a payload may unfold to.
-const STRING_BYTES_MAX: u64 = 512 << 20;
 
 static CHECKSUM: Crc<u64, Table<16>> = Crc::<u64, Table<16>>::new(&CRC_64_REDIS);
 
@@ -174,7 +173,7 @@ fn try_restore(ctx: &mut Context<'_>, args: Args<'_>) -> Result<(), &'static str
     if !options.replaces && ctx.cache(key).get(key).is_some() {
         return Err("BUSYKEY Target key name already exists.");
     }
-    let ttl_ms = parse_i64(args.get(2)).ok_or(NOT_AN_INTEGER)?;
+    let ttl_ms = parse_i64(args.get(2)).ok_or(NOT_INTEGER)?;
     if ttl_ms < 0 {
         return Err("ERR Invalid TTL value, must be >= 0");
     }
@@ -247,14 +246,14 @@ impl RestoreOptions {
                 b"idletime" if !has_frequency => {
                     has_idle_time = true;
                     let seconds = rest.next().ok_or(SYNTAX)?;
-                    if parse_i64(seconds).ok_or(NOT_AN_INTEGER)? < 0 {
+                    if parse_i64(seconds).ok_or(NOT_INTEGER)? < 0 {
                         return Err("ERR Invalid IDLETIME value, must be >= 0");
                     }
                 }
                 b"freq" if !has_idle_time => {
                     has_frequency = true;
                     let frequency = rest.next().ok_or(SYNTAX)?;
-                    let frequency = parse_i64(frequency).ok_or(NOT_AN_INTEGER)?;
+                    let frequency = parse_i64(frequency).ok_or(NOT_INTEGER)?;
                     if !(0..=255).contains(&frequency) {
                         return Err("ERR Invalid FREQ value, must be >= 0 and <= 255");
                     }
@@ -338,9 +337,12 @@ fn read_packed(mut bytes: &[u8]) -> Option<Vec<u8>> {
     else {
         return None;
     };
-    if plain > STRING_BYTES_MAX {
+    if plain > STRING_BYTES_MAX as u64 {
         return None;
     }
     let packed = bytes.get(..usize::try_from(packed).ok()?)?;
     lzf::decompress(packed, usize::try_from(plain).ok()?)
 }
+
+#[cfg(test)]
+mod tests;

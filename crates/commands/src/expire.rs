@@ -6,7 +6,8 @@
 
 use crate::{
     Context, EventClass, Flags, KeyAccess, KeySpec, Row, Run,
-    key::{Look, NOT_AN_INTEGER, ROW, read},
+    errors::NOT_INTEGER,
+    key::{Look, ROW, read},
     table::first_key,
 };
 use resp::{Args, Reply, parse_i64};
@@ -183,7 +184,7 @@ fn set_expiry(
         Err(text) => return reply.error_bytes(&text),
     };
     let Some(amount) = parse_i64(args.get(2)) else {
-        return reply.error(NOT_AN_INTEGER);
+        return reply.error(NOT_INTEGER);
     };
     let base_ms = match base {
         Base::Now => wall_now_ms(ctx),
@@ -338,3 +339,6 @@ fn persist(ctx: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>) {
     }
     reply.integer(i64::from(expires));
 }
+
+#[cfg(test)]
+mod tests;

@@ -3,6 +3,7 @@
 use crate::{
     Category, Context, EventClass, Flags, Group, KeyAccess, KeySpec, Row, Run, Split,
     context::Touch,
+    errors::{NOT_INTEGER, SYNTAX},
     table::{BeginSearch, FindKeys, first_key},
 };
 use cache::{Entry, Key, Pin, Value};
@@ -151,11 +152,6 @@ pub static ROWS: &[Row] = &[
         ..ROW
     },
 ];
-
-pub(crate) const SYNTAX: &str = "ERR syntax error";
-pub(crate) const NOT_AN_INTEGER: &str = "ERR value is not an integer or out of range";
-pub(crate) const WRONG_TYPE: &str =
-    "WRONGTYPE Operation against a key holding the wrong kind of value";
 
 /// How a reader looks at a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -338,7 +334,7 @@ pub const DATABASES_COUNT: u8 = 16;
 /// # Errors
 /// Redis's text: not an integer, beyond 32 bits, or no database of that number.
 pub fn parse_db(bytes: &[u8]) -> Result<u8, &'static str> {
-    let number = parse_i64(bytes).ok_or(NOT_AN_INTEGER)?;
+    let number = parse_i64(bytes).ok_or(NOT_INTEGER)?;
     let number = i32::try_from(number)
         .map_err(|_| "ERR value is out of range, value must between -2147483648 and 2147483647")?;
     u8::try_from(number)
@@ -346,3 +342,6 @@ pub fn parse_db(bytes: &[u8]) -> Result<u8, &'static str> {
         .filter(|db| *db < DATABASES_COUNT)
         .ok_or("ERR DB index is out of range")
 }
+
+#[cfg(test)]
+mod tests;

@@ -2,7 +2,8 @@
 
 use crate::{
     Category, Context, Flags, KeyAccess, Row, Run,
-    key::{NOT_AN_INTEGER, ROW, SYNTAX, key_at},
+    errors::{NOT_INTEGER, SYNTAX},
+    key::{ROW, key_at},
 };
 use resp::{Args, Reply, parse_i64};
 
@@ -39,7 +40,7 @@ fn check_options(args: Args<'_>) -> Result<(), &'static str> {
         if !option.eq_ignore_ascii_case(b"samples") {
             return Err(SYNTAX);
         }
-        let samples = parse_i64(rest.next().ok_or(SYNTAX)?).ok_or(NOT_AN_INTEGER)?;
+        let samples = parse_i64(rest.next().ok_or(SYNTAX)?).ok_or(NOT_INTEGER)?;
         if samples < 0 {
             return Err(SYNTAX);
         }

@@ -2,7 +2,8 @@
 
 use crate::{
     Category, Context, Flags, KeyAccess, KeySpec, Row, Run,
-    key::{ROW, SYNTAX, key_at},
+    errors::SYNTAX,
+    key::{ROW, key_at},
 };
 use cache::{Entry, Pin, StringForm, Value};
 use resp::{Args, Reply, parse_i64};
@@ -131,3 +132,6 @@ fn refcount(ctx: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>) {
         None => reply.null(),
     }
 }
+
+#[cfg(test)]
+mod tests;

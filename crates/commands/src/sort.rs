@@ -4,7 +4,8 @@
 
 use crate::{
     Category, Context, EventClass, Flags, KeyAccess, KeySpec, Row, Run,
-    key::{Look, NOT_AN_INTEGER, ROW, SYNTAX, WRONG_TYPE, read},
+    errors::{NOT_INTEGER, SYNTAX, WRONG_TYPE},
+    key::{Look, ROW, read},
     table::{BeginSearch, FindKeys, first_key},
 };
 use cache::Value;
@@ -104,7 +105,7 @@ fn parse(args: Args<'_>, form: Form) -> Result<Option<&[u8]>, &'static str> {
             // Too few arguments left is bad syntax before a bad number is.
             b"limit" if rest.len() >= 2 => {
                 for bound in rest.by_ref().take(2) {
-                    parse_i64(bound).ok_or(NOT_AN_INTEGER)?;
+                    parse_i64(bound).ok_or(NOT_INTEGER)?;
                 }
             }
             b"by" | b"get" => {
@@ -116,3 +117,6 @@ fn parse(args: Args<'_>, form: Form) -> Result<Option<&[u8]>, &'static str> {
     }
     Ok(store)
 }
+
+#[cfg(test)]
+mod tests;

@@ -61,7 +61,12 @@ impl Harness {
     pub fn run_bytes(&mut self, words: &[&[u8]]) -> Vec<u8> {
         let owned = OwnedArgs::from_slices(words);
         let args = owned.args();
-        let row = lookup(args.get(0)).expect("the test names a command of the table");
+        let command = lookup(args.get(0)).expect("the test names a command of the table");
+        let row = words.get(1).and_then(|name| {
+            let mut subcommands = command.subcommands.iter();
+            subcommands.find(|sub| sub.name.as_bytes().eq_ignore_ascii_case(name))
+        });
+        let row = row.unwrap_or(command);
         let arity = i64::from(row.arity);
         let count = args.len() as i64;
         assert!(
