@@ -7,33 +7,60 @@
 //! clock and draws no lots: log time and a draw are in the [`Context`]. Commands that concern a
 //! connection or the node ([`Run::Session`]) are rows here and functions in `node`.
 //!
-//! Reading order: [`table`], [`context`], then a family.
+//! Reading order: [`table`] (a row) with `flags` and `keyspec`, [`lookup`](mod@lookup) (a request's row,
+//! or the error that answers it), [`keys_of`](mod@keys_of), [`context`], then a family. `connection` to
+//! `walks` are rows alone; `later` names what is not built yet.
+
+mod flags;
+mod keyspec;
+pub mod table;
+
+pub mod keys_of;
+pub mod lookup;
+mod refusal;
+
+pub mod command;
+mod help;
 
 mod access;
 pub mod context;
-mod counter;
-pub mod dump;
 pub mod errors;
+
+mod counter;
+mod range;
+pub mod string;
+mod string_options;
+mod string_set;
+
+pub mod dump;
 pub mod expire;
 pub mod key;
 mod lzf;
 pub mod memory;
 pub mod object;
-mod range;
-pub mod server;
 pub mod sort;
-pub mod string;
-mod string_options;
-mod string_set;
-pub mod table;
+
+mod cluster;
+mod connection;
+mod later;
+mod pubsub;
+mod replication;
+mod server;
+mod transactions;
+mod walks;
+
 #[cfg(test)]
 mod testing;
 
 pub use context::{Context, Event, EventClass, Keyspace};
-pub use table::{
-    BeginSearch, Category, FindKeys, Flags, Group, KeyAccess, KeySpec, Row, Run, Session, Split,
-    lookup,
-};
+pub use flags::{Category, Flags};
+pub use help::help;
+pub use keys_of::{KeyPositions, KeysError, keys_of, keys_with_access};
+pub use keyspec::{BeginSearch, FindKeys, KeyAccess, KeySpec};
+pub use lookup::{check, commands, find, lookup, lookup_full_name, lookup_subcommand};
+pub use lookup::{row_of, rows_count};
+pub use refusal::{CheckError, later_error};
+pub use table::{Execute, Group, Row, Run, Session, Split};
 
 /// Bytes that a string may grow to by any command: Redis's default of `proto-max-bulk-len`.
 pub const STRING_BYTES_MAX: usize = 512 * 1024 * 1024;

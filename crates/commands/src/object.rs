@@ -1,8 +1,9 @@
 //! OBJECT: what is known of a value beside its content.
 
 use crate::{
-    Category, Context, Flags, KeyAccess, KeySpec, Row, Run,
+    Category, Context, Flags, Group, KeyAccess, KeySpec, Row, Run,
     errors::SYNTAX,
+    help::help_row,
     key::{ROW, key_at},
 };
 use cache::{Entry, Pin, StringForm, Value};
@@ -42,6 +43,7 @@ pub static ROWS: &[Row] = &[Row {
             run: Run::Data(freq),
             ..ON_KEY
         },
+        help_row(Group::Generic, "6.2.0"),
         Row {
             name: "idletime",
             summary: "Tells how many seconds ago a value was last used.",

@@ -1,13 +1,20 @@
-//! The command table's types and the look-up of a row by name.
+//! The command table's types: what is known of a command before it runs.
 
-use crate::{Context, dump, expire, key, object, server, sort, string};
+use crate::{Category, Context, Flags, KeySpec};
+use crate::{
+    cluster, connection, dump, expire, key, later, object, pubsub, replication, server, sort,
+    string, transactions, walks,
+};
 use resp::{Args, Reply};
+use std::borrow::Cow;
+
+pub use crate::keyspec::{BeginSearch, FindKeys, first_key};
 
 /// A data command's function. It never fails: an error is a reply.
 pub type Execute = fn(&mut Context<'_>, Args<'_>, &mut Reply<'_>);
 
 /// One command (or subcommand).
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct Row {
     /// Lower case; a subcommand's own name without its parent's.
     pub name: &'static str,
@@ -35,6 +42,152 @@ pub struct Row {
     pub subcommands: &'static [Row],
 }
 
+impl Row {
+    /// What a row says unless it says otherwise: no key, no flag, and not built.
+    pub(crate) const BLANK: Row = Row {
+        name: "",
+        arity: 0,
+        flags: Flags::NONE,
+        keys: &[],
+        categories: Category::NONE,
+        group: Group::Generic,
+        since: "",
+        summary: "",
+        complexity: "",
+        split: Split::Whole,
+        run: Run::Later,
+        subcommands: &[],
+    };
+
+    /// A command that `node` runs.
+    pub const fn session(name: &'static str, arity: i16, group: Group, session: Session) -> Row {
+        Row {
+            name,
+            arity,
+            group,
+            categories: group.category(),
+            run: Run::Session(session),
+            ..Row::BLANK
+        }
+    }
+
+    /// A command with subcommands, which `node` runs. Of no category of its own: its subcommands are.
+    pub const fn container(
+        name: &'static str,
+        group: Group,
+        session: Session,
+        subcommands: &'static [Row],
+    ) -> Row {
+        Row {
+            name,
+            arity: -2,
+            group,
+            complexity: "That of the subcommand.",
+            run: Run::Session(session),
+            subcommands,
+            ..Row::BLANK
+        }
+    }
+
+    /// A command of Redis's that is not built yet. It has no documentation: nobody is told of it but
+    /// who asks for it.
+    pub const fn later(name: &'static str, arity: i16, group: Group, since: &'static str) -> Row {
+        Row {
+            name,
+            arity,
+            group,
+            categories: group.category(),
+            since,
+            ..Row::BLANK
+        }
+    }
+
+    /// With these flags.
+    pub const fn flags(self, flags: Flags) -> Row {
+        Row { flags, ..self }
+    }
+
+    /// With these keys.
+    pub const fn keys(self, keys: &'static [KeySpec]) -> Row {
+        Row { keys, ..self }
+    }
+
+    /// With these categories beyond those that follow from the flags, in place of its group's.
+    pub const fn categories(self, categories: Category) -> Row {
+        Row { categories, ..self }
+    }
+
+    /// With its documentation: the version that has it, a sentence, and what it costs.
+    pub const fn docs(
+        self,
+        since: &'static str,
+        summary: &'static str,
+        complexity: &'static str,
+    ) -> Row {
+        Row {
+            since,
+            summary,
+            complexity,
+            ..self
+        }
+    }
+
+    /// With its documentation, where the cost is said already.
+    pub const fn summary(self, since: &'static str, summary: &'static str) -> Row {
+        Row {
+            since,
+            summary,
+            ..self
+        }
+    }
+
+    /// With these subcommands.
+    pub const fn subcommands(self, subcommands: &'static [Row]) -> Row {
+        Row {
+            subcommands,
+            ..self
+        }
+    }
+
+    /// Whether a request of `args_count` arguments, the name included, fits.
+    #[inline]
+    pub const fn takes(&self, args_count: usize) -> bool {
+        if self.arity >= 0 {
+            args_count == self.arity as usize
+        } else {
+            args_count >= self.arity.unsigned_abs() as usize
+        }
+    }
+
+    /// Its only key is argument 1, whatever the others are: the most common commands by far, which need no
+    /// search for their keys.
+    #[inline]
+    pub const fn is_single_key(&self) -> bool {
+        match self.keys {
+            [spec] => spec.is_first_argument(),
+            _ => false,
+        }
+    }
+
+    /// Whether this version of Torc runs it.
+    pub const fn is_built(&self) -> bool {
+        !matches!(self.run, Run::Later)
+    }
+
+    /// All its ACL categories: those written in the row and those that follow from its flags.
+    pub const fn all_categories(&self) -> Category {
+        Category::implied(self.flags, self.categories)
+    }
+
+    /// `set`, `client|kill`: the name that errors, statistics and `COMMAND INFO` use.
+    pub fn full_name(&'static self) -> Cow<'static, str> {
+        match self.parent() {
+            Some(parent) => Cow::Owned(format!("{}|{}", parent.name, self.name)),
+            None => Cow::Borrowed(self.name),
+        }
+    }
+}
+
 /// What runs a command.
 #[derive(Clone, Copy, Debug)]
 pub enum Run {
@@ -59,80 +212,6 @@ pub enum Split {
     AllOk,
 }
 
-/// Behaviour of a command: Redis's command flags.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Flags(pub u32);
-
-#[allow(missing_docs)] // The names are Redis's own (redis.io/docs/latest/commands/command, "Flags").
-impl Flags {
-    pub const NONE: Flags = Flags(0);
-    pub const WRITE: Flags = Flags(1 << 0);
-    pub const READONLY: Flags = Flags(1 << 1);
-    pub const DENYOOM: Flags = Flags(1 << 2);
-    pub const ADMIN: Flags = Flags(1 << 3);
-    pub const PUBSUB: Flags = Flags(1 << 4);
-    pub const NOSCRIPT: Flags = Flags(1 << 5);
-    pub const BLOCKING: Flags = Flags(1 << 6);
-    pub const LOADING: Flags = Flags(1 << 7);
-    pub const STALE: Flags = Flags(1 << 8);
-    pub const SKIP_MONITOR: Flags = Flags(1 << 9);
-    pub const SKIP_SLOWLOG: Flags = Flags(1 << 10);
-    pub const ASKING: Flags = Flags(1 << 11);
-    pub const FAST: Flags = Flags(1 << 12);
-    pub const NO_AUTH: Flags = Flags(1 << 13);
-    pub const MAY_REPLICATE: Flags = Flags(1 << 14);
-    pub const NO_MULTI: Flags = Flags(1 << 15);
-    pub const MOVABLE_KEYS: Flags = Flags(1 << 16);
-    pub const ALLOW_BUSY: Flags = Flags(1 << 17);
-    pub const NO_ASYNC_LOADING: Flags = Flags(1 << 18);
-    pub const NO_MANDATORY_KEYS: Flags = Flags(1 << 19);
-
-    /// Both.
-    pub const fn and(self, other: Flags) -> Flags {
-        Flags(self.0 | other.0)
-    }
-
-    /// Whether all of `other` is in here.
-    pub const fn has(self, other: Flags) -> bool {
-        self.0 & other.0 == other.0
-    }
-}
-
-/// ACL categories.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Category(pub u32);
-
-#[allow(missing_docs)] // The names are Redis's own (redis.io, "ACL", command categories).
-impl Category {
-    pub const NONE: Category = Category(0);
-    pub const KEYSPACE: Category = Category(1 << 0);
-    pub const READ: Category = Category(1 << 1);
-    pub const WRITE: Category = Category(1 << 2);
-    pub const SET: Category = Category(1 << 3);
-    pub const SORTEDSET: Category = Category(1 << 4);
-    pub const LIST: Category = Category(1 << 5);
-    pub const HASH: Category = Category(1 << 6);
-    pub const STRING: Category = Category(1 << 7);
-    pub const BITMAP: Category = Category(1 << 8);
-    pub const HYPERLOGLOG: Category = Category(1 << 9);
-    pub const GEO: Category = Category(1 << 10);
-    pub const STREAM: Category = Category(1 << 11);
-    pub const PUBSUB: Category = Category(1 << 12);
-    pub const ADMIN: Category = Category(1 << 13);
-    pub const FAST: Category = Category(1 << 14);
-    pub const SLOW: Category = Category(1 << 15);
-    pub const BLOCKING: Category = Category(1 << 16);
-    pub const DANGEROUS: Category = Category(1 << 17);
-    pub const CONNECTION: Category = Category(1 << 18);
-    pub const TRANSACTION: Category = Category(1 << 19);
-    pub const SCRIPTING: Category = Category(1 << 20);
-
-    /// Both.
-    pub const fn and(self, other: Category) -> Category {
-        Category(self.0 | other.0)
-    }
-}
-
 /// Family of a command: `group` of COMMAND DOCS.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(missing_docs)] // The names are Redis's own.
@@ -155,92 +234,48 @@ pub enum Group {
     Bitmap,
 }
 
-/// One range of keys in a command's arguments, as Redis's key specifications have it.
-#[derive(Clone, Copy, Debug)]
-pub struct KeySpec {
-    /// Where the search begins.
-    pub begin: BeginSearch,
-    /// How the keys follow from there.
-    pub find: FindKeys,
-    /// What is done to them.
-    pub access: KeyAccess,
-}
-
-/// `begin_search` of a key specification.
-#[derive(Clone, Copy, Debug)]
-pub enum BeginSearch {
-    /// At this argument.
-    Index(u8),
-    /// After this keyword, searched from argument `from` (negative: from the end).
-    Keyword {
-        /// The keyword, upper case.
-        keyword: &'static str,
-        /// First argument looked at.
-        from: i8,
-    },
-    /// Cannot be told from the arguments alone (SORT … GET).
-    Unknown,
-}
-
-/// `find_keys` of a key specification.
-#[derive(Clone, Copy, Debug)]
-pub enum FindKeys {
-    /// From there to `last` (relative; negative: from the end of the arguments) in steps.
-    Range {
-        /// Relative to the beginning; negative counts from the last argument (-1).
-        last: i8,
-        /// Distance between keys.
-        step: u8,
-        /// As Redis: 0 or 1 no limit, 2 = half of the rest …
-        limit: u8,
-    },
-    /// A count of keys, then the keys.
-    KeyNum {
-        /// Relative position of the count.
-        count_at: u8,
-        /// Relative position of the first key.
-        first: u8,
-        /// Distance between keys.
-        step: u8,
-    },
-    /// Cannot be told.
-    Unknown,
-}
-
-/// What a command does to a key: the flags of a key specification, or-ed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct KeyAccess(pub u16);
-
-#[allow(missing_docs)] // The names are Redis's own.
-impl KeyAccess {
-    pub const RO: KeyAccess = KeyAccess(1 << 0);
-    pub const RW: KeyAccess = KeyAccess(1 << 1);
-    pub const OW: KeyAccess = KeyAccess(1 << 2);
-    pub const RM: KeyAccess = KeyAccess(1 << 3);
-    pub const ACCESS: KeyAccess = KeyAccess(1 << 4);
-    pub const UPDATE: KeyAccess = KeyAccess(1 << 5);
-    pub const INSERT: KeyAccess = KeyAccess(1 << 6);
-    pub const DELETE: KeyAccess = KeyAccess(1 << 7);
-    pub const NOT_KEY: KeyAccess = KeyAccess(1 << 8);
-    pub const INCOMPLETE: KeyAccess = KeyAccess(1 << 9);
-    pub const VARIABLE_FLAGS: KeyAccess = KeyAccess(1 << 10);
-
-    /// Both.
-    pub const fn and(self, other: KeyAccess) -> KeyAccess {
-        KeyAccess(self.0 | other.0)
+impl Group {
+    /// As COMMAND DOCS names it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Group::Generic => "generic",
+            Group::String => "string",
+            Group::List => "list",
+            Group::Set => "set",
+            Group::SortedSet => "sorted-set",
+            Group::Hash => "hash",
+            Group::PubSub => "pubsub",
+            Group::Transactions => "transactions",
+            Group::Connection => "connection",
+            Group::Server => "server",
+            Group::Scripting => "scripting",
+            Group::Hyperloglog => "hyperloglog",
+            Group::Cluster => "cluster",
+            Group::Geo => "geo",
+            Group::Stream => "stream",
+            Group::Bitmap => "bitmap",
+        }
     }
-}
 
-/// One key at argument 1.
-pub const fn first_key(access: KeyAccess) -> KeySpec {
-    KeySpec {
-        begin: BeginSearch::Index(1),
-        find: FindKeys::Range {
-            last: 0,
-            step: 1,
-            limit: 0,
-        },
-        access,
+    /// The ACL category that nearly all commands of the group are in.
+    const fn category(self) -> Category {
+        match self {
+            Group::Generic => Category::KEYSPACE,
+            Group::String => Category::STRING,
+            Group::List => Category::LIST,
+            Group::Set => Category::SET,
+            Group::SortedSet => Category::SORTEDSET,
+            Group::Hash => Category::HASH,
+            Group::Transactions => Category::TRANSACTION,
+            Group::Connection => Category::CONNECTION,
+            Group::Scripting => Category::SCRIPTING,
+            Group::Hyperloglog => Category::HYPERLOGLOG,
+            Group::Geo => Category::GEO,
+            Group::Stream => Category::STREAM,
+            Group::Bitmap => Category::BITMAP,
+            // Publish and subscribe have theirs from the flag.
+            Group::Server | Group::Cluster | Group::PubSub => Category::NONE,
+        }
     }
 }
 
@@ -312,25 +347,34 @@ pub enum Session {
     Failover,
     Migrate,
     Move,
+    // HELP of any command with subcommands
+    Help,
 }
 
 /// All families, in the order of COMMAND's replies.
-pub fn families() -> [&'static [Row]; 7] {
-    [
-        string::ROWS,
-        key::ROWS,
-        expire::ROWS,
-        object::ROWS,
-        sort::ROWS,
-        dump::ROWS,
-        server::ROWS,
-    ]
-}
+pub(crate) static FAMILIES: &[&[Row]] = &[
+    string::ROWS,
+    key::ROWS,
+    expire::ROWS,
+    object::ROWS,
+    sort::ROWS,
+    dump::ROWS,
+    walks::ROWS,
+    transactions::ROWS,
+    pubsub::ROWS,
+    connection::ROWS,
+    server::ROWS,
+    replication::ROWS,
+    cluster::ROWS,
+    later::hash::ROWS,
+    later::list::ROWS,
+    later::set::ROWS,
+    later::sorted_set::ROWS,
+    later::stream::ROWS,
+    later::geo::ROWS,
+    later::hyperloglog::ROWS,
+    later::scripting::ROWS,
+];
 
-/// The row of a command by its name in any case, or none.
-pub fn lookup(name: &[u8]) -> Option<&'static Row> {
-    families()
-        .into_iter()
-        .flatten()
-        .find(|row| row.name.as_bytes().eq_ignore_ascii_case(name))
-}
+#[cfg(test)]
+mod tests;
