@@ -2,7 +2,8 @@
 //! its pin.
 
 use crate::access::{integer, put_string, reply_integer, string_of};
-use crate::errors::{ErrorText, NOT_INTEGER};
+use crate::errors::{ErrorText, NOT_FLOAT, NOT_INTEGER};
+use crate::extended::Extended;
 use crate::string::{GROWING_WRITE, READ_WRITE_KEY, STRING_ROW};
 use crate::{Context, EventClass, Flags, Row, Run};
 use cache::{Expiry, Key, Pin};
@@ -62,6 +63,44 @@ fn decrby(ctx: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>) {
         .and_then(|delta| delta.checked_neg().ok_or("ERR decrement would overflow"))
         .and_then(|delta| add(ctx, key, delta));
     reply_integer(reply, sum);
+}
+
+pub(crate) const INCRBYFLOAT: Row = Row {
+    name: "incrbyfloat",
+    since: "2.6.0",
+    summary: "Adds a number to the one at a key; a missing key counts as 0.",
+    run: Run::Data(incrbyfloat),
+    ..INCRBY
+};
+
+fn incrbyfloat(ctx: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>) {
+    let key = ctx.first_key(args.get(1));
+    match add_float(ctx, key, args.get(2)) {
+        Ok(sum) => reply.bulk(&sum),
+        Err(text) => reply.error(text),
+    }
+}
+
+/// Adds to the number at `key` and returns the sum's text. The key's own text is looked at first.
+///
+/// # Errors
+/// `WRONG_TYPE`, `NOT_FLOAT`, and a sum that is not finite.
+fn add_float(ctx: &mut Context<'_>, key: Key<'_>, delta: &[u8]) -> Result<Vec<u8>, ErrorText> {
+    let (before, pin) = match ctx.cache(key).peek(key) {
+        Some(entry) => {
+            let text = string_of(entry.value)?.as_bytes();
+            (Extended::parse(text).ok_or(NOT_FLOAT)?, entry.pin)
+        }
+        None => (Extended::ZERO, Pin::Unpinned),
+    };
+    let sum = Extended::parse(delta)
+        .ok_or(NOT_FLOAT)?
+        .add(before)
+        .ok_or("ERR increment would produce NaN or Infinity")?
+        .to_text();
+    put_string(ctx, key, &sum, Expiry::Keep, pin);
+    ctx.notify(EventClass::String, "incrbyfloat", key);
+    Ok(sum)
 }
 
 /// Adds to the integer at `key` and returns the sum.

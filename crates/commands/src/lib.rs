@@ -34,6 +34,7 @@ mod string_set;
 
 pub mod dump;
 pub mod expire;
+mod extended;
 pub mod key;
 mod lzf;
 pub mod memory;

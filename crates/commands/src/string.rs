@@ -25,6 +25,7 @@ pub static ROWS: &[Row] = &[
     GETSET,
     counter::INCR,
     counter::INCRBY,
+    counter::INCRBYFLOAT,
     MGET,
     MSET,
     MSETEX,

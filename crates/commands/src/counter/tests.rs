@@ -68,3 +68,27 @@ fn counting_keeps_expiry_and_pin() {
     h.pass_ms(10);
     assert_eq!(h.run("INCR k"), ":1\r\n");
 }
+
+#[test]
+fn numbers_are_added_with_80_bits() {
+    // Breaks if 0.1 + 0.2 is not 0.3, or the stored text is looked at after the argument.
+    let mut h = Harness::new();
+    assert_eq!(h.run("INCRBYFLOAT k 0.1"), "$3\r\n0.1\r\n");
+    assert_eq!(h.run("INCRBYFLOAT k 0.2"), "$3\r\n0.3\r\n");
+    assert_eq!(h.events(), "incrbyfloat k");
+    assert_eq!(h.run("INCRBYFLOAT k 2.7e0"), "$1\r\n3\r\n");
+    assert_eq!(h.run("INCR k"), ":4\r\n");
+    let not_float = "-ERR value is not a valid float\r\n";
+    assert_eq!(h.run("INCRBYFLOAT k x"), not_float);
+    assert_eq!(h.run("INCRBYFLOAT k nan"), not_float);
+    assert_eq!(
+        h.run("INCRBYFLOAT k inf"),
+        "-ERR increment would produce NaN or Infinity\r\n"
+    );
+    h.run("SET k x PX 5");
+    assert_eq!(h.run("INCRBYFLOAT k inf"), not_float);
+    h.run("SET k 1 PX 5");
+    h.run("INCRBYFLOAT k 1");
+    h.pass_ms(5);
+    assert_eq!(h.run("INCRBYFLOAT k 1"), "$1\r\n1\r\n");
+}
