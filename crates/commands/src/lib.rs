@@ -20,6 +20,7 @@ pub mod lookup;
 mod refusal;
 
 pub mod command;
+pub mod glob;
 mod help;
 
 mod access;
