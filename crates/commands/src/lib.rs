@@ -9,7 +9,8 @@
 //!
 //! Reading order: [`table`] (a row) with `flags` and `keyspec`, [`lookup`](mod@lookup) (a request's row,
 //! or the error that answers it), [`keys_of`](mod@keys_of), [`context`], then a family. `connection` to
-//! `walks` are rows alone; `later` names what is not built yet.
+//! `walks` are rows alone; `later` names what is not built yet. [`walk`] is
+//! what SCAN and KEYS are made of, for the node to take step by step.
 
 mod flags;
 mod keyspec;
@@ -41,6 +42,7 @@ mod lzf;
 pub mod memory;
 pub mod object;
 pub mod sort;
+pub mod walk;
 
 mod cluster;
 mod connection;
@@ -54,13 +56,15 @@ mod walks;
 #[cfg(test)]
 mod testing;
 
-pub use context::{Context, Event, EventClass, Keyspace};
+pub use context::{Context, Event, EventClass, Keyspace, Touch};
 pub use flags::{Category, Flags};
 pub use help::help;
+pub use key::type_name;
 pub use keys_of::{KeyPositions, KeysError, keys_of, keys_with_access};
 pub use keyspec::{BeginSearch, FindKeys, KeyAccess, KeySpec};
 pub use lookup::{check, commands, find, lookup, lookup_full_name, lookup_subcommand};
 pub use lookup::{row_of, rows_count};
+pub use object::encoding_name;
 pub use refusal::{CheckError, later_error};
 pub use table::{Execute, Group, Row, Run, Session, Split};
 

@@ -47,3 +47,6 @@ fn check_options(args: Args<'_>) -> Result<(), &'static str> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;
