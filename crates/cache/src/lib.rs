@@ -6,11 +6,36 @@
 //!
 //! What it does not know: the log, shards other than itself, commands, replies.
 //!
-//! Reading order: [`key`], [`value`], [`store`].
+//! How it is laid out, and why (per key of 16 bytes with a value of 64: about 29 bytes above both):
+//!
+//! - a record is header, key and value in one piece ([`record`]), in a page of equal slots ([`pages`],
+//!   [`class`]); deleting moves the class's last record into the hole, so memory never fragments;
+//! - the index ([`index`]) is eight bytes a bucket in hash order, which is what SCAN walks;
+//! - recency ([`recency`]) is two lists linked through the records themselves, by page and slot number: a
+//!   lookup touches one bucket and one record and nothing else;
+//! - values over 4 KiB lie apart ([`aside`]), where replies share them.
+//!
+//! Reading order: [`key`], [`value`], [`record`], [`class`], [`pages`], [`aside`], [`index`], [`recency`],
+//! [`store`], [`write`], [`expire`], [`evict`], [`walk`]. `naive` is the model of the property tests.
 
+mod aside;
+mod class;
+mod draw;
+mod evict;
+mod expire;
+mod index;
 mod key;
+#[cfg(test)]
+mod naive;
+mod pages;
+mod recency;
+mod record;
 mod store;
+#[cfg(test)]
+mod tests;
 mod value;
+mod walk;
+mod write;
 
 pub use key::Key;
 pub use store::Cache;

@@ -1,33 +1,43 @@
-//! The store. This first form is the naive one: ordered maps, correct and slow; the property tests keep
-//! it as their model.
+//! The store: finding, reading and removing records. Writing is in [`crate::write`].
 
-use crate::{
-    Change, ChangeKind, Entry, Expiry, Key, OwnedEntry, OwnedValue, Pin, Policy, StringForm, Value,
-    Victim,
-};
+use crate::aside::{Asides, Body};
+use crate::expire::Hand;
+use crate::index::{Index, Lookup, Place};
+use crate::pages::Pages;
+use crate::recency::Recency;
+use crate::record::{self, Head, Location, STAMP_SHIFT};
+use crate::{Change, ChangeKind, Entry, Key, OwnedEntry, OwnedValue, Value};
 use bytes::Bytes;
-use std::collections::BTreeMap;
 
-/// What a naive entry is said to cost above key and value, in bytes.
-const ENTRY_BYTES: usize = 64;
+/// Numbered databases, as in a single Redis.
+pub(crate) const DATABASES: usize = 16;
 
-/// One shard's keys. Invariant: every stored entry was put with an expiry above the log time of then.
+/// One shard's keys.
+///
+/// Invariants:
+/// - a key with a record is in its database's index under [`Key::new`]'s hash, once, and a record in one index;
+/// - a record is in the recency list that its head says, or in none if it is pinned;
+/// - an aside belongs to one record;
+/// - every stored entry was put with an expiry above the log time of then.
 pub struct Cache {
     seed: u64,
-    now_ms: u64,
-    tick: u64,
-    map: BTreeMap<(u8, u32, Box<[u8]>), Slot>,
+    /// Bits of the hash that count: all, but in tests of colliding hashes.
+    hash_mask: u32,
+    pub(crate) now_ms: u64,
+    pub(crate) indexes: [Option<Box<Index>>; DATABASES],
+    pub(crate) pages: Pages,
+    pub(crate) recency: Recency,
+    pub(crate) asides: Asides,
+    pub(crate) hand: Hand,
     observed: bool,
     changes: Vec<Change>,
 }
 
-struct Slot {
-    bytes: Vec<u8>,
-    expires_at: Option<u64>,
-    pin: Pin,
-    form: StringForm,
-    used_at_ms: u64,
-    used_tick: u64,
+/// A record and the bucket that names it.
+#[derive(Clone, Copy)]
+pub(crate) struct Found {
+    pub(crate) place: Place,
+    pub(crate) location: Location,
 }
 
 impl Cache {
@@ -35,11 +45,24 @@ impl Cache {
     pub fn new(seed: u64) -> Self {
         Cache {
             seed,
+            hash_mask: u32::MAX,
             now_ms: 0,
-            tick: 0,
-            map: BTreeMap::new(),
+            indexes: Default::default(),
+            pages: Pages::new(),
+            recency: Recency::new(),
+            asides: Asides::new(),
+            hand: Hand::new(),
             observed: false,
             changes: Vec::new(),
+        }
+    }
+
+    /// A cache for tests whose keys' hashes have no bits but those of `mask`.
+    #[cfg(test)]
+    pub(crate) fn with_hash_mask(seed: u64, mask: u32) -> Self {
+        Cache {
+            hash_mask: mask,
+            ..Cache::new(seed)
         }
     }
 
@@ -58,11 +81,12 @@ impl Cache {
         self.now_ms
     }
 
-    fn id(key: Key<'_>) -> (u8, u32, Box<[u8]>) {
-        (key.db, key.hash, key.bytes.into())
+    /// The stamp of an access now.
+    pub(crate) fn stamp(&self) -> u32 {
+        (self.now_ms >> STAMP_SHIFT) as u32
     }
 
-    fn record(&mut self, db: u8, key: &[u8], kind: ChangeKind) {
+    pub(crate) fn record_change(&mut self, db: u8, key: &[u8], kind: ChangeKind) {
         if self.observed {
             self.changes.push(Change {
                 db,
@@ -70,340 +94,6 @@ impl Cache {
                 kind,
             });
         }
-    }
-
-    fn drop_if_expired(&mut self, key: Key<'_>) {
-        let id = Self::id(key);
-        if self
-            .map
-            .get(&id)
-            .is_some_and(|slot| slot.expires_at.is_some_and(|at| at <= self.now_ms))
-        {
-            self.map.remove(&id);
-            self.record(key.db, key.bytes, ChangeKind::Expired);
-        }
-    }
-
-    fn view<'a>(&self, slot: &'a Slot) -> Entry<'a> {
-        Entry {
-            value: Value::String(&slot.bytes),
-            expires_at: slot.expires_at,
-            pin: slot.pin,
-            form: slot.form,
-            idle_ms: self.now_ms - slot.used_at_ms,
-        }
-    }
-
-    /// The live entry of `key`, and counts as an access (recency).
-    pub fn get(&mut self, key: Key<'_>) -> Option<Entry<'_>> {
-        self.drop_if_expired(key);
-        self.tick += 1;
-        let (tick, now) = (self.tick, self.now_ms);
-        if let Some(slot) = self.map.get_mut(&Self::id(key)) {
-            slot.used_tick = tick;
-            slot.used_at_ms = now;
-        }
-        self.peek(key)
-    }
-
-    /// The live entry of `key`; does not count as an access (OBJECT, TTL, TYPE under NO-TOUCH …).
-    pub fn peek(&self, key: Key<'_>) -> Option<Entry<'_>> {
-        let slot = self.map.get(&Self::id(key))?;
-        if slot.expires_at.is_some_and(|at| at <= self.now_ms) {
-            return None;
-        }
-        Some(self.view(slot))
-    }
-
-    /// Sets `key` to a whole string. `At(t)` with `t` at or before log time stores nothing and removes
-    /// what was there.
-    pub fn put(&mut self, key: Key<'_>, value: &[u8], expiry: Expiry, pin: Pin) {
-        self.drop_if_expired(key);
-        let kept = self
-            .map
-            .get(&Self::id(key))
-            .and_then(|slot| slot.expires_at);
-        let expires_at = match expiry {
-            Expiry::Keep => kept,
-            Expiry::Never => None,
-            Expiry::At(at) => Some(at),
-        };
-        let value = OwnedValue::String(Bytes::copy_from_slice(value));
-        self.put_entry(
-            key,
-            OwnedEntry {
-                value,
-                expires_at,
-                pin,
-                form: StringForm::Whole,
-            },
-        );
-    }
-
-    /// Makes the string at `key` exactly `len` bytes long (new bytes are zero; a new key has no expiry),
-    /// marks it edited, and lends it for writing. Keeps expiry and pin. Counts as an access.
-    pub fn edit(&mut self, key: Key<'_>, len: usize) -> &mut [u8] {
-        self.drop_if_expired(key);
-        self.record(key.db, key.bytes, ChangeKind::Modified);
-        self.tick += 1;
-        let now = self.now_ms;
-        let slot = self.map.entry(Self::id(key)).or_insert(Slot {
-            bytes: Vec::new(),
-            expires_at: None,
-            pin: Pin::Unpinned,
-            form: StringForm::Edited,
-            used_at_ms: now,
-            used_tick: self.tick,
-        });
-        slot.form = StringForm::Edited;
-        slot.used_at_ms = now;
-        slot.used_tick = self.tick;
-        slot.bytes.resize(len, 0);
-        &mut slot.bytes
-    }
-
-    /// Removes `key`; whether a live entry was there.
-    pub fn remove(&mut self, key: Key<'_>) -> bool {
-        self.take(key).is_some()
-    }
-
-    /// Sets or clears the expiry of a live entry; whether there was one. A time at or before log time removes it.
-    pub fn set_expiry(&mut self, key: Key<'_>, expires_at: Option<u64>) -> bool {
-        match self.take(key) {
-            Some(mut entry) => {
-                entry.expires_at = expires_at;
-                self.put_entry(key, entry);
-                true
-            }
-            None => false,
-        }
-    }
-
-    /// Removes and returns the live entry of `key`.
-    pub fn take(&mut self, key: Key<'_>) -> Option<OwnedEntry> {
-        self.drop_if_expired(key);
-        let slot = self.map.remove(&Self::id(key))?;
-        self.record(key.db, key.bytes, ChangeKind::Modified);
-        Some(OwnedEntry {
-            value: OwnedValue::String(Bytes::from(slot.bytes)),
-            expires_at: slot.expires_at,
-            pin: slot.pin,
-            form: slot.form,
-        })
-    }
-
-    /// A copy of the live entry of `key`.
-    pub fn copy(&self, key: Key<'_>) -> Option<OwnedEntry> {
-        let entry = self.peek(key)?;
-        Some(OwnedEntry {
-            value: OwnedValue::String(Bytes::copy_from_slice(entry.value.as_bytes())),
-            expires_at: entry.expires_at,
-            pin: entry.pin,
-            form: entry.form,
-        })
-    }
-
-    /// Puts an entry in place of whatever is at `key`. An expiry at or before log time stores nothing.
-    pub fn put_entry(&mut self, key: Key<'_>, entry: OwnedEntry) {
-        self.record(key.db, key.bytes, ChangeKind::Modified);
-        self.tick += 1;
-        self.map.remove(&Self::id(key));
-        if entry.expires_at.is_some_and(|at| at <= self.now_ms) {
-            return;
-        }
-        let OwnedValue::String(bytes) = entry.value;
-        self.map.insert(
-            Self::id(key),
-            Slot {
-                bytes: bytes.to_vec(),
-                expires_at: entry.expires_at,
-                pin: entry.pin,
-                form: entry.form,
-                used_at_ms: self.now_ms,
-                used_tick: self.tick,
-            },
-        );
-    }
-
-    /// Stored entries of `db`, those included whose expiry passed and that are not reclaimed yet.
-    pub fn len(&self, db: u8) -> usize {
-        self.map.keys().filter(|id| id.0 == db).count()
-    }
-
-    /// Whether no database holds an entry.
-    pub fn is_empty(&self) -> bool {
-        self.map.is_empty()
-    }
-
-    /// Stored entries of `db` that have an expiry.
-    pub fn expiring_len(&self, db: u8) -> usize {
-        self.map
-            .iter()
-            .filter(|(id, slot)| id.0 == db && slot.expires_at.is_some())
-            .count()
-    }
-
-    /// Visits live entries of `db` in hash order from position `from`, about `steps_max` of them (all that
-    /// share a hash are visited together), and returns the position to go on from, or none at the end.
-    /// An entry that is present from the first to the last call of a full walk is visited at least once,
-    /// whatever else comes and goes.
-    pub fn scan(
-        &self,
-        db: u8,
-        from: u32,
-        steps_max: usize,
-        visit: &mut dyn FnMut(&[u8], Entry<'_>),
-    ) -> Option<u32> {
-        let mut steps = 0;
-        let mut last = None;
-        for (id, slot) in self.map.range((db, from, Box::from([]))..) {
-            if id.0 != db {
-                break;
-            }
-            if steps >= steps_max && last != Some(id.1) {
-                return Some(id.1);
-            }
-            steps += 1;
-            last = Some(id.1);
-            if slot.expires_at.is_none_or(|at| at > self.now_ms) {
-                visit(&id.2, self.view(slot));
-            }
-        }
-        None
-    }
-
-    /// A live key of `db` picked by the draw `random`, or none when there is none.
-    pub fn random(&self, db: u8, random: u64) -> Option<&[u8]> {
-        let live: Vec<&[u8]> = self
-            .map
-            .iter()
-            .filter(|(id, slot)| id.0 == db && slot.expires_at.is_none_or(|at| at > self.now_ms))
-            .map(|(id, _)| &*id.2)
-            .collect();
-        if live.is_empty() {
-            None
-        } else {
-            Some(live[(random % live.len() as u64) as usize])
-        }
-    }
-
-    /// Removes all of one database; returns how many entries it held.
-    pub fn clear(&mut self, db: u8) -> usize {
-        let before = self.map.len();
-        self.map.retain(|id, _| id.0 != db);
-        before - self.map.len()
-    }
-
-    /// Drops entries whose expiry passed, examining at most `work_max` entries; returns how many were dropped.
-    /// Called again and again it reaches every expired entry without anybody touching it.
-    pub fn reclaim_expired(&mut self, work_max: usize) -> usize {
-        let now = self.now_ms;
-        let expired: Vec<_> = self
-            .map
-            .iter()
-            .filter(|(_, slot)| slot.expires_at.is_some_and(|at| at <= now))
-            .take(work_max)
-            .map(|(id, _)| id.clone())
-            .collect();
-        for id in &expired {
-            self.map.remove(id);
-            self.record(id.0, &id.2, ChangeKind::Expired);
-        }
-        expired.len()
-    }
-
-    /// Chooses victims by `policy` until about `bytes_wanted` would be freed (at least one if any may go, at
-    /// most `victims_max`). Nothing is removed: the caller logs the decision and applies it with [`Cache::evict`].
-    pub fn victims(
-        &self,
-        policy: Policy,
-        bytes_wanted: usize,
-        victims_max: usize,
-        random: u64,
-    ) -> Vec<Victim> {
-        let mut all: Vec<_> = self
-            .map
-            .iter()
-            .filter(|(_, slot)| slot.pin == Pin::Unpinned)
-            .filter(|(_, slot)| match policy {
-                Policy::NoEviction => false,
-                Policy::AllKeysLru | Policy::AllKeysRandom => true,
-                Policy::VolatileLru | Policy::VolatileRandom | Policy::VolatileTtl => {
-                    slot.expires_at.is_some()
-                }
-            })
-            .collect();
-        match policy {
-            Policy::VolatileTtl => all.sort_by_key(|(_, slot)| slot.expires_at),
-            Policy::AllKeysRandom | Policy::VolatileRandom if !all.is_empty() => {
-                let turn = (random % all.len() as u64) as usize;
-                all.rotate_left(turn);
-            }
-            _ => all.sort_by_key(|(_, slot)| slot.used_tick),
-        }
-        let mut freed = 0;
-        let mut victims = Vec::new();
-        for (id, slot) in all {
-            if freed >= bytes_wanted || victims.len() >= victims_max {
-                break;
-            }
-            freed += id.2.len() + slot.bytes.len() + ENTRY_BYTES;
-            victims.push(Victim {
-                db: id.0,
-                key: id.2.clone(),
-            });
-        }
-        victims
-    }
-
-    /// Applies an eviction: removes `key` if it is there and not pinned, recorded as evicted.
-    pub fn evict(&mut self, key: Key<'_>) -> bool {
-        let id = Self::id(key);
-        if self.map.get(&id).is_none_or(|slot| slot.pin == Pin::Pinned) {
-            return false;
-        }
-        self.map.remove(&id);
-        self.record(key.db, key.bytes, ChangeKind::Evicted);
-        true
-    }
-
-    /// Access time (log time, ms) of the entry that `policy` would evict first by recency; none if nothing may go.
-    pub fn coldest_ms(&self, policy: Policy) -> Option<u64> {
-        let victim = self.victims(policy, 1, 1, 0).pop()?;
-        let key = Key::new(self.seed, victim.db, &victim.key);
-        self.map.get(&Self::id(key)).map(|slot| slot.used_at_ms)
-    }
-
-    /// All memory that this cache holds, in bytes: pages, index, long values, bookkeeping.
-    pub fn used_bytes(&self) -> usize {
-        self.map
-            .iter()
-            .map(|(id, slot)| id.2.len() + slot.bytes.len() + ENTRY_BYTES)
-            .sum()
-    }
-
-    /// Memory of one live entry in bytes, overhead included (MEMORY USAGE).
-    pub fn entry_bytes(&self, key: Key<'_>) -> Option<usize> {
-        self.peek(key)
-            .map(|entry| key.bytes.len() + entry.value.as_bytes().len() + ENTRY_BYTES)
-    }
-
-    /// A checksum of all live entries at the present log time: equal for two replicas at equal log positions,
-    /// whatever their hash seeds, reclaimed entries, page layout or recency.
-    pub fn checksum(&self) -> u64 {
-        use xxhash_rust::xxh3::xxh3_64_with_seed;
-        let mut sum = 0u64;
-        for (id, slot) in &self.map {
-            if slot.expires_at.is_some_and(|at| at <= self.now_ms) {
-                continue;
-            }
-            let mut one = xxh3_64_with_seed(&id.2, u64::from(id.0));
-            one = xxh3_64_with_seed(&slot.bytes, one);
-            one = xxh3_64_with_seed(&slot.expires_at.unwrap_or(0).to_le_bytes(), one);
-            one = xxh3_64_with_seed(&[slot.pin as u8, slot.form as u8], one);
-            sum = sum.wrapping_add(one);
-        }
-        sum
     }
 
     /// Whether changes are recorded from now on. They are drained by [`Cache::take_changes`].
@@ -414,5 +104,213 @@ impl Cache {
     /// The changes recorded since the last call.
     pub fn take_changes(&mut self) -> Vec<Change> {
         std::mem::take(&mut self.changes)
+    }
+
+    fn is_key(&self, location: Location, key: &[u8]) -> bool {
+        let slot = self.pages.slot(location);
+        let head = record::head(slot);
+        record::key(slot, head) == key && !head.is_key_aside()
+            || head.is_key_aside()
+                && *self.asides.key(record::aside_index(slot, head)).bytes == *key
+    }
+
+    /// Where `key` is or would be in its index, which must exist.
+    #[inline]
+    pub(crate) fn find_in(&self, index: &Index, key: Key<'_>) -> Lookup<Place> {
+        index.find(key.hash, |location| self.is_key(location, key.bytes))
+    }
+
+    /// The record of `key`, expired or not.
+    #[inline]
+    pub(crate) fn find(&self, key: Key<'_>) -> Option<Found> {
+        let index = self.indexes[usize::from(key.db)].as_deref()?;
+        match self.find_in(index, key) {
+            Lookup::Found(place) => Some(Found {
+                place,
+                location: index.location(place),
+            }),
+            Lookup::Absent(_) => None,
+        }
+    }
+
+    pub(crate) fn index_mut(&mut self, db: u8) -> &mut Index {
+        self.indexes[usize::from(db)]
+            .as_deref_mut()
+            .expect("a record's database has an index")
+    }
+
+    pub(crate) fn is_expired(&self, location: Location) -> bool {
+        let slot = self.pages.slot(location);
+        record::expires_at(slot, record::head(slot)).is_some_and(|at| at <= self.now_ms)
+    }
+
+    /// The record of `key` if it is live; drops it if its expiry passed.
+    #[inline]
+    pub(crate) fn find_live(&mut self, key: Key<'_>) -> Option<Found> {
+        let found = self.find(key)?;
+        if self.is_expired(found.location) {
+            self.delete(key.db, found);
+            self.record_change(key.db, key.bytes, ChangeKind::Expired);
+            return None;
+        }
+        Some(found)
+    }
+
+    /// The key of a record, and its hash.
+    pub(crate) fn key_at(&self, location: Location) -> Key<'_> {
+        let slot = self.pages.slot(location);
+        let head = record::head(slot);
+        if head.is_key_aside() {
+            let long = self.asides.key(record::aside_index(slot, head));
+            return Key {
+                db: head.db(),
+                hash: long.hash,
+                bytes: &long.bytes,
+            };
+        }
+        let mut key = Key::new(self.seed, head.db(), record::key(slot, head));
+        key.hash &= self.hash_mask;
+        key
+    }
+
+    /// What a record holds, for a reader.
+    #[inline]
+    pub(crate) fn view(&self, location: Location) -> Entry<'_> {
+        let slot = self.pages.slot(location);
+        let head = record::head(slot);
+        let value = if head.is_aside() {
+            match self.asides.body(record::aside_index(slot, head)) {
+                Body::Text(bytes) => Value::Shared(bytes),
+                Body::Buffer(buffer) => Value::String(buffer),
+            }
+        } else {
+            Value::String(record::body(slot, head))
+        };
+        Entry {
+            value,
+            expires_at: record::expires_at(slot, head),
+            pin: head.pin(),
+            form: head.form(),
+            idle_ms: self.idle_ms(record::stamp(slot)),
+        }
+    }
+
+    /// Time since an access with this stamp; right for 2.1 years.
+    pub(crate) fn idle_ms(&self, stamp: u32) -> u64 {
+        u64::from(self.stamp().wrapping_sub(stamp)) << STAMP_SHIFT
+    }
+
+    /// The live entry of `key`, and counts as an access (recency).
+    #[inline]
+    pub fn get(&mut self, key: Key<'_>) -> Option<Entry<'_>> {
+        let found = self.find_live(key)?;
+        let stamp = self.stamp();
+        self.recency.refresh(&mut self.pages, found.location, stamp);
+        let slot = self.pages.slot(found.location);
+        let head = record::head(slot);
+        if head.is_aside() {
+            self.asides.share(record::aside_index(slot, head));
+        }
+        Some(self.view(found.location))
+    }
+
+    /// The live entry of `key`; does not count as an access (OBJECT, TTL, TYPE under NO-TOUCH …).
+    pub fn peek(&self, key: Key<'_>) -> Option<Entry<'_>> {
+        let found = self.find(key)?;
+        if self.is_expired(found.location) {
+            return None;
+        }
+        Some(self.view(found.location))
+    }
+
+    /// Removes `key`; whether a live entry was there.
+    pub fn remove(&mut self, key: Key<'_>) -> bool {
+        let Some(found) = self.find_live(key) else {
+            return false;
+        };
+        self.delete(key.db, found);
+        self.record_change(key.db, key.bytes, ChangeKind::Modified);
+        true
+    }
+
+    /// Removes and returns the live entry of `key`.
+    pub fn take(&mut self, key: Key<'_>) -> Option<OwnedEntry> {
+        let found = self.find_live(key)?;
+        let slot = self.pages.slot(found.location);
+        let head = record::head(slot);
+        let expires_at = record::expires_at(slot, head);
+        let inline = (!head.is_aside()).then(|| Bytes::copy_from_slice(record::body(slot, head)));
+        let aside = self.delete(key.db, found);
+        self.record_change(key.db, key.bytes, ChangeKind::Modified);
+        let bytes = inline.or_else(|| aside.map(Body::into_bytes));
+        Some(OwnedEntry {
+            value: OwnedValue::String(bytes.expect("a value is inline or aside")),
+            expires_at,
+            pin: head.pin(),
+            form: head.form(),
+        })
+    }
+
+    /// A copy of the live entry of `key`. A long value is shared rather than copied.
+    pub fn copy(&self, key: Key<'_>) -> Option<OwnedEntry> {
+        let entry = self.peek(key)?;
+        let bytes = match entry.value {
+            Value::String(bytes) => Bytes::copy_from_slice(bytes),
+            Value::Shared(bytes) => bytes.clone(),
+        };
+        Some(OwnedEntry {
+            value: OwnedValue::String(bytes),
+            expires_at: entry.expires_at,
+            pin: entry.pin,
+            form: entry.form,
+        })
+    }
+
+    /// Removes a record and its bucket; returns its aside body if it had one.
+    pub(crate) fn delete(&mut self, db: u8, found: Found) -> Option<Body> {
+        let head = record::head(self.pages.slot(found.location));
+        let index = self.index_mut(db);
+        index.volatile_count -= usize::from(head.is_volatile());
+        index.remove(found.place);
+        self.release(found.location, head)
+    }
+
+    /// Takes a record out of recency and pages, and its aside with it. Its bucket is the caller's.
+    pub(crate) fn release(&mut self, location: Location, head: Head) -> Option<Body> {
+        let aside = head
+            .is_aside()
+            .then(|| record::aside_index(self.pages.slot(location), head));
+        self.recency.leave(&mut self.pages, location);
+        self.free_slot(location);
+        aside.map(|index| self.asides.remove(index))
+    }
+
+    /// Frees a slot whose record is in no list and no bucket any more, and follows the record that fills it.
+    pub(crate) fn free_slot(&mut self, location: Location) {
+        let Some(from) = self.pages.free(location) else {
+            return;
+        };
+        self.recency.moved(&mut self.pages, from, location);
+        let Key { db, hash, .. } = self.key_at(location);
+        self.index_mut(db).relocate(hash, from, location);
+    }
+
+    /// Loads the bucket where a search for `key` starts. A first pass over a batch of keys, before
+    /// [`Cache::touch_entry`] on each and their execution, overlaps the waiting for memory.
+    #[inline]
+    pub fn touch_index(&self, key: Key<'_>) {
+        if let Some(index) = self.indexes[usize::from(key.db)].as_deref() {
+            std::hint::black_box(*index.first_bucket(key.hash));
+        }
+    }
+
+    /// Loads the record that a search for `key` meets first. See [`Cache::touch_index`].
+    #[inline]
+    pub fn touch_entry(&self, key: Key<'_>) {
+        let index = self.indexes[usize::from(key.db)].as_deref();
+        let location = index.and_then(|index| index.first_location(key.hash));
+        if let Some(slot) = location.and_then(|location| self.pages.slot_if_any(location)) {
+            std::hint::black_box(slot[0]);
+        }
     }
 }

@@ -1,0 +1,315 @@
+//! The layout of one record in its slot.
+//!
+//! ```text
+//! offset  0      4      8      12     16            (24)
+//!         prev   next   stamp  head   expires_at     key ...  body ...
+//!         u32    u32    u32    u32    u64, only in   key_len  body_len
+//!                                     volatile ones  bytes    bytes
+//! ```
+//!
+//! All numbers are little-endian. `prev` and `next` are [`Location`]s in a recency list (or
+//! [`NOWHERE`]), `stamp` is the time of the last access in units of 2^[`STAMP_SHIFT`] ms, modulo 2^32.
+//!
+//! `head` holds, from its lowest bit: volatile, pinned, edited, aside (one bit each), the database
+//! (4 bits), `key_len` (12 bits) and `body_len` (12 bits). The body is the value itself, or the 4-byte
+//! index of an [`crate::aside::Asides`] slot. A key too long to be inline lies aside too: its `key_len`
+//! is [`KEY_ASIDE`] and no key byte is in the slot.
+//!
+//! Example: key `k`, value `abc`, no expiry, database 2 takes 20 bytes; its head is `0x0030_0120`.
+
+use crate::{Pin, StringForm};
+
+/// Where a record lies: page number and slot number in one word (see [`crate::pages`]).
+pub(crate) type Location = u32;
+
+/// No location: the end of a list, an empty bucket.
+pub(crate) const NOWHERE: Location = u32::MAX;
+
+/// Bytes of a record before its expiry, key and body.
+pub(crate) const HEADER_BYTES: usize = 16;
+
+/// Bytes of the expiry, where there is one.
+pub(crate) const EXPIRY_BYTES: usize = 8;
+
+/// Longest record that lies in a page.
+pub(crate) const RECORD_BYTES_MAX: usize = 4096;
+
+/// Longest key that lies in the record.
+pub(crate) const KEY_INLINE_BYTES_MAX: usize = 2048;
+
+/// The `key_len` of a key that lies aside.
+const KEY_ASIDE: u32 = 0xfff;
+
+/// Bytes of an index into the asides.
+pub(crate) const ASIDE_INDEX_BYTES: usize = 4;
+
+/// A stamp's unit is 2^4 = 16 ms: fine enough for the order of two lists, and it wraps after 2.1 years.
+pub(crate) const STAMP_SHIFT: u32 = 4;
+
+/// What the head word says, apart from the length of key and body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Traits {
+    /// Has an expiry.
+    pub volatile: bool,
+    /// Lock path or not.
+    pub pin: Pin,
+    /// Set whole or edited.
+    pub form: StringForm,
+    /// Numbered database.
+    pub db: u8,
+}
+
+/// A decoded head word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Head(u32);
+
+const VOLATILE: u32 = 1;
+const PINNED: u32 = 2;
+const EDITED: u32 = 4;
+const ASIDE: u32 = 8;
+
+/// Where key and value go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Placement {
+    /// Both in the slot.
+    Inline,
+    /// The key in the slot, the value aside.
+    ValueAside,
+    /// Both aside.
+    AllAside,
+}
+
+impl Placement {
+    /// Where a key and a value of these lengths go, in a record with or without expiry.
+    pub(crate) fn of(key_bytes: usize, value_bytes: usize, volatile: bool) -> Placement {
+        let expiry = if volatile { EXPIRY_BYTES } else { 0 };
+        if key_bytes > KEY_INLINE_BYTES_MAX {
+            Placement::AllAside
+        } else if value_bytes > RECORD_BYTES_MAX
+            || HEADER_BYTES + expiry + key_bytes + value_bytes > RECORD_BYTES_MAX
+        {
+            Placement::ValueAside
+        } else {
+            Placement::Inline
+        }
+    }
+}
+
+impl Head {
+    /// The head of a record with these traits, for a key and a value of these lengths.
+    pub(crate) fn new(
+        traits: Traits,
+        placement: Placement,
+        key_bytes: usize,
+        value_bytes: usize,
+    ) -> Head {
+        let (aside, key_len, body_len) = match placement {
+            Placement::Inline => (0, key_bytes as u32, value_bytes as u32),
+            Placement::ValueAside => (ASIDE, key_bytes as u32, ASIDE_INDEX_BYTES as u32),
+            Placement::AllAside => (ASIDE, KEY_ASIDE, ASIDE_INDEX_BYTES as u32),
+        };
+        debug_assert!(key_len <= KEY_ASIDE && body_len <= 0xfff);
+        let flag = |is_set: bool, bit: u32| if is_set { bit } else { 0 };
+        let flags = flag(traits.volatile, VOLATILE)
+            | flag(traits.pin == Pin::Pinned, PINNED)
+            | flag(traits.form == StringForm::Edited, EDITED);
+        Head(flags | aside | u32::from(traits.db) << 4 | key_len << 8 | body_len << 20)
+    }
+
+    pub(crate) fn is_volatile(self) -> bool {
+        self.0 & VOLATILE != 0
+    }
+
+    pub(crate) fn is_aside(self) -> bool {
+        self.0 & ASIDE != 0
+    }
+
+    pub(crate) fn is_key_aside(self) -> bool {
+        (self.0 >> 8) & 0xfff == KEY_ASIDE
+    }
+
+    pub(crate) fn pin(self) -> Pin {
+        if self.0 & PINNED != 0 {
+            Pin::Pinned
+        } else {
+            Pin::Unpinned
+        }
+    }
+
+    pub(crate) fn form(self) -> StringForm {
+        if self.0 & EDITED != 0 {
+            StringForm::Edited
+        } else {
+            StringForm::Whole
+        }
+    }
+
+    pub(crate) fn db(self) -> u8 {
+        (self.0 >> 4) as u8 & 15
+    }
+
+    pub(crate) fn traits(self) -> Traits {
+        Traits {
+            volatile: self.is_volatile(),
+            pin: self.pin(),
+            form: self.form(),
+            db: self.db(),
+        }
+    }
+
+    /// Key bytes in the slot.
+    pub(crate) fn key_len(self) -> usize {
+        let len = (self.0 >> 8) & 0xfff;
+        if len == KEY_ASIDE { 0 } else { len as usize }
+    }
+
+    /// Body bytes in the slot.
+    pub(crate) fn body_len(self) -> usize {
+        (self.0 >> 20) as usize
+    }
+
+    /// Offset of the key in the slot.
+    pub(crate) fn key_start(self) -> usize {
+        HEADER_BYTES + (self.0 & VOLATILE) as usize * EXPIRY_BYTES
+    }
+
+    /// Offset of the body in the slot.
+    pub(crate) fn body_start(self) -> usize {
+        self.key_start() + self.key_len()
+    }
+
+    /// Length of the whole record.
+    pub(crate) fn record_len(self) -> usize {
+        self.body_start() + self.body_len()
+    }
+}
+
+fn word(slot: &[u8], at: usize) -> u32 {
+    let bytes: [u8; 4] = slot[at..at + 4].try_into().expect("four bytes");
+    u32::from_le_bytes(bytes)
+}
+
+fn set_word(slot: &mut [u8], at: usize, value: u32) {
+    slot[at..at + 4].copy_from_slice(&value.to_le_bytes());
+}
+
+/// The neighbour towards the most recent one.
+pub(crate) fn prev(slot: &[u8]) -> Location {
+    word(slot, 0)
+}
+
+/// The neighbour towards the least recent one.
+pub(crate) fn next(slot: &[u8]) -> Location {
+    word(slot, 4)
+}
+
+pub(crate) fn set_prev(slot: &mut [u8], to: Location) {
+    set_word(slot, 0, to);
+}
+
+pub(crate) fn set_next(slot: &mut [u8], to: Location) {
+    set_word(slot, 4, to);
+}
+
+/// Time of the last access, in units of 2^[`STAMP_SHIFT`] ms modulo 2^32.
+pub(crate) fn stamp(slot: &[u8]) -> u32 {
+    word(slot, 8)
+}
+
+pub(crate) fn set_stamp(slot: &mut [u8], stamp: u32) {
+    set_word(slot, 8, stamp);
+}
+
+pub(crate) fn head(slot: &[u8]) -> Head {
+    Head(word(slot, 12))
+}
+
+pub(crate) fn set_head(slot: &mut [u8], head: Head) {
+    set_word(slot, 12, head.0);
+}
+
+/// The expiry of a record, in ms of log time.
+pub(crate) fn expires_at(slot: &[u8], head: Head) -> Option<u64> {
+    head.is_volatile().then(|| volatile_expires_at(slot))
+}
+
+/// The expiry of a record that is known to be volatile.
+pub(crate) fn volatile_expires_at(slot: &[u8]) -> u64 {
+    let bytes: [u8; 8] = slot[HEADER_BYTES..HEADER_BYTES + EXPIRY_BYTES]
+        .try_into()
+        .expect("eight bytes");
+    u64::from_le_bytes(bytes)
+}
+
+/// Writes the expiry of a volatile record.
+pub(crate) fn set_expires_at(slot: &mut [u8], at: u64) {
+    slot[HEADER_BYTES..HEADER_BYTES + EXPIRY_BYTES].copy_from_slice(&at.to_le_bytes());
+}
+
+/// The inline key.
+pub(crate) fn key(slot: &[u8], head: Head) -> &[u8] {
+    &slot[head.key_start()..head.body_start()]
+}
+
+/// The body: value or aside index.
+pub(crate) fn body(slot: &[u8], head: Head) -> &[u8] {
+    &slot[head.body_start()..head.record_len()]
+}
+
+pub(crate) fn body_mut(slot: &mut [u8], head: Head) -> &mut [u8] {
+    &mut slot[head.body_start()..head.record_len()]
+}
+
+/// The aside index in the body of a record that [`Head::is_aside`].
+pub(crate) fn aside_index(slot: &[u8], head: Head) -> u32 {
+    word(slot, head.body_start())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // A head whose fields overlap would mix lengths with flags.
+    #[test]
+    fn head_fields_are_apart() {
+        for volatile in [false, true] {
+            for pin in [Pin::Unpinned, Pin::Pinned] {
+                for form in [StringForm::Whole, StringForm::Edited] {
+                    for (db, key, value) in [(0, 0, 0), (15, 2048, 2000), (2, 1, 3), (7, 0, 4072)] {
+                        let traits = Traits {
+                            volatile,
+                            pin,
+                            form,
+                            db,
+                        };
+                        let placement = Placement::of(key, value, volatile);
+                        assert_eq!(placement, Placement::Inline);
+                        let head = Head::new(traits, placement, key, value);
+                        assert_eq!(head.traits(), traits);
+                        assert_eq!((head.key_len(), head.body_len()), (key, value));
+                        assert!(!head.is_aside() && !head.is_key_aside());
+                        assert!(head.record_len() <= RECORD_BYTES_MAX);
+                    }
+                }
+            }
+        }
+        let example = Traits {
+            volatile: false,
+            pin: Pin::Unpinned,
+            form: StringForm::Whole,
+            db: 2,
+        };
+        let head = Head::new(example, Placement::Inline, 1, 3);
+        assert_eq!((head.0, head.record_len()), (0x0030_0120, 20));
+    }
+
+    // A record one byte over the largest class would find no slot.
+    #[test]
+    fn long_records_go_aside() {
+        assert_eq!(Placement::of(16, 4064, false), Placement::Inline);
+        assert_eq!(Placement::of(16, 4065, false), Placement::ValueAside);
+        assert_eq!(Placement::of(16, 4064, true), Placement::ValueAside);
+        assert_eq!(Placement::of(2049, 0, false), Placement::AllAside);
+        assert_eq!(Placement::of(2048, usize::MAX, true), Placement::ValueAside);
+    }
+}

@@ -1,0 +1,414 @@
+//! Writing: whole values, edits in place, expiry.
+//!
+//! A record that stays in its size class is rewritten where it lies: no allocation, and its bytes are
+//! copied once. Else it moves to a slot of its new class and its bucket is told.
+
+use crate::aside::{Body, LongKey};
+use crate::class::{CLASSES, class_of};
+use crate::index::{Index, Lookup, Place};
+use crate::record::{self, ASIDE_INDEX_BYTES, Head, Location, Placement, Traits};
+use crate::store::{Cache, Found};
+use crate::{ChangeKind, Expiry, Key, OwnedEntry, OwnedValue, Pin, StringForm};
+use bytes::{Bytes, BytesMut};
+
+/// A value to be stored.
+enum New<'a> {
+    /// To be copied.
+    Slice(&'a [u8]),
+    /// May be kept as it is, if it is long.
+    Owned(Bytes),
+    /// This many zero bytes, to be edited.
+    Zeroes(usize),
+}
+
+impl New<'_> {
+    fn len(&self) -> usize {
+        match self {
+            New::Slice(bytes) => bytes.len(),
+            New::Owned(bytes) => bytes.len(),
+            New::Zeroes(len) => *len,
+        }
+    }
+
+    fn write_to(&self, target: &mut [u8]) {
+        match self {
+            New::Slice(bytes) => target.copy_from_slice(bytes),
+            New::Owned(bytes) => target.copy_from_slice(bytes),
+            New::Zeroes(_) => target.fill(0),
+        }
+    }
+
+    fn into_body(self) -> Body {
+        match self {
+            New::Slice(bytes) => Body::Text(Bytes::copy_from_slice(bytes)),
+            New::Owned(bytes) => Body::exact(bytes),
+            New::Zeroes(len) => Body::Buffer(BytesMut::zeroed(len)),
+        }
+    }
+}
+
+/// The kind of page that a record with this head lies in.
+fn kind_of(head: Head) -> usize {
+    class_of(head.record_len()) + usize::from(head.is_volatile()) * CLASSES
+}
+
+impl Cache {
+    /// Sets `key` to a whole string. `At(t)` with `t` at or before log time stores nothing and removes
+    /// what was there.
+    pub fn put(&mut self, key: Key<'_>, value: &[u8], expiry: Expiry, pin: Pin) {
+        let place = self.find_for_write(key);
+        let expires_at = match expiry {
+            Expiry::Keep => match place {
+                Lookup::Found(place) => {
+                    let location = self.location(key.db, place);
+                    let slot = self.pages.slot(location);
+                    record::expires_at(slot, record::head(slot))
+                }
+                Lookup::Absent(_) => None,
+            },
+            Expiry::Never => None,
+            Expiry::At(at) => Some(at),
+        };
+        self.store(
+            key,
+            place,
+            New::Slice(value),
+            expires_at,
+            pin,
+            StringForm::Whole,
+        );
+    }
+
+    /// Puts an entry in place of whatever is at `key`. An expiry at or before log time stores nothing.
+    pub fn put_entry(&mut self, key: Key<'_>, entry: OwnedEntry) {
+        let place = self.find_for_write(key);
+        let OwnedValue::String(bytes) = entry.value;
+        self.store(
+            key,
+            place,
+            New::Owned(bytes),
+            entry.expires_at,
+            entry.pin,
+            entry.form,
+        );
+    }
+
+    /// Where `key` is or goes; what expired there is dropped first, and the write is recorded.
+    fn find_for_write(&mut self, key: Key<'_>) -> Lookup<Place> {
+        let place = self.find_or_place(key);
+        let place = match place {
+            Lookup::Found(found) => {
+                let location = self.location(key.db, found);
+                if self.is_expired(location) {
+                    let place = found;
+                    self.delete(key.db, Found { place, location });
+                    self.record_change(key.db, key.bytes, ChangeKind::Expired);
+                    self.find_or_place(key)
+                } else {
+                    place
+                }
+            }
+            Lookup::Absent(_) => place,
+        };
+        self.record_change(key.db, key.bytes, ChangeKind::Modified);
+        place
+    }
+
+    fn find_or_place(&mut self, key: Key<'_>) -> Lookup<Place> {
+        let db = usize::from(key.db);
+        if self.indexes[db].is_none() {
+            self.indexes[db] = Some(Box::new(Index::new()));
+        }
+        let index = self.indexes[db].as_deref().expect("made above");
+        self.find_in(index, key)
+    }
+
+    fn location(&mut self, db: u8, place: Place) -> Location {
+        self.index_mut(db).location(place)
+    }
+
+    /// Stores an entry and returns where, or removes what is there if its expiry has passed already.
+    fn store(
+        &mut self,
+        key: Key<'_>,
+        place: Lookup<Place>,
+        value: New<'_>,
+        expires_at: Option<u64>,
+        pin: Pin,
+        form: StringForm,
+    ) -> Option<Location> {
+        if expires_at.is_some_and(|at| at <= self.now_ms) {
+            if let Lookup::Found(place) = place {
+                let location = self.location(key.db, place);
+                self.delete(key.db, Found { place, location });
+            }
+            return None;
+        }
+        let traits = Traits {
+            volatile: expires_at.is_some(),
+            pin,
+            form,
+            db: key.db,
+        };
+        let placement = Placement::of(key.bytes.len(), value.len(), traits.volatile);
+        let head = Head::new(traits, placement, key.bytes.len(), value.len());
+        match place {
+            Lookup::Absent(place) => {
+                let location = self.write_new(key, head, value, expires_at);
+                let index = self.index_mut(key.db);
+                index.insert(place, key.hash, location);
+                index.volatile_count += usize::from(traits.volatile);
+                Some(location)
+            }
+            Lookup::Found(place) => {
+                let location = self.location(key.db, place);
+                let old = record::head(self.pages.slot(location));
+                let index = self.index_mut(key.db);
+                index.volatile_count += usize::from(traits.volatile);
+                index.volatile_count -= usize::from(old.is_volatile());
+                if kind_of(head) == self.pages.kind_at(location)
+                    && head.is_aside() == old.is_aside()
+                {
+                    self.overwrite(location, head, value, expires_at);
+                    Some(location)
+                } else {
+                    self.release(location, old);
+                    let location = self.write_new(key, head, value, expires_at);
+                    self.index_mut(key.db).set_location(place, location);
+                    Some(location)
+                }
+            }
+        }
+    }
+
+    /// Writes a record into a fresh slot and enters it in its list.
+    fn write_new(
+        &mut self,
+        key: Key<'_>,
+        head: Head,
+        value: New<'_>,
+        expires_at: Option<u64>,
+    ) -> Location {
+        let location = self.pages.allocate(kind_of(head));
+        let slot = self.pages.slot_mut(location);
+        record::set_head(slot, head);
+        if head.is_aside() {
+            let long = head.is_key_aside().then(|| LongKey {
+                hash: key.hash,
+                bytes: key.bytes.into(),
+            });
+            let index = self.asides.insert(long, value.into_body());
+            record::body_mut(slot, head).copy_from_slice(&index.to_le_bytes());
+        } else {
+            value.write_to(record::body_mut(slot, head));
+        }
+        if !head.is_key_aside() {
+            slot[head.key_start()..head.body_start()].copy_from_slice(key.bytes);
+        }
+        self.note_expiry(location, expires_at);
+        let stamp = self.stamp();
+        self.recency.enter(&mut self.pages, location, stamp);
+        location
+    }
+
+    /// Writes a new value over a record of the same key, kind of page and placement.
+    fn overwrite(
+        &mut self,
+        location: Location,
+        head: Head,
+        value: New<'_>,
+        expires_at: Option<u64>,
+    ) {
+        self.rewrite_head(location, head);
+        let slot = self.pages.slot_mut(location);
+        if head.is_aside() {
+            let index = record::aside_index(slot, head);
+            match value {
+                New::Slice(bytes) => self.asides.overwrite(index, bytes),
+                New::Owned(_) | New::Zeroes(_) => self.asides.replace(index, value.into_body()),
+            }
+        } else {
+            value.write_to(record::body_mut(slot, head));
+        }
+        self.note_expiry(location, expires_at);
+    }
+
+    /// Gives a record a new head of the same kind and makes it the most recent one, of another list if it is
+    /// pinned or unpinned by that.
+    fn rewrite_head(&mut self, location: Location, head: Head) {
+        let stamp = self.stamp();
+        let old = record::head(self.pages.slot(location));
+        if old.pin() == head.pin() {
+            record::set_head(self.pages.slot_mut(location), head);
+            self.recency.refresh(&mut self.pages, location, stamp);
+        } else {
+            self.recency.leave(&mut self.pages, location);
+            record::set_head(self.pages.slot_mut(location), head);
+            self.recency.enter(&mut self.pages, location, stamp);
+        }
+    }
+
+    /// Writes the expiry of a record with a head that says so.
+    fn note_expiry(&mut self, location: Location, expires_at: Option<u64>) {
+        if let Some(at) = expires_at {
+            record::set_expires_at(self.pages.slot_mut(location), at);
+            self.pages.note_expiry(location, at);
+        }
+    }
+
+    /// Moves a record to a slot for `head`, with its key and as much of its body as both hold.
+    fn reshape(&mut self, db: u8, place: Place, head: Head, expires_at: Option<u64>) -> Location {
+        let from = self.location(db, place);
+        let old = record::head(self.pages.slot(from));
+        let to = self.pages.allocate(kind_of(head));
+        record::set_head(self.pages.slot_mut(to), head);
+        let kept = old.key_len() + old.body_len().min(head.body_len());
+        self.pages
+            .copy((from, old.key_start()), (to, head.key_start()), kept);
+        self.note_expiry(to, expires_at);
+        self.recency.leave(&mut self.pages, from);
+        let index = self.index_mut(db);
+        index.set_location(place, to);
+        index.volatile_count += usize::from(head.is_volatile());
+        index.volatile_count -= usize::from(old.is_volatile());
+        let stamp = self.stamp();
+        self.recency.enter(&mut self.pages, to, stamp);
+        // The bucket names the new slot already: what fills the old one is another kind's record.
+        self.free_slot(from);
+        to
+    }
+
+    /// Sets or clears the expiry of a live entry; whether there was one. A time at or before log time removes it.
+    pub fn set_expiry(&mut self, key: Key<'_>, expires_at: Option<u64>) -> bool {
+        let Some(found) = self.find_live(key) else {
+            return false;
+        };
+        self.record_change(key.db, key.bytes, ChangeKind::Modified);
+        if expires_at.is_some_and(|at| at <= self.now_ms) {
+            self.delete(key.db, found);
+            return true;
+        }
+        let old = record::head(self.pages.slot(found.location));
+        let traits = Traits {
+            volatile: expires_at.is_some(),
+            ..old.traits()
+        };
+        if traits.volatile == old.is_volatile() {
+            let stamp = self.stamp();
+            self.recency.refresh(&mut self.pages, found.location, stamp);
+            self.note_expiry(found.location, expires_at);
+            return true;
+        }
+        let value_bytes = old.body_len();
+        let placement = match (old.is_aside(), old.is_key_aside()) {
+            (false, _) => Placement::of(key.bytes.len(), value_bytes, traits.volatile),
+            (true, false) => Placement::ValueAside,
+            (true, true) => Placement::AllAside,
+        };
+        if placement == Placement::ValueAside && !old.is_aside() {
+            // The eight bytes more make it too long for a page.
+            let value = record::body(self.pages.slot(found.location), old).to_vec();
+            let place = Lookup::Found(found.place);
+            let value = New::Owned(Bytes::from(value));
+            self.store(key, place, value, expires_at, old.pin(), old.form());
+            return true;
+        }
+        let head = Head::new(traits, placement, key.bytes.len(), value_bytes);
+        self.reshape(key.db, found.place, head, expires_at);
+        true
+    }
+
+    /// Makes the string at `key` exactly `len` bytes long (new bytes are zero; a new key has no expiry),
+    /// marks it edited, and lends it for writing. Keeps expiry and pin. Counts as an access.
+    pub fn edit(&mut self, key: Key<'_>, len: usize) -> &mut [u8] {
+        let location = match self.find_for_write(key) {
+            Lookup::Absent(place) => self.edit_new(key, place, len),
+            Lookup::Found(place) => self.edit_there(key, place, len),
+        };
+        let slot = self.pages.slot_mut(location);
+        let head = record::head(slot);
+        if head.is_aside() {
+            let index = record::aside_index(slot, head);
+            return self.asides.edit(index, len);
+        }
+        record::body_mut(slot, head)
+    }
+
+    fn edit_new(&mut self, key: Key<'_>, place: Place, len: usize) -> Location {
+        let place = Lookup::Absent(place);
+        let zeroes = New::Zeroes(len);
+        self.store(key, place, zeroes, None, Pin::Unpinned, StringForm::Edited)
+            .expect("an entry without expiry is stored")
+    }
+
+    /// Gives the record at `place` the shape for `len` bytes; an aside body is left as it is.
+    fn edit_there(&mut self, key: Key<'_>, place: Place, len: usize) -> Location {
+        let location = self.location(key.db, place);
+        let slot = self.pages.slot(location);
+        let old = record::head(slot);
+        let expires_at = record::expires_at(slot, old);
+        let traits = Traits {
+            form: StringForm::Edited,
+            ..old.traits()
+        };
+        let placement = Placement::of(key.bytes.len(), len, traits.volatile);
+        let head = Head::new(traits, placement, key.bytes.len(), len);
+        match (old.is_aside(), head.is_aside()) {
+            (true, true) => {
+                self.rewrite_head(location, head);
+                location
+            }
+            (false, false) => {
+                let kept = old.body_len();
+                let location = if kind_of(head) == self.pages.kind_at(location) {
+                    self.rewrite_head(location, head);
+                    location
+                } else {
+                    self.reshape(key.db, place, head, expires_at)
+                };
+                let body = record::body_mut(self.pages.slot_mut(location), head);
+                if let Some(new) = body.get_mut(kept..) {
+                    new.fill(0);
+                }
+                location
+            }
+            (false, true) => {
+                // Room for as much again: a string that outgrows its page is likely to go on growing.
+                let old_body = record::body(slot, old);
+                let mut buffer = BytesMut::with_capacity(len + len.min(old_body.len()) / 4);
+                buffer.extend_from_slice(old_body);
+                let index = self.asides.insert(None, Body::Buffer(buffer));
+                self.replace_body(key, place, head, expires_at, index.to_le_bytes())
+            }
+            (true, false) => {
+                let index = record::aside_index(slot, old);
+                let body = self.asides.remove(index);
+                let mut bytes = body.as_bytes()[..len.min(body.as_bytes().len())].to_vec();
+                bytes.resize(len, 0);
+                self.replace_body(key, place, head, expires_at, bytes)
+            }
+        }
+    }
+
+    /// Gives the record at `place` another head and body, without its aside being let go of.
+    fn replace_body(
+        &mut self,
+        key: Key<'_>,
+        place: Place,
+        head: Head,
+        expires_at: Option<u64>,
+        body: impl AsRef<[u8]>,
+    ) -> Location {
+        let location = self.location(key.db, place);
+        let location = if kind_of(head) == self.pages.kind_at(location) {
+            self.rewrite_head(location, head);
+            location
+        } else {
+            self.reshape(key.db, place, head, expires_at)
+        };
+        let slot = self.pages.slot_mut(location);
+        record::body_mut(slot, head).copy_from_slice(body.as_ref());
+        debug_assert!(!head.is_aside() || head.body_len() == ASIDE_INDEX_BYTES);
+        location
+    }
+}
