@@ -107,3 +107,30 @@ impl Batch {
         self.consumed = end;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::scanner::{Limits, Scanner};
+
+    #[test]
+    fn a_cleared_batch_keeps_a_bounded_memory() {
+        // Breaks if a connection holds on to what its largest request took, or to every inline
+        // request that it ever sent.
+        let mut batch = Batch::new();
+        let mut scanner = Scanner::new();
+        for _ in 0..3 {
+            let line = b"ECHO \"a b\"\r\n".repeat(50_000);
+            scanner.scan(&line, &Limits::default(), usize::MAX, &mut batch);
+            scanner.advance(batch.consumed);
+            assert_eq!(batch.len(), 50_000);
+            assert_eq!(batch.args(&line, 0).get(1), b"a b");
+            assert_eq!(batch.unescaped.len(), 50_000 * "ECHOa b".len());
+            batch.clear();
+            assert!(batch.is_empty() && batch.consumed == 0);
+            assert!(batch.spans.capacity() <= KEPT_SPANS_MAX);
+            assert!(batch.requests.capacity() <= KEPT_SPANS_MAX);
+            assert!(batch.unescaped.capacity() <= KEPT_UNESCAPED_BYTES_MAX);
+        }
+    }
+}

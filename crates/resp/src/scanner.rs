@@ -272,12 +272,9 @@ impl Scanner {
             Found::NotYet => return Ok(Step::NeedMore { missing: 0 }),
             Found::TooFar => return Err(ProtocolError::TooBigInline),
         };
-        let end = match buffer[start..line_break] {
-            [.., b'\r'] => line_break - 1,
-            _ => line_break,
-        };
         let first_span = batch.spans.len();
-        let source = inline::split_words(buffer, start, end, batch)?;
+        // A carriage return at the line's end is a blank like others.
+        let source = inline::split_words(buffer, start, line_break, batch)?;
         self.position = line_break + 1;
         if batch.spans.len() > first_span {
             batch.push_request(first_span, self.position, source);

@@ -65,11 +65,13 @@ fn nulls_of_the_old_protocol_are_null() {
 #[test]
 fn hostile_replies_are_refused() {
     // Breaks if a reply can overflow the stack, or make a client allocate or wait for nonsense.
+    let just_too_deep = [&b"*1\r\n".repeat(TREE_DEPTH_MAX)[..], b"_\r\n"].concat();
     let deep = b"*1\r\n".repeat(10_000);
     let deep_map = b"%1\r\n".repeat(10_000);
     let attributes = b"|1\r\n".repeat(10_000);
     let long = [b"$2000000\r\n", &vec![b'x'; 2_000_000][..]].concat();
-    let cases: [(&[u8], ReplyError); 12] = [
+    let cases: [(&[u8], ReplyError); 13] = [
+        (&just_too_deep, ReplyError::TooDeep),
         (&deep, ReplyError::TooDeep),
         (&deep_map, ReplyError::TooDeep),
         (&attributes, ReplyError::TooDeep),

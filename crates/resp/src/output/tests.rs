@@ -58,6 +58,22 @@ fn what_follows_a_mark_can_be_dropped() {
 }
 
 #[test]
+fn a_mark_outlives_what_was_written_before_it() {
+    // Breaks if a mark that was taken before a write to the socket points elsewhere after it.
+    let mut output = Output::new();
+    output.push_shared(Bytes::from_static(b"ABC"));
+    output.tail_mut().extend_from_slice(b"d");
+    let mark = output.mark();
+    output.tail_mut().extend_from_slice(b"e");
+    output.push_shared(Bytes::from_static(b"FGH"));
+    output.advance(4);
+    assert_eq!(output.since(mark), Some(b'e'));
+    output.rewind(mark);
+    assert!(output.is_empty());
+    assert_eq!(output.since(mark), None);
+}
+
+#[test]
 fn memory_is_given_back() {
     // Breaks if one large reply makes a connection large for ever.
     let mut output = Output::new();
@@ -130,6 +146,7 @@ fn run(steps: &[Step], output: &mut Output, model: &mut Vec<u8>) {
                 output.tail_mut().extend_from_slice(bytes);
                 assert_eq!(output.since(mark), bytes.first().copied());
                 output.push_shared(Bytes::from(bytes.clone()));
+                assert_eq!(output.since(mark), bytes.first().copied());
                 output.rewind(mark);
             }
             Step::Append(steps) => {

@@ -198,6 +198,7 @@ fn inline_words_are_split_as_redis_splits_them() {
         (b"echo a\rb\r\n", &[b"echo", b"a", b"b"]),
         (b"echo a\x0bb\r\n", &[b"echo", b"a\x0bb"]),
         (b"echo\x0ca \x0b\r\n", &[b"echo\x0ca"]),
+        (b"echo \x0b\x0c x\r\n", &[b"echo", b"x"]),
         (b"echo \xff\xfe\r\n", &[b"echo", b"\xff\xfe"]),
         (b"echo a\\x41\r\n", &[b"echo", b"a\\x41"]),
         (b"echo 'a\\'b'\r\n", &[b"echo", b"a'b"]),
@@ -303,6 +304,20 @@ fn a_request_in_many_pieces_is_scanned_once() {
         "took {:?}",
         started.elapsed()
     );
+}
+
+#[test]
+fn the_memory_of_a_large_request_is_given_back() {
+    // Breaks if a connection keeps what its largest half-arrived request took.
+    let bytes = encode(&vec![b"x".to_vec(); 100_000]);
+    let (first, rest) = bytes.split_at(bytes.len() - 1);
+    let mut scanner = Scanner::new();
+    let mut batch = Batch::new();
+    scanner.scan(first, &Limits::default(), 9, &mut batch);
+    assert!(scanner.heap_bytes() >= 100_000 * size_of::<Span>() - 8);
+    scanner.scan(&[first, rest].concat(), &Limits::default(), 9, &mut batch);
+    assert_eq!(batch.len(), 1);
+    assert!(scanner.heap_bytes() <= KEPT_SPANS_MAX * size_of::<Span>());
 }
 
 #[test]
