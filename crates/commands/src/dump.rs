@@ -78,7 +78,7 @@ const VERSION: u16 = 11;
 const VERSION_MAX: u16 = 12;
 const TRAILER_BYTES: usize = 10;
 const TYPE_STRING: u8 = 0;
-/// Highest type of a value in version 12; beyond are marks that only files hold.
+/// Highest type of a value in version 12; beyond are marks that only files hold. 8 was never given.
 const TYPE_MAX: u8 = 25;
 /// Strings up to this length are written as integers where they are some.
 const INTEGER_BYTES_MAX: usize = 11;
@@ -180,7 +180,7 @@ fn try_restore(ctx: &mut Context<'_>, args: Args<'_>) -> Result<(), &'static str
     let content = checked_content(args.get(3))?;
     let bytes = match content.split_first() {
         Some((&TYPE_STRING, string)) => read_string(string).ok_or(BAD_DATA)?,
-        Some((..=TYPE_MAX, _)) => {
+        Some((1..=7 | 9..=TYPE_MAX, _)) => {
             return Err("ERR RESTORE of this type is not supported by this version of Torc");
         }
         _ => return Err(BAD_DATA),

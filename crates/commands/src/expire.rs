@@ -245,11 +245,11 @@ impl Conditions {
             return Ok(conditions);
         }
         for option in args.from(3).iter() {
-            let flag = match option.to_ascii_lowercase().as_slice() {
-                b"nx" => &mut conditions.nx,
-                b"xx" => &mut conditions.xx,
-                b"gt" => &mut conditions.gt,
-                b"lt" => &mut conditions.lt,
+            let flag = match option {
+                [b'n' | b'N', b'x' | b'X'] => &mut conditions.nx,
+                [b'x' | b'X', b'x' | b'X'] => &mut conditions.xx,
+                [b'g' | b'G', b't' | b'T'] => &mut conditions.gt,
+                [b'l' | b'L', b't' | b'T'] => &mut conditions.lt,
                 // Redis prints it as a C string.
                 _ => {
                     let end = option.iter().position(|byte| *byte == 0);

@@ -98,6 +98,18 @@ pub static ROWS: &[Row] = &[
         ..ROW
     },
     Row {
+        name: "move",
+        arity: 3,
+        flags: WRITE_FAST,
+        keys: &[first_key(
+            KeyAccess::RW.and(KeyAccess::ACCESS).and(KeyAccess::UPDATE),
+        )],
+        since: "1.0.0",
+        summary: "Moves a key to another database unless a key of that name is there.",
+        run: Run::Data(move_key),
+        ..ROW
+    },
+    Row {
         name: "rename",
         arity: 3,
         flags: Flags::WRITE,
@@ -152,6 +164,8 @@ pub static ROWS: &[Row] = &[
         ..ROW
     },
 ];
+
+const SAME_OBJECT: &str = "ERR source and destination objects are the same";
 
 /// How a reader looks at a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -272,6 +286,29 @@ fn move_entry(ctx: &mut Context<'_>, from: Key<'_>, to: Key<'_>) {
     ctx.notify(EventClass::Generic, "rename_to", to);
 }
 
+fn move_key(ctx: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>) {
+    let db = match parse_db(args.get(2)) {
+        Ok(db) => db,
+        Err(text) => return reply.error(text),
+    };
+    let from = ctx.first_key(args.get(1));
+    let to = Key { db, ..from };
+    if to.db == from.db {
+        return reply.error(SAME_OBJECT);
+    }
+    // A key's shard and hash follow from its bytes alone, so both are in one cache.
+    let cache = ctx.cache(from);
+    if cache.get(from).is_none() || cache.get(to).is_some() {
+        return reply.integer(0);
+    }
+    let entry = cache.take(from).expect("the entry was just seen");
+    cache.put_entry(to, entry);
+    ctx.notify(EventClass::New, "new", to);
+    ctx.notify(EventClass::Generic, "move_from", from);
+    ctx.notify(EventClass::Generic, "move_to", to);
+    reply.integer(1);
+}
+
 fn copy(ctx: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>) {
     let options = match CopyOptions::parse(args, ctx.db) {
         Ok(options) => options,
@@ -280,7 +317,7 @@ fn copy(ctx: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>) {
     let from = ctx.first_key(args.get(1));
     let to = Key::new(ctx.seed, options.db, args.get(2));
     if from.db == to.db && from.bytes == to.bytes {
-        return reply.error("ERR source and destination objects are the same");
+        return reply.error(SAME_OBJECT);
     }
     if read(ctx, from, Look::Access).is_none() {
         return reply.integer(0);

@@ -1,6 +1,6 @@
 //! Rows of the commands about copies of the data: on disk, on replicas, in another database.
 
-use crate::keyspec::{first_key, key_at, keys_after};
+use crate::keyspec::{key_at, keys_after};
 use crate::{Category, Flags, Group, KeyAccess, Row, Session};
 
 /// Served while data is loaded, and while it may be out of date.
@@ -89,12 +89,6 @@ pub static ROWS: &[Row] = &[
             "Waits until the connection's writes are on disk.",
             "O(1)",
         ),
-    Row::session("move", 3, Group::Generic, Session::Move)
-        .flags(Flags::WRITE.and(Flags::FAST))
-        .keys(&[first_key(
-            KeyAccess::RW.and(KeyAccess::ACCESS).and(KeyAccess::UPDATE),
-        )])
-        .docs("1.0.0", "Moves a key to another database.", "O(1)"),
     Row::session("swapdb", 3, Group::Server, Session::Swapdb)
         .flags(Flags::WRITE.and(Flags::FAST))
         .categories(Category::KEYSPACE.and(Category::DANGEROUS))

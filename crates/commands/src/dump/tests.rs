@@ -129,6 +129,7 @@ fn content_that_lies_is_refused() {
         b"\x00\xc3\x02\x02\x00a",
         b"\xff",
         b"\x1a",
+        b"\x08",
     ];
     for content in contents {
         assert_eq!(

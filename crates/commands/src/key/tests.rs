@@ -158,3 +158,34 @@ fn copy_reads_its_options_before_its_keys() {
         );
     }
 }
+
+#[test]
+fn keys_move_between_databases() {
+    // Breaks if MOVE overwrites, loses the expiry, or leaves the key where it was.
+    let mut harness = Harness::new();
+    harness.run("SET a 1 NX PX 5000");
+    for (line, reply) in [
+        ("MOVE a 0", SAME),
+        ("MOVE x 0", SAME),
+        ("MOVE x 1", ":0\r\n"),
+        ("MOVE a 16", "-ERR DB index is out of range\r\n"),
+        (
+            "MOVE a x",
+            "-ERR value is not an integer or out of range\r\n",
+        ),
+        ("MOVE a 2", ":1\r\n"),
+    ] {
+        assert_eq!(harness.run(line), reply, "{line}");
+    }
+    assert_eq!(harness.all_events(), "new a, move_from a, move_to a");
+    let dbs: Vec<u8> = harness.events.iter().map(|event| event.db).collect();
+    assert_eq!(dbs, [2, 0, 2]);
+    assert_eq!(harness.run("EXISTS a"), ":0\r\n");
+    harness.run("SET a 2");
+    assert_eq!(harness.run("MOVE a 2"), ":0\r\n");
+    assert_eq!(harness.run("GET a"), "$1\r\n2\r\n");
+    harness.db = 2;
+    assert_eq!(harness.run("GET a"), "$1\r\n1\r\n");
+    assert_eq!(harness.run("PTTL a"), ":5000\r\n");
+    assert_eq!(harness.run("OBJECT PINNED a"), ":1\r\n");
+}
