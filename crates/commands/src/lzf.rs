@@ -17,6 +17,9 @@ const COPY_BYTES_MIN: usize = 3;
 const COPY_BYTES_MAX: usize = 264;
 /// Furthest that a copy reaches back.
 const DISTANCE_MAX: usize = 1 << 13;
+/// After so many places (as a power of two) without a copy, every second place is tried, then every
+/// third: what cannot be packed is given up quickly.
+const PATIENCE_BITS: u32 = 6;
 /// Most slots of the compressor's table of places seen, as a power of two.
 const TABLE_BITS_MAX: u32 = 14;
 
@@ -39,7 +42,7 @@ pub(crate) fn compress(input: &[u8], saved_min: usize) -> Option<Vec<u8>> {
             false => 0,
         };
         if common < COPY_BYTES_MIN {
-            at += 1;
+            at += 1 + ((at - literal_from) >> PATIENCE_BITS);
             continue;
         }
         write_literals(&mut output, &input[literal_from..at]);

@@ -189,3 +189,29 @@ fn keys_move_between_databases() {
     assert_eq!(harness.run("PTTL a"), ":5000\r\n");
     assert_eq!(harness.run("OBJECT PINNED a"), ":1\r\n");
 }
+
+#[test]
+fn long_values_travel_whole() {
+    // Breaks if a value that is kept apart from its key is lost or cut when the key is renamed, copied,
+    // moved or dumped.
+    let mut harness = Harness::with_caches(2);
+    let long: Vec<u8> = (0..300_000u32).map(|i| (i % 251) as u8).collect();
+    harness.run_bytes(&[b"SET", b"a", &long]);
+    harness.run_bytes(&[b"APPEND", b"a", b"end"]);
+    let expected = harness.run_bytes(&[b"GET", b"a"]);
+    assert_eq!(harness.run("RENAME a b"), "+OK\r\n");
+    assert_eq!(harness.run("COPY b c"), ":1\r\n");
+    harness.run("APPEND b more");
+    assert_eq!(harness.run_bytes(&[b"GET", b"c"]), expected);
+    let payload = harness.run_bytes(&[b"DUMP", b"c"]);
+    let start = payload.iter().position(|byte| *byte == b'\n').unwrap() + 1;
+    let payload = &payload[start..payload.len() - 2];
+    assert_eq!(
+        harness.run_bytes(&[b"RESTORE", b"d", b"0", payload]),
+        b"+OK\r\n"
+    );
+    assert_eq!(harness.run_bytes(&[b"GET", b"d"]), expected);
+    assert_eq!(harness.run("MOVE d 1"), ":1\r\n");
+    harness.db = 1;
+    assert_eq!(harness.run_bytes(&[b"GET", b"d"]), expected);
+}
