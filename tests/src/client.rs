@@ -113,6 +113,32 @@ impl Client {
         self.value(0)
     }
 
+    /// Whether something comes within `wait`: a value, or the server's close. Nothing is consumed.
+    ///
+    /// # Errors
+    /// As of the socket; a timeout is not an error.
+    pub fn has_more(&mut self, wait: Duration) -> io::Result<bool> {
+        if self.read < self.buffer.len() {
+            return Ok(true);
+        }
+        self.stream.set_read_timeout(Some(wait))?;
+        let seen = self.stream.peek(&mut [0]);
+        self.stream.set_read_timeout(Some(READ_WAIT_MAX))?;
+        match seen {
+            Ok(_) => Ok(true),
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut
+                ) =>
+            {
+                Ok(false)
+            }
+            Err(error) if error.kind() == io::ErrorKind::ConnectionReset => Ok(true),
+            Err(error) => Err(error),
+        }
+    }
+
     /// Sets how long one read may wait; `None` means the default of a minute.
     pub fn set_read_wait(&mut self, wait: Option<Duration>) {
         let wait = wait.unwrap_or(READ_WAIT_MAX);
