@@ -3,7 +3,8 @@
 
 use crate::errors::{ErrorText, NOT_INTEGER};
 use crate::{Context, EventClass, context::Touch};
-use cache::{Expiry, Key, Pin, Value};
+use bytes::Bytes;
+use cache::{Expiry, Key, OwnedEntry, OwnedValue, Pin, StringForm, Value};
 use resp::{Reply, parse_i64};
 
 /// The value, if it is a string.
@@ -77,6 +78,19 @@ pub(crate) fn put_string(
     ctx.cache(key).put(key, value, expiry, pin);
 }
 
+/// Puts a string that was computed in place of whatever is at `key`, without an expiry; tells
+/// listeners if the key is new.
+pub(crate) fn put_edited_string(ctx: &mut Context<'_>, key: Key<'_>, value: Vec<u8>) {
+    report_new(ctx, key);
+    let entry = OwnedEntry {
+        value: OwnedValue::String(Bytes::from(value.into_boxed_slice())),
+        expires_at: None,
+        pin: Pin::Unpinned,
+        form: StringForm::Edited,
+    };
+    ctx.cache(key).put_entry(key, entry);
+}
+
 /// Makes the string at `key` `len` bytes long and lends it for writing, see [`cache::Cache::edit`];
 /// tells listeners if the key is new.
 pub(crate) fn edit_string<'c>(ctx: &'c mut Context<'_>, key: Key<'_>, len: usize) -> &'c mut [u8] {
@@ -89,6 +103,14 @@ pub(crate) fn edit_string<'c>(ctx: &'c mut Context<'_>, key: Key<'_>, len: usize
 pub(crate) fn report_new(ctx: &mut Context<'_>, key: Key<'_>) {
     if listens(ctx, EventClass::New) && ctx.cache(key).peek(key).is_none() {
         ctx.notify(EventClass::New, "new", key);
+    }
+}
+
+/// A string apart from the cache; a long one is shared, not copied.
+pub(crate) fn detach(value: Value<'_>) -> Bytes {
+    match value {
+        Value::String(bytes) => Bytes::copy_from_slice(bytes),
+        Value::Shared(bytes) => bytes.clone(),
     }
 }
 

@@ -25,12 +25,16 @@ pub mod glob;
 mod help;
 
 mod access;
+mod bitfield;
+mod bitop;
+mod bits;
 pub mod context;
 pub mod errors;
 
 mod counter;
 mod range;
 pub mod string;
+mod string_delete;
 mod string_options;
 mod string_set;
 
@@ -38,6 +42,7 @@ pub mod dump;
 pub mod expire;
 mod extended;
 pub mod key;
+mod lcs;
 mod lzf;
 pub mod memory;
 pub mod object;

@@ -56,14 +56,19 @@ fn reply_range(
     Ok(())
 }
 
-/// The places `first..=last` of something `len` long, as Redis's ranges have it: negative places
-/// count from the end, and what lies outside is cut off.
+/// The places `first..=last` of something `len` long, as most of Redis's ranges have it: negative
+/// places count from the end, and what lies outside is cut off.
 pub(crate) fn clip(first: i64, last: i64, len: usize) -> Range<usize> {
-    let len = len as i64;
     // Both from the end and the wrong way round: empty, though cutting off at 0 would find a byte.
     if first < 0 && last < 0 && first > last {
         return 0..0;
     }
+    clip_any(first, last, len)
+}
+
+/// As [`clip`], but for `-5 -9` of 3: cut off at 0, it finds the first place. BITPOS has it so.
+pub(crate) fn clip_any(first: i64, last: i64, len: usize) -> Range<usize> {
+    let len = len as i64;
     let from_start = |place: i64| {
         if place < 0 {
             (len + place).max(0)

@@ -1,4 +1,4 @@
-//! Strings, read and replaced whole: GET, GETSET, GETDEL, MGET, MSET, MSETNX, MSETEX. The head of
+//! Strings, read and replaced whole: GET, GETSET, MGET, MSET, MSETNX, MSETEX. The head of
 //! the string family: [`ROWS`] lists the rows of all its files.
 
 use crate::access::{put_string, read_string, reply_integer, reply_value};
@@ -10,28 +10,39 @@ use crate::{
     BeginSearch, Category, Context, EventClass, FindKeys, Flags, Group, KeyAccess, KeySpec, Row,
     Run, Split,
 };
-use crate::{counter, range, string_set};
+use crate::{bitfield, bitop, bits, counter, lcs, range, string_delete, string_set};
 use cache::{Expiry, Pin};
 use resp::{Args, Reply, parse_i64};
 
 /// The family's rows.
 pub static ROWS: &[Row] = &[
     range::APPEND,
+    bits::BITCOUNT,
+    bitfield::BITFIELD,
+    bitfield::BITFIELD_RO,
+    bitop::BITOP,
+    bits::BITPOS,
     counter::DECR,
     counter::DECRBY,
+    string_delete::DELEX,
+    string_delete::DELIFEQ,
     GET,
-    GETDEL,
+    bits::GETBIT,
+    string_delete::GETDEL,
+    string_set::GETEX,
     range::GETRANGE,
     GETSET,
     counter::INCR,
     counter::INCRBY,
     counter::INCRBYFLOAT,
+    lcs::LCS,
     MGET,
     MSET,
     MSETEX,
     MSETNX,
     string_set::PSETEX,
     string_set::SET,
+    bits::SETBIT,
     string_set::SETEX,
     string_set::SETNX,
     range::SETRANGE,
@@ -92,32 +103,6 @@ fn get(ctx: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>) {
     let key = ctx.first_key(args.get(1));
     match read_string(ctx, key) {
         Ok(Some(value)) => reply_value(reply, value),
-        Ok(None) => reply.null(),
-        Err(text) => reply.error(text),
-    }
-}
-
-const GETDEL: Row = Row {
-    name: "getdel",
-    arity: 2,
-    flags: Flags::WRITE.and(Flags::FAST),
-    keys: &[first_key(
-        KeyAccess::RW.and(KeyAccess::ACCESS).and(KeyAccess::DELETE),
-    )],
-    since: "6.2.0",
-    summary: "Returns the string at a key and deletes the key.",
-    run: Run::Data(getdel),
-    ..STRING_ROW
-};
-
-fn getdel(ctx: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>) {
-    let key = ctx.first_key(args.get(1));
-    match read_string(ctx, key) {
-        Ok(Some(value)) => {
-            reply_value(reply, value);
-            ctx.cache(key).remove(key);
-            ctx.notify(EventClass::Generic, "del", key);
-        }
         Ok(None) => reply.null(),
         Err(text) => reply.error(text),
     }

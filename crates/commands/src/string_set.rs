@@ -1,8 +1,9 @@
-//! SET with its options, and the older commands that are a part of it: SETNX, SETEX, PSETEX.
+//! SET with its options, the older commands that are a part of it (SETNX, SETEX, PSETEX), and GETEX,
+//! which changes the expiry only.
 
 use crate::access::{put_string, read_string, reply_failure, reply_value, string_of};
 use crate::errors::ErrorText;
-use crate::string::{GROWING_WRITE, STRING_ROW};
+use crate::string::{GROWING_WRITE, READ_WRITE_KEY, STRING_ROW};
 use crate::string_options::{Allowed, Answer, Condition, Options, TimeForm, TimeOption};
 use crate::table::first_key;
 use crate::{Context, EventClass, Flags, KeyAccess, Row, Run};
@@ -193,6 +194,56 @@ fn set_expiring(
     );
     notify_set(ctx, key, TimeOption::Given(form, args.get(2)));
     reply.ok();
+}
+
+pub(crate) const GETEX: Row = Row {
+    name: "getex",
+    arity: -2,
+    flags: Flags::WRITE.and(Flags::FAST),
+    keys: &[READ_WRITE_KEY],
+    since: "6.2.0",
+    summary: "Returns the string at a key and sets or drops the key's expiry.",
+    run: Run::Data(getex),
+    ..STRING_ROW
+};
+
+fn getex(ctx: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>) {
+    let outcome = get_with_expiry(ctx, args, reply);
+    reply_failure(reply, outcome);
+}
+
+/// Redis's order: syntax, then the key, then the time.
+fn get_with_expiry(
+    ctx: &mut Context<'_>,
+    args: Args<'_>,
+    reply: &mut Reply<'_>,
+) -> Result<(), ErrorText> {
+    let options = Options::parse(args.from(2), Allowed::Getex)?;
+    let key = ctx.first_key(args.get(1));
+    if read_string(ctx, key)?.is_none() {
+        reply.null();
+        return Ok(());
+    }
+    let invalid = "ERR invalid expire time in 'getex' command";
+    let expiry = options.time.expiry(ctx, invalid)?;
+    let entry = ctx.cache(key).peek(key);
+    let entry = entry.expect("it was read at this log time");
+    let had_expiry = entry.expires_at.is_some();
+    reply_value(reply, string_of(entry.value)?);
+    match (options.time, expiry) {
+        (TimeOption::Given(..), Expiry::At(deadline_ms)) => {
+            let is_past = deadline_ms <= ctx.now_ms;
+            ctx.cache(key).set_expiry(key, Some(deadline_ms));
+            let event = if is_past { "del" } else { "expire" };
+            ctx.notify(EventClass::Generic, event, key);
+        }
+        (TimeOption::Persist, _) if had_expiry => {
+            ctx.cache(key).set_expiry(key, None);
+            ctx.notify(EventClass::Generic, "persist", key);
+        }
+        _ => {}
+    }
+    Ok(())
 }
 
 #[cfg(test)]

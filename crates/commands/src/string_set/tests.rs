@@ -204,3 +204,43 @@ fn a_lock_is_renewed_by_its_holder_and_ended_by_others() {
         assert_eq!(entry.pin, pin, "{line}");
     }
 }
+
+#[test]
+fn a_string_is_read_and_its_expiry_changed() {
+    // Breaks if GETEX sets another expiry than asked, or tells listeners otherwise.
+    let mut h = Harness::new();
+    h.run("SET k v PX 10");
+    assert_eq!(h.run("GETEX k"), "$1\r\nv\r\n");
+    assert_eq!(h.events(), "");
+    assert_eq!(h.run("GETEX k persist"), "$1\r\nv\r\n");
+    assert_eq!(h.events(), "persist k");
+    assert_eq!(h.run("GETEX k PERSIST"), "$1\r\nv\r\n");
+    assert_eq!(h.events(), "");
+    h.pass_ms(20);
+    assert_eq!(h.run("GETEX k EX 1"), "$1\r\nv\r\n");
+    assert_eq!(h.events(), "expire k");
+    h.pass_ms(999);
+    assert_eq!(h.run("GETEX k PX 5"), "$1\r\nv\r\n");
+    h.pass_ms(5);
+    assert_eq!(h.run("GETEX k PX 5"), NULL);
+    h.run("SET k v");
+    assert_eq!(h.run("GETEX k PXAT 1"), "$1\r\nv\r\n");
+    assert_eq!(h.events(), "del k");
+    assert_eq!(h.run("GET k"), NULL);
+}
+
+#[test]
+fn getex_looks_at_syntax_then_key_then_time() {
+    // Breaks if the order of checks is not Redis's.
+    let mut h = Harness::new();
+    assert_eq!(h.run("GETEX k NX"), SYNTAX);
+    assert_eq!(h.run("GETEX k KEEPTTL"), SYNTAX);
+    assert_eq!(h.run("GETEX k EX 1 PERSIST"), SYNTAX);
+    assert_eq!(h.run("GETEX k EX 0"), NULL);
+    h.run("SET k v");
+    assert_eq!(
+        h.run("GETEX k EX 0"),
+        "-ERR invalid expire time in 'getex' command\r\n"
+    );
+    assert_eq!(h.run("GETEX k EX x"), NOT_INTEGER);
+}
