@@ -1,3 +1,43 @@
-//! node
+//! One member of the cluster: shards behind their own short locks, routing of commands to them, connections'
+//! sessions, and what they share (publish/subscribe, client-side caching, statistics, the memory budget).
+//!
+//! ```text
+//!   server: socket ──bytes──▶ resp::Scanner ──batch──▶ Session::run ──▶ Output ──▶ socket
+//!                                                        │  row, keys → slot → shard
+//!                                                        ▼
+//!                               Shard (lock): log entry → apply → cache
+//! ```
+//!
+//! Everything runs on the task that read the bytes; no thread or channel stands between a connection and a
+//! shard. Locks are held for one command or a bounded step of a walk, several only in ascending order of shards.
+//!
+//! What this crate does *not* know: sockets, files, threads, the clock (it asks its [`Host`]), configuration
+//! files and flags. Nothing here is async.
+//!
+//! Reading order: `host`, `entry`, `shard`, `memory`, `node`, `session`, then what they use.
 
+mod client;
+mod effects;
+mod entry;
+mod host;
+mod latency;
+mod memory;
+mod monitor;
+mod node;
+mod pause;
+mod pubsub;
+mod session;
 pub mod settings;
+mod shard;
+mod slowlog;
+mod stats;
+mod tracking;
+
+pub use client::{Client, ClientClass, ClientFlag, ClientId};
+pub use entry::{ALL_DATABASES, Entry, EntryError, EntryKind, OwnedEntry, Stamp};
+pub use host::{Host, Now, Process};
+pub use memory::Budget;
+pub use node::{Node, Room, ShardGuard};
+pub use session::{Session, Step};
+pub use settings::Settings;
+pub use shard::{Call, Shard};

@@ -1,0 +1,91 @@
+//! MONITOR: every command that runs is shown to those who listen.
+
+use crate::client::{Client, ClientClass, ClientId};
+use crate::node::Node;
+use bytes::Bytes;
+use commands::{Flags, Row};
+use parking_lot::Mutex;
+use resp::Args;
+use std::io::Write;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// Who listens.
+#[derive(Debug, Default)]
+pub struct Monitors {
+    listeners: Mutex<Vec<Arc<Client>>>,
+    count: AtomicUsize,
+}
+
+impl Monitors {
+    /// Whether anybody listens: one load on the way of a command.
+    #[inline]
+    pub fn is_on(&self) -> bool {
+        self.count.load(Ordering::Relaxed) > 0
+    }
+
+    /// Adds a listener.
+    pub fn add(&self, client: &Arc<Client>) {
+        let mut listeners = self.listeners.lock();
+        if listeners.iter().all(|listener| listener.id != client.id) {
+            listeners.push(client.clone());
+        }
+        self.count.store(listeners.len(), Ordering::Relaxed);
+    }
+
+    /// Removes a listener.
+    pub fn remove(&self, client: ClientId) {
+        let mut listeners = self.listeners.lock();
+        listeners.retain(|listener| listener.id != client);
+        self.count.store(listeners.len(), Ordering::Relaxed);
+    }
+
+    /// Shows a command of `client` to all listeners.
+    pub fn show(&self, node: &Node, client: &Client, db: u8, row: &Row, args: Args<'_>) {
+        if row.flags.has(Flags::SKIP_MONITOR) || row.flags.has(Flags::ADMIN) {
+            return;
+        }
+        let wall_us = node.host.wall_us();
+        let mut line = Vec::new();
+        let _ = write!(
+            line,
+            "+{}.{:06} [{} {}]",
+            wall_us / 1_000_000,
+            wall_us % 1_000_000,
+            db,
+            client.addr
+        );
+        for argument in args.iter() {
+            line.push(b' ');
+            quote(argument, &mut line);
+        }
+        line.extend_from_slice(b"\r\n");
+        let frame = Bytes::from(line);
+        let limit = node.output_limit(ClientClass::Normal);
+        let now_us = node.host.monotonic_us();
+        let listeners = self.listeners.lock().clone();
+        for listener in listeners {
+            listener.push(frame.clone(), limit, now_us);
+        }
+    }
+}
+
+/// Bytes in quotes, what does not print escaped, as MONITOR and SLOWLOG's readers expect.
+pub fn quote(bytes: &[u8], out: &mut Vec<u8>) {
+    out.push(b'"');
+    for &byte in bytes {
+        match byte {
+            b'"' | b'\\' => out.extend_from_slice(&[b'\\', byte]),
+            b'\n' => out.extend_from_slice(b"\\n"),
+            b'\r' => out.extend_from_slice(b"\\r"),
+            b'\t' => out.extend_from_slice(b"\\t"),
+            0x07 => out.extend_from_slice(b"\\a"),
+            0x08 => out.extend_from_slice(b"\\b"),
+            0x20..0x7f => out.push(byte),
+            _ => {
+                let _ = write!(out, "\\x{byte:02x}");
+            }
+        }
+    }
+    out.push(b'"');
+}

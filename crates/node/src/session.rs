@@ -1,0 +1,721 @@
+//! One connection's side of the protocol: its state (database, protocol, transaction, subscriptions …) and the
+//! loop that turns a batch of parsed requests into replies.
+//!
+//! The task that read the bytes calls [`Session::run`]; commands on local shards run right there. What has to
+//! wait answers a [`Step`] that says for what, and the caller comes back with [`Session::run`].
+//!
+//! Order: replies leave in the order of the requests. A request that gave way is continued before the next begins.
+
+mod access;
+mod client;
+mod config;
+mod connection;
+mod data;
+mod debug;
+mod diagnostics;
+mod info;
+mod pubsub;
+mod server;
+mod transaction;
+mod walk;
+
+use crate::client::{Client, ClientFlag};
+use crate::host::Now;
+use crate::latency::LatencyEvent;
+use crate::node::Node;
+use crate::pause::PauseMode;
+use crate::pubsub::Kind;
+use crate::settings::Settings;
+use crate::tracking::Caching;
+use access::Access;
+use cache::Key;
+use commands::context::Touch;
+use commands::{Flags, Row, Run, Session as SessionCommand};
+use resp::{Args, Batch, Mark, Output, Protocol, Reply};
+use smallvec::SmallVec;
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+/// Requests whose keys are looked up ahead together, so that their cache misses overlap.
+const WINDOW_REQUESTS_MAX: usize = 32;
+/// Keys that are touched ahead for one window.
+const WINDOW_KEYS_MAX: usize = 128;
+/// Fewer keys than this are not worth a pass of their own.
+const WINDOW_KEYS_MIN: usize = 3;
+/// Replies beyond this are written to the socket before more requests of the same batch run: a reader that does not
+/// read stops its own requests.
+const OUTPUT_BYTES_SOFT_MAX: usize = 1 << 20;
+
+/// What the connection's task is to do next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// All requests of the batch ran.
+    Done,
+    /// Write the output, then call again.
+    Flush,
+    /// Let others run, then call again: a long walk goes on in steps.
+    Yield,
+    /// Call again at this monotonic microsecond (never, if none) or when roused.
+    Wait {
+        /// [`crate::Host::monotonic_us`]; none = only when roused.
+        until_us: Option<u64>,
+    },
+    /// Write the output, then close.
+    Close,
+    /// Close without writing: the client is not to see what is left.
+    Abort,
+    /// Write the output, then end the process in good order.
+    Shutdown,
+}
+
+/// One connection's state.
+pub struct Session {
+    /// What others see of it.
+    pub client: Arc<Client>,
+    protocol: Protocol,
+    db: u8,
+    authenticated: bool,
+    /// Whether a request may take the short way: authenticated, and none of the states below.
+    plain: bool,
+    replies: Replies,
+    transaction: Option<transaction::Transaction>,
+    watches: Vec<transaction::Watch>,
+    channels: BTreeSet<Box<[u8]>>,
+    patterns: BTreeSet<Box<[u8]>>,
+    shard_channels: BTreeSet<Box<[u8]>>,
+    /// Which reads are remembered for client-side caching; none = no default-mode tracking.
+    tracking: Option<Caching>,
+    /// `CLIENT CACHING` for the next command.
+    caching_next: Option<bool>,
+    touch: Touch,
+    pending: Option<Pending>,
+    /// Whether EXEC holds shards locked at the moment.
+    holds_shards: bool,
+    /// EXEC put off to tell the shards who listens.
+    listen_later: bool,
+    /// Runs of one command that are not counted yet.
+    tally: Option<(&'static Row, u64)>,
+}
+
+/// CLIENT REPLY.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Replies {
+    On,
+    Off,
+    /// The reply of the running command (`CLIENT REPLY SKIP` itself) and of the next are dropped.
+    SkipNext,
+    Skip,
+}
+
+/// A request that gave way.
+enum Pending {
+    /// KEYS, half done.
+    Keys(walk::KeysWalk),
+    /// DEBUG SLEEP: until then, then `+OK`.
+    Sleep { until_us: u64 },
+    /// WAIT, WAITAOF: until then (never, if none), then what `reply` is.
+    Replicas {
+        until_us: Option<u64>,
+        reply: ReplicasReply,
+    },
+}
+
+/// What a wait for replicas answers at its end on a node without any.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum ReplicasReply {
+    /// `:0`
+    Wait,
+    /// `*2 :0 :0`
+    WaitAof,
+}
+
+/// What one turn of work is done with.
+#[derive(Clone, Copy)]
+pub(crate) struct Turn<'a> {
+    pub node: &'a Node,
+    pub now: Now,
+    pub settings: &'a Settings,
+}
+
+/// A request with what was found out about it ahead of its turn.
+#[derive(Clone, Copy)]
+struct Prepared {
+    row: Option<&'static Row>,
+    /// Shard and hash of its only key.
+    place: Option<(usize, u32)>,
+}
+
+impl Session {
+    /// A new connection's state. It is authenticated from the start if there is no password.
+    pub fn new(client: Arc<Client>, node: &Node) -> Self {
+        let authenticated = node.settings.load().requirepass.is_empty();
+        Session {
+            client,
+            protocol: Protocol::Resp2,
+            db: 0,
+            authenticated,
+            plain: authenticated,
+            replies: Replies::On,
+            transaction: None,
+            watches: Vec::new(),
+            channels: BTreeSet::new(),
+            patterns: BTreeSet::new(),
+            shard_channels: BTreeSet::new(),
+            tracking: None,
+            caching_next: None,
+            touch: Touch::Yes,
+            pending: None,
+            holds_shards: false,
+            listen_later: false,
+            tally: None,
+        }
+    }
+
+    /// Whether it has shown who it is.
+    pub fn is_authenticated(&self) -> bool {
+        self.authenticated
+    }
+
+    /// Whether it is exempt from the idle timeout, as subscribers and monitors are.
+    pub fn may_idle(&self) -> bool {
+        self.client.has(ClientFlag::Pubsub)
+            || self.client.has(ClientFlag::Monitor)
+            || self.pending.is_some()
+    }
+
+    /// Runs the requests of `batch` from `next` on, and moves `next` past what ran. Called again after a step other
+    /// than [`Step::Done`], it goes on where it stopped.
+    pub fn run(
+        &mut self,
+        node: &Node,
+        buffer: &[u8],
+        batch: &Batch,
+        next: &mut usize,
+        output: &mut Output,
+    ) -> Step {
+        let now = node.now();
+        let settings = node.settings.load();
+        let turn = Turn {
+            node,
+            now,
+            settings: &settings,
+        };
+        let from = *next;
+        let step = self.run_batch(turn, buffer, batch, next, output);
+        if *next > from || self.tally.is_some() {
+            self.after_batch(turn, (*next - from) as u64);
+        }
+        step
+    }
+
+    fn run_batch(
+        &mut self,
+        turn: Turn<'_>,
+        buffer: &[u8],
+        batch: &Batch,
+        next: &mut usize,
+        output: &mut Output,
+    ) -> Step {
+        if self.pending.is_some() {
+            let step = self.go_on(turn, output);
+            if self.pending.is_some() {
+                return step;
+            }
+        }
+        while *next < batch.len() {
+            let mut window = [Prepared {
+                row: None,
+                place: None,
+            }; WINDOW_REQUESTS_MAX];
+            let first = *next;
+            let prepared = self.prepare(turn.node, buffer, batch, first, &mut window);
+            for prepared in &window[..prepared] {
+                if output.len() > OUTPUT_BYTES_SOFT_MAX {
+                    return Step::Flush;
+                }
+                let args = batch.args(buffer, *next);
+                let step = self.request(turn, *prepared, args, output);
+                match step {
+                    Step::Done => *next += 1,
+                    Step::Wait { .. } if self.pending.is_none() => return step, // paused: the request has not begun
+                    Step::Flush
+                    | Step::Yield
+                    | Step::Wait { .. }
+                    | Step::Close
+                    | Step::Abort
+                    | Step::Shutdown => {
+                        *next += 1;
+                        return step;
+                    }
+                }
+            }
+        }
+        Step::Done
+    }
+
+    /// Finds the rows of the next requests and touches their keys ahead. Returns how many.
+    fn prepare(
+        &self,
+        node: &Node,
+        buffer: &[u8],
+        batch: &Batch,
+        first: usize,
+        window: &mut [Prepared; WINDOW_REQUESTS_MAX],
+    ) -> usize {
+        let mut touches: SmallVec<[(usize, Key<'_>); 32]> = SmallVec::new();
+        let mut positions = SmallVec::new();
+        let mut count = 0;
+        for i in first..batch.len().min(first + WINDOW_REQUESTS_MAX) {
+            if touches.len() > WINDOW_KEYS_MAX {
+                break;
+            }
+            let args = batch.args(buffer, i);
+            let prepared = &mut window[count];
+            count += 1;
+            let Ok(row) = commands::check(args) else {
+                continue;
+            };
+            prepared.row = Some(row);
+            if !matches!(row.run, Run::Data(_)) {
+                continue;
+            }
+            if row.is_single_key() {
+                let bytes = args.get(1);
+                let key = Key::new(node.seed, self.db, bytes);
+                let shard = node.shard_of(bytes);
+                prepared.place = Some((shard, key.hash));
+                touches.push((shard, key));
+            } else {
+                positions.clear();
+                if commands::keys_of(row, args, &mut positions).is_ok() {
+                    for &position in positions.iter().take(WINDOW_KEYS_MAX) {
+                        let bytes = args.get(position);
+                        touches.push((node.shard_of(bytes), Key::new(node.seed, self.db, bytes)));
+                    }
+                }
+            }
+        }
+        if touches.len() >= WINDOW_KEYS_MIN {
+            for &(shard, key) in &touches {
+                if let Some(shard) = node.try_lock(shard) {
+                    shard.cache.touch_index(key);
+                }
+            }
+            for &(shard, key) in &touches {
+                if let Some(shard) = node.try_lock(shard) {
+                    shard.cache.touch_entry(key);
+                }
+            }
+        }
+        count
+    }
+
+    /// Runs one request from its refusal or reply to the counters.
+    #[inline]
+    fn request(
+        &mut self,
+        turn: Turn<'_>,
+        prepared: Prepared,
+        args: Args<'_>,
+        output: &mut Output,
+    ) -> Step {
+        if self.plain
+            && let Some(row) = prepared.row
+            && let Run::Data(execute) = row.run
+            && !turn.node.monitors.is_on()
+            && !turn.node.pause.is_on()
+            && row.flags.has(Flags::FAST)
+            && turn.settings.slowlog_log_slower_than_us >= SLOWLOG_PRECISE_US
+        {
+            let mark = output.mark();
+            self.run_data(
+                turn,
+                row,
+                execute,
+                args,
+                prepared.place,
+                &mut Access::Free,
+                output,
+            );
+            self.count(turn, row, mark, output);
+            return Step::Done;
+        }
+        self.request_slow_path(turn, prepared.row, args, output)
+    }
+
+    /// The way of every request that is not plain: pause, MONITOR, refusals, the state of the connection, timing.
+    fn request_slow_path(
+        &mut self,
+        turn: Turn<'_>,
+        row: Option<&'static Row>,
+        args: Args<'_>,
+        output: &mut Output,
+    ) -> Step {
+        if let Some(step) = self.paused(turn, row) {
+            return step;
+        }
+        let mark = output.mark();
+        let row = match self.admit(turn, row, args, output) {
+            Ok(row) => row,
+            Err(refused) => {
+                self.refused(turn, refused, mark, output);
+                return Step::Done;
+            }
+        };
+        let started_us = turn.node.host.monotonic_us();
+        let step = if self.transaction.is_some() && !transaction::runs_inside(row) {
+            self.queue(turn, row, args, output);
+            Step::Done
+        } else {
+            if turn.node.monitors.is_on() && !matches!(row.run, Run::Session(SessionCommand::Exec))
+            {
+                turn.node
+                    .monitors
+                    .show(turn.node, &self.client, self.db, row, args);
+            }
+            self.dispatch(turn, row, args, &mut Access::Free, output)
+        };
+        let took_us = turn.node.host.monotonic_us() - started_us;
+        self.timed(turn, row, args, took_us);
+        self.note_error(turn, Some(row), mark, output);
+        turn.node.stats.ran(self.client.id, row.id(), 1, took_us);
+        self.client
+            .last_row
+            .store(row.id() as u32, Ordering::Relaxed);
+        self.finish_reply(mark, output);
+        step
+    }
+
+    /// Whether CLIENT PAUSE holds this request back.
+    fn paused(&mut self, turn: Turn<'_>, row: Option<&'static Row>) -> Option<Step> {
+        if !turn.node.pause.is_on() {
+            return None;
+        }
+        let (mode, until_us) = turn.node.pause.current(turn.node.host.monotonic_us())?;
+        let row = row?;
+        let exempt = matches!(row.run, Run::Session(SessionCommand::Client))
+            || matches!(row.run, Run::Session(SessionCommand::Exec)) && self.transaction.is_none();
+        let writes = row.flags.has(Flags::WRITE)
+            || row.flags.has(Flags::MAY_REPLICATE)
+            || matches!(row.run, Run::Session(SessionCommand::Exec)) && self.transaction_writes();
+        let held = !exempt && (mode == PauseMode::All || writes);
+        if !held {
+            self.client.clear(ClientFlag::Blocked);
+            return None;
+        }
+        self.client.set(ClientFlag::Blocked);
+        Some(Step::Wait {
+            until_us: Some(until_us),
+        })
+    }
+
+    /// Refuses what may not run in the connection's state, in Redis's order and words.
+    fn admit(
+        &mut self,
+        turn: Turn<'_>,
+        row: Option<&'static Row>,
+        args: Args<'_>,
+        output: &mut Output,
+    ) -> Result<&'static Row, Option<&'static Row>> {
+        let mut reply = Reply::new(output, self.protocol);
+        let found = match row {
+            Some(row) => Ok(row),
+            None => commands::check(args),
+        };
+        let row = match found {
+            Ok(row) => row,
+            Err(error) => {
+                reply.error_bytes(&error.text());
+                return Err(None);
+            }
+        };
+        if !self.authenticated && !row.flags.has(Flags::NO_AUTH) {
+            reply.error("NOAUTH Authentication required.");
+            return Err(Some(row));
+        }
+        if matches!(row.run, Run::Later) {
+            reply.error(&commands::later_error(row));
+            return Err(Some(row));
+        }
+        if self.transaction.is_some() && row.flags.has(Flags::NO_MULTI) {
+            reply.error("ERR Command not allowed inside a transaction");
+            return Err(Some(row));
+        }
+        if self.subscriptions_count() > 0
+            && self.protocol == Protocol::Resp2
+            && !pubsub::allowed_while_subscribed(row)
+        {
+            reply.error(&format!(
+                "ERR Can't execute '{}': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are allowed in this context",
+                row.full_name()
+            ));
+            return Err(Some(row));
+        }
+        if row.flags.has(Flags::DENYOOM) && self.transaction.is_some() && !self.has_room(turn, args)
+        {
+            reply.error(data::OOM);
+            return Err(Some(row));
+        }
+        Ok(row)
+    }
+
+    /// Takes note of a refusal: inside MULTI it spoils the transaction.
+    fn refused(
+        &mut self,
+        turn: Turn<'_>,
+        row: Option<&'static Row>,
+        mark: Mark,
+        output: &mut Output,
+    ) {
+        if let Some(transaction) = &mut self.transaction {
+            transaction.spoil();
+        }
+        if let Some(row) = row {
+            turn.node.stats.refused(self.client.id, row.id());
+        }
+        self.note_error(turn, None, mark, output);
+        self.finish_reply(mark, output);
+    }
+
+    /// Runs one admitted command, alone or inside EXEC.
+    fn dispatch(
+        &mut self,
+        turn: Turn<'_>,
+        row: &'static Row,
+        args: Args<'_>,
+        access: &mut Access<'_>,
+        output: &mut Output,
+    ) -> Step {
+        match row.run {
+            Run::Data(execute) => {
+                self.run_data(turn, row, execute, args, None, access, output);
+                Step::Done
+            }
+            Run::Session(command) => self.session_command(turn, command, args, access, output),
+            Run::Later => unreachable!("refused before it runs"),
+        }
+    }
+
+    fn session_command(
+        &mut self,
+        turn: Turn<'_>,
+        command: SessionCommand,
+        args: Args<'_>,
+        access: &mut Access<'_>,
+        output: &mut Output,
+    ) -> Step {
+        use SessionCommand as C;
+        match command {
+            C::Exec => return self.exec(turn, output),
+            C::Keys => return self.keys(turn, args, access, output),
+            C::Wait => return self.wait(turn, args, access, output),
+            C::Waitaof => return self.waitaof(turn, args, access, output),
+            C::Debug => return self.debug(turn, args, access, output),
+            C::Shutdown => return self.shutdown(turn, args, output),
+            C::Flushall => self.flush(turn, crate::entry::ALL_DATABASES, args, access, output),
+            C::Flushdb => self.flush(turn, self.db, args, access, output),
+            _ => {}
+        }
+        let mut reply = Reply::new(output, self.protocol);
+        match command {
+            C::Quit => {
+                reply.ok();
+                return Step::Close;
+            }
+            C::Auth => self.auth(turn, args, &mut reply),
+            C::Client => return self.client_command(turn, args, output),
+            C::Echo => reply.bulk(args.get(1)),
+            C::Hello => self.hello(turn, args, &mut reply),
+            C::Ping => self.ping(args, &mut reply),
+            C::Reset => self.reset(turn, output),
+            C::Select => self.select(turn, args, &mut reply),
+            C::Discard => self.discard(turn, &mut reply),
+            C::Multi => self.multi(&mut reply),
+            C::Unwatch => self.unwatch(turn, access, &mut reply),
+            C::Watch => self.watch(turn, args, &mut reply),
+            C::Subscribe => self.subscribe(turn, Kind::Channel, args, output),
+            C::Psubscribe => self.subscribe(turn, Kind::Pattern, args, output),
+            C::Ssubscribe => self.subscribe(turn, Kind::ShardChannel, args, output),
+            C::Unsubscribe => self.unsubscribe(turn, Kind::Channel, args, output),
+            C::Punsubscribe => self.unsubscribe(turn, Kind::Pattern, args, output),
+            C::Sunsubscribe => self.unsubscribe(turn, Kind::ShardChannel, args, output),
+            C::Publish => self.publish(turn, Kind::Channel, args, output),
+            C::Spublish => self.publish(turn, Kind::ShardChannel, args, output),
+            C::Pubsub => self.pubsub(turn, args, &mut reply),
+            C::Dbsize => self.dbsize(turn, access, &mut reply),
+            C::Randomkey => self.randomkey(turn, access, &mut reply),
+            C::Scan => self.scan(turn, args, access, &mut reply),
+            C::Command => reply.error("ERR later"),
+            C::Config => self.config(turn, args, &mut reply),
+            C::Info => self.info(turn, args, access, &mut reply),
+            C::Latency => self.latency(turn, args, &mut reply),
+            C::Memory => self.memory(turn, args, access, &mut reply),
+            C::Monitor => self.monitor(turn, &mut reply),
+            C::Slowlog => self.slowlog(turn, args, &mut reply),
+            _ => server::answer(turn, command, args, &mut reply),
+        }
+        Step::Done
+    }
+
+    /// Goes on with a request that gave way.
+    fn go_on(&mut self, turn: Turn<'_>, output: &mut Output) -> Step {
+        let mark = output.mark();
+        let step = match self.pending.take().expect("the caller saw it") {
+            Pending::Keys(walk) => self.go_on_keys(turn, walk, output),
+            Pending::Sleep { until_us } if turn.now.monotonic_us >= until_us => {
+                Reply::new(output, self.protocol).ok();
+                Step::Done
+            }
+            Pending::Sleep { until_us } => {
+                self.pending = Some(Pending::Sleep { until_us });
+                Step::Wait {
+                    until_us: Some(until_us),
+                }
+            }
+            Pending::Replicas { until_us, reply }
+                if until_us.is_some_and(|until| turn.now.monotonic_us >= until) =>
+            {
+                self.no_replicas(reply, output);
+                Step::Done
+            }
+            Pending::Replicas { until_us, reply } => {
+                self.pending = Some(Pending::Replicas { until_us, reply });
+                Step::Wait { until_us }
+            }
+        };
+        if self.pending.is_none() {
+            self.client.clear(ClientFlag::Blocked);
+            self.finish_reply(mark, output);
+        }
+        step
+    }
+
+    /// Counts a plain command; equal ones in a row are added up and told once.
+    #[inline]
+    fn count(&mut self, turn: Turn<'_>, row: &'static Row, mark: Mark, output: &mut Output) {
+        match &mut self.tally {
+            Some((same, count)) if std::ptr::eq(*same, row) => *count += 1,
+            _ => {
+                self.flush_tally(turn, 0);
+                self.tally = Some((row, 1));
+            }
+        }
+        if output.since(mark) == Some(b'-') {
+            self.note_error(turn, Some(row), mark, output);
+        }
+    }
+
+    fn flush_tally(&mut self, turn: Turn<'_>, each_us: u64) {
+        if let Some((row, count)) = self.tally.take() {
+            turn.node
+                .stats
+                .ran(self.client.id, row.id(), count, each_us * count);
+            self.client
+                .last_row
+                .store(row.id() as u32, Ordering::Relaxed);
+        }
+    }
+
+    /// Counts an error reply written since `mark`.
+    fn note_error(
+        &mut self,
+        turn: Turn<'_>,
+        row: Option<&'static Row>,
+        mark: Mark,
+        output: &mut Output,
+    ) {
+        if output.since(mark) != Some(b'-') {
+            return;
+        }
+        if let Some(row) = row {
+            turn.node.stats.failed(self.client.id, row.id());
+        }
+        let tail = output.tail_mut();
+        let line = tail.rsplit(|&byte| byte == b'-').next().unwrap_or_default();
+        let start = tail.len() - line.len();
+        // The error's line is the last thing written; its own text may hold a dash, so look for the line's start.
+        let start = tail[..start]
+            .windows(3)
+            .rposition(|w| w == b"\r\n-")
+            .map_or(start, |at| at + 3);
+        turn.node.stats.error(&tail[start..]);
+    }
+
+    /// SLOWLOG and LATENCY of a command that was timed alone.
+    fn timed(&mut self, turn: Turn<'_>, row: &'static Row, args: Args<'_>, took_us: u64) {
+        let threshold_us = turn.settings.slowlog_log_slower_than_us;
+        if threshold_us >= 0
+            && took_us >= threshold_us as u64
+            && !row.flags.has(Flags::SKIP_SLOWLOG)
+        {
+            let name = self.client.facts.lock().name.clone();
+            let wall_s = turn.node.host.wall_us() / 1_000_000;
+            turn.node
+                .slowlog
+                .add(args, took_us, wall_s, &self.client.addr, &name);
+        }
+        let threshold_ms = turn.settings.latency_monitor_threshold_ms;
+        if threshold_ms > 0 && took_us / 1000 >= threshold_ms {
+            let fast = row.flags.has(Flags::FAST);
+            let event = if fast {
+                LatencyEvent::FastCommand
+            } else {
+                LatencyEvent::Command
+            };
+            turn.node
+                .latency
+                .add(event, took_us / 1000, turn.node.host.wall_us() / 1_000_000);
+        }
+    }
+
+    /// CLIENT REPLY OFF and SKIP drop what was written since `mark`.
+    fn finish_reply(&mut self, mark: Mark, output: &mut Output) {
+        match self.replies {
+            Replies::On => {}
+            Replies::Off => output.rewind(mark),
+            Replies::SkipNext => {
+                output.rewind(mark);
+                self.replies = Replies::Skip;
+            }
+            Replies::Skip => {
+                output.rewind(mark);
+                self.replies = Replies::On;
+                self.replan();
+            }
+        }
+    }
+
+    /// Tells the counters and the client's face of the requests that ran.
+    fn after_batch(&mut self, turn: Turn<'_>, requests: u64) {
+        let end_us = turn.node.host.monotonic_us();
+        let took_us = end_us - turn.now.monotonic_us;
+        self.flush_tally(turn, took_us / requests.max(1));
+        self.client.active_us.store(end_us, Ordering::Relaxed);
+        self.client.db.store(self.db, Ordering::Relaxed);
+    }
+
+    /// Works out anew whether the short way is open.
+    fn replan(&mut self) {
+        self.plain = self.authenticated
+            && self.transaction.is_none()
+            && self.replies == Replies::On
+            && self.tracking.is_none()
+            && (self.protocol == Protocol::Resp3 || self.subscriptions_count() == 0);
+    }
+
+    fn subscriptions_count(&self) -> usize {
+        self.channels.len() + self.patterns.len() + self.shard_channels.len()
+    }
+
+    /// Ends the session: unwatches, unsubscribes, leaves the registry.
+    pub fn close(&mut self, node: &Node) {
+        self.forget_watches(node, &mut Access::Free);
+        self.leave_all_channels(node);
+        node.disconnect(&self.client);
+    }
+}
+
+/// A SLOWLOG threshold below this times every command alone; above it the commands that Redis flags as fast are
+/// not timed one by one.
+const SLOWLOG_PRECISE_US: i64 = 1000;

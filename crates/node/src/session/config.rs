@@ -1,0 +1,68 @@
+//! CONFIG.
+
+use super::{Session, Turn};
+use crate::settings::Settings;
+use commands::glob;
+use resp::{Args, Reply};
+
+impl Session {
+    pub(super) fn config(&mut self, turn: Turn<'_>, args: Args<'_>, reply: &mut Reply<'_>) {
+        match args.get(1).to_ascii_lowercase().as_slice() {
+            b"get" => {
+                let patterns = args.from(2);
+                let wanted = |name: &str| {
+                    patterns
+                        .iter()
+                        .any(|pattern| glob::matches_ignoring_case(pattern, name.as_bytes()))
+                };
+                let names: Vec<&str> = Settings::names().filter(|name| wanted(name)).collect();
+                reply.map(names.len());
+                for name in names {
+                    reply.bulk(name.as_bytes());
+                    let value = turn
+                        .settings
+                        .get(name)
+                        .expect("a name of the table has a value");
+                    reply.bulk(value.as_bytes());
+                }
+            }
+            b"set" => self.config_set(turn, args, reply),
+            b"resetstat" => {
+                turn.node.stats.reset();
+                reply.ok();
+            }
+            b"rewrite" => reply.error("ERR The server is running without a config file"),
+            _ => super::server::help(b"config", reply),
+        }
+    }
+
+    fn config_set(&mut self, turn: Turn<'_>, args: Args<'_>, reply: &mut Reply<'_>) {
+        if !args.len().is_multiple_of(2) {
+            return reply.error("ERR wrong number of arguments for 'config|set' command");
+        }
+        let pairs: Vec<(&[u8], &[u8])> = (2..args.len())
+            .step_by(2)
+            .map(|at| (args.get(at), args.get(at + 1)))
+            .collect();
+        {
+            let _one_at_a_time = turn.node.settings_lock.lock();
+            let mut settings = Settings::clone(&turn.node.settings.load());
+            if let Err(error) = settings.set_all(&pairs) {
+                return reply.error(&format!("ERR {error}"));
+            }
+            turn.node.settings.store(settings.into());
+            turn.node.settings_changed();
+        }
+        self.listen_again(turn);
+        reply.ok();
+    }
+
+    /// Tells the shards whether changes are wanted; put off to the end of a transaction, which holds shards locked.
+    pub(super) fn listen_again(&mut self, turn: Turn<'_>) {
+        if self.holds_shards {
+            self.listen_later = true;
+        } else {
+            turn.node.listen_again();
+        }
+    }
+}

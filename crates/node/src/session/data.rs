@@ -1,0 +1,342 @@
+//! Data commands: from the row's keys to the shards, under their locks.
+
+use super::access::{Access, Guards, held, lock_all};
+use super::{Session, Turn};
+use crate::entry::Stamp;
+use crate::node::Room;
+use crate::shard::{Call, Events};
+use crate::tracking::Caching;
+use cache::{Cache, Change};
+use commands::{Context, Execute, Flags, Keyspace, Row, Split};
+use resp::{Args, Output, Protocol, Reply, Span};
+use smallvec::SmallVec;
+
+/// Redis's words for a write that finds no room.
+pub(super) const OOM: &str = "OOM command not allowed when used memory > 'maxmemory'.";
+/// What an entry costs beside its arguments, about: to refuse what could never fit.
+const ENTRY_BYTES: u64 = 64;
+
+/// Where a command's keys are.
+#[derive(Clone, Copy)]
+struct Places<'a> {
+    /// Argument and shard of each key, in the order of the arguments.
+    keys: &'a [(usize, usize)],
+    /// The shards, sorted and without doubles.
+    shards: &'a [usize],
+}
+
+impl Session {
+    /// Whether a write of `args` may go ahead: the budget holds, after eviction if need be.
+    pub(super) fn has_room(&self, turn: Turn<'_>, args: Args<'_>) -> bool {
+        let budget = &turn.node.budget;
+        let bytes: u64 = args
+            .iter()
+            .map(|argument| argument.len() as u64)
+            .sum::<u64>()
+            + ENTRY_BYTES;
+        bytes <= budget.total()
+            && (budget.missing() == 0 || turn.node.relieve(turn.now) == Room::Enough)
+    }
+
+    /// Runs a data command. `place` is the shard and hash of its only key, where known.
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "the hot path hands over what it has; a struct would be built per command"
+    )]
+    pub(super) fn run_data(
+        &mut self,
+        turn: Turn<'_>,
+        row: &'static Row,
+        execute: Execute,
+        args: Args<'_>,
+        place: Option<(usize, u32)>,
+        access: &mut Access<'_>,
+        output: &mut Output,
+    ) {
+        let node = turn.node;
+        let write = row.flags.has(Flags::WRITE);
+        if row.flags.has(Flags::DENYOOM) && !access.is_held() && !self.has_room(turn, args) {
+            return Reply::new(output, self.protocol).error(OOM);
+        }
+        let stamp = Stamp {
+            log_ms: turn.now.log_ms,
+            wall_offset_ms: turn.now.wall_offset_ms,
+            random: 0,
+        };
+        let call = Call {
+            execute,
+            db: self.db,
+            args,
+            stamp,
+            first_key_hash: place.map(|(_, hash)| hash),
+            touch: self.touch,
+            event_mask: node.event_mask(),
+        };
+        if self.tracking.is_some() && !write {
+            self.remember_read(turn, row, args);
+        }
+        let shard = match place {
+            Some((shard, _)) => Some(shard),
+            None => self.only_shard(turn, row, args),
+        };
+        let Some(shard) = shard else {
+            return self.run_on_many(turn, row, call, access, output);
+        };
+        let mut reply = Reply::new(output, self.protocol);
+        let (events, changes) = access.with(node, shard, |shard| {
+            if write {
+                let events = shard.commit(call, &mut reply);
+                shard.settle(&node.budget);
+                (events, shard.take_changes())
+            } else {
+                (shard.read(call, &mut reply), shard.take_changes())
+            }
+        });
+        if !events.is_empty() || !changes.is_empty() {
+            self.announce(turn, events, changes);
+        }
+        if write && node.budget.missing() > 0 && !access.is_held() {
+            node.relieve(turn.now);
+        }
+    }
+
+    /// The shard of all of a command's keys, if it is one. A command whose keys cannot be told refuses its
+    /// arguments itself, on any shard.
+    fn only_shard(&self, turn: Turn<'_>, row: &'static Row, args: Args<'_>) -> Option<usize> {
+        let mut positions = SmallVec::new();
+        if commands::keys_of(row, args, &mut positions).is_err() {
+            return Some(0);
+        }
+        let mut shards = positions
+            .iter()
+            .map(|&position| turn.node.shard_of(args.get(position)));
+        let first = shards.next().unwrap_or(0);
+        shards.all(|shard| shard == first).then_some(first)
+    }
+
+    /// Runs a command whose keys live in several shards, all of them locked together.
+    fn run_on_many(
+        &mut self,
+        turn: Turn<'_>,
+        row: &'static Row,
+        call: Call<'_>,
+        access: &mut Access<'_>,
+        output: &mut Output,
+    ) {
+        let node = turn.node;
+        let mut positions = SmallVec::new();
+        commands::keys_of(row, call.args, &mut positions).expect("the caller found several shards");
+        let places: SmallVec<[(usize, usize); 16]> = positions
+            .iter()
+            .map(|&position| (position, node.shard_of(call.args.get(position))))
+            .collect();
+        let mut shards: SmallVec<[usize; 16]> = places.iter().map(|place| place.1).collect();
+        shards.sort_unstable();
+        shards.dedup();
+        let keys = Places {
+            keys: &places,
+            shards: &shards,
+        };
+        let (events, changes) = match access {
+            Access::Free => {
+                self.run_locked(turn, row, call, keys, &mut lock_all(node, &shards), output)
+            }
+            Access::Held(guards) => self.run_locked(turn, row, call, keys, guards, output),
+        };
+        self.announce(turn, events, changes);
+        if row.flags.has(Flags::WRITE) && node.budget.missing() > 0 && !access.is_held() {
+            node.relieve(turn.now);
+        }
+    }
+
+    /// Runs a command over shards that are locked: in parts where it can be split, else whole.
+    fn run_locked(
+        &mut self,
+        turn: Turn<'_>,
+        row: &'static Row,
+        call: Call<'_>,
+        places: Places<'_>,
+        guards: &mut Guards<'_>,
+        output: &mut Output,
+    ) -> (Events, Vec<Change>) {
+        let write = row.flags.has(Flags::WRITE);
+        let events = match row.split {
+            Split::Sum | Split::AllOk if write => {
+                self.commit_parts(row, call, places, guards, output)
+            }
+            Split::Whole | Split::Gather | Split::Sum | Split::AllOk => run_whole(
+                turn,
+                row,
+                call,
+                places,
+                guards,
+                &mut Reply::new(output, self.protocol),
+            ),
+        };
+        let mut changes = Vec::new();
+        for &shard in places.shards {
+            let shard = held(guards, shard);
+            if write {
+                shard.settle(&turn.node.budget);
+            }
+            changes.extend(shard.take_changes());
+        }
+        (events, changes)
+    }
+
+    /// Commits a splittable write (MSET, DEL …) as one entry a shard, each with its own keys, and puts the
+    /// parts' replies together.
+    fn commit_parts(
+        &mut self,
+        row: &'static Row,
+        call: Call<'_>,
+        places: Places<'_>,
+        guards: &mut Guards<'_>,
+        output: &mut Output,
+    ) -> Events {
+        // A key and what follows it up to the next key belong together.
+        let stride = places
+            .keys
+            .get(1)
+            .map_or(1, |second| second.0 - places.keys[0].0);
+        let all = call.args.spans();
+        let mut sum = 0;
+        let mut events = Events::new();
+        let mut scratch = Output::new();
+        let mut spans: SmallVec<[Span; 32]> = SmallVec::new();
+        for &shard in places.shards {
+            spans.clear();
+            spans.push(all[0]);
+            for &(position, _) in places.keys.iter().filter(|place| place.1 == shard) {
+                spans.extend_from_slice(&all[position..position + stride]);
+            }
+            let part = Call {
+                args: Args::new(call.args.buffer(), &spans),
+                ..call
+            };
+            let mark = scratch.mark();
+            let state = held(guards, shard);
+            events.extend(state.commit(part, &mut Reply::new(&mut scratch, Protocol::Resp2)));
+            if row.split == Split::Sum {
+                sum += integer_reply(scratch.tail_mut());
+            }
+            scratch.rewind(mark);
+        }
+        let mut reply = Reply::new(output, self.protocol);
+        match row.split {
+            Split::Sum => reply.integer(sum),
+            Split::AllOk => reply.ok(),
+            Split::Whole | Split::Gather => unreachable!("not split"),
+        }
+        events
+    }
+
+    /// Tells others what a command did.
+    fn announce(&mut self, turn: Turn<'_>, events: Events, changes: Vec<Change>) {
+        for event in &events {
+            turn.node.publish_event(event, turn.now);
+        }
+        turn.node
+            .publish_changes(changes, Some(self.client.id), turn.now);
+    }
+
+    /// Client-side caching: notes who reads what, before it is read, so that no change slips in between.
+    fn remember_read(&mut self, turn: Turn<'_>, row: &'static Row, args: Args<'_>) {
+        let wanted = match (self.tracking, self.caching_next) {
+            (None, _) => false,
+            (Some(Caching::All), _) => true,
+            (Some(Caching::OptIn), next) => next == Some(true),
+            (Some(Caching::OptOut), next) => next != Some(false),
+        };
+        if !wanted || !row.flags.has(Flags::READONLY) {
+            return;
+        }
+        let mut positions = SmallVec::new();
+        if commands::keys_of(row, args, &mut positions).is_ok() {
+            for position in positions {
+                turn.node.tracking.remember(
+                    turn.node,
+                    self.client.id,
+                    args.get(position),
+                    turn.now,
+                );
+            }
+        }
+    }
+}
+
+/// Runs a command once over several locked shards. A write takes an index in each shard's log.
+fn run_whole(
+    turn: Turn<'_>,
+    row: &'static Row,
+    call: Call<'_>,
+    places: Places<'_>,
+    guards: &mut Guards<'_>,
+    reply: &mut Reply<'_>,
+) -> Events {
+    let node = turn.node;
+    let shards = places.shards;
+    let route = |key: &[u8]| {
+        shards
+            .binary_search(&node.shard_of(key))
+            .expect("a command touches only the keys that its row names")
+    };
+    // Their log times are one clock's; the latest that any of them showed holds for all.
+    let mut log_ms = call.stamp.log_ms;
+    for &shard in shards {
+        log_ms = log_ms.max(held(guards, shard).cache.now_ms());
+    }
+    let locked = guards
+        .iter_mut()
+        .filter(|(shard, _)| shards.binary_search(shard).is_ok());
+    let mut caches: Vec<&mut Cache> = locked.map(|(_, guard)| &mut guard.cache).collect();
+    for cache in &mut caches {
+        cache.set_now(log_ms);
+    }
+    let mut context = Context {
+        keyspace: Keyspace::Many {
+            caches: &mut caches,
+            route: &route,
+        },
+        seed: node.seed,
+        db: call.db,
+        now_ms: log_ms,
+        wall_offset_ms: call.stamp.wall_offset_ms,
+        random: call.stamp.random,
+        first_key_hash: None,
+        touch: call.touch,
+        event_mask: call.event_mask,
+        events: SmallVec::new(),
+    };
+    (call.execute)(&mut context, call.args, reply);
+    let events = context.events;
+    if row.flags.has(Flags::WRITE) {
+        for &shard in shards {
+            let keys: SmallVec<[&[u8]; 8]> = places
+                .keys
+                .iter()
+                .filter(|place| place.1 == shard)
+                .map(|place| call.args.get(place.0))
+                .collect();
+            held(guards, shard).log_effects(
+                call.db,
+                Stamp {
+                    log_ms,
+                    ..call.stamp
+                },
+                &keys,
+            );
+        }
+    }
+    events
+}
+
+/// The number of a reply `:n\r\n`.
+fn integer_reply(bytes: &[u8]) -> i64 {
+    let digits = bytes
+        .strip_prefix(b":")
+        .and_then(|rest| rest.strip_suffix(b"\r\n"));
+    digits
+        .and_then(resp::parse_i64)
+        .expect("the parts of a summed command answer integers")
+}

@@ -1,0 +1,293 @@
+//! MULTI, EXEC, DISCARD, WATCH, UNWATCH: atomic over all shards of the node, by holding the locks of all the
+//! shards that the queued commands name, in ascending order.
+
+use super::access::{Access, lock_all};
+use super::{Session, Step, Turn};
+use crate::client::ClientFlag;
+use crate::node::{Node, Room};
+use cache::Key;
+use commands::{Flags, Row, Run, Session as SessionCommand};
+use resp::{Args, Output, OwnedArgs, Reply};
+use smallvec::SmallVec;
+use std::sync::atomic::Ordering;
+
+/// Bytes that one connection may queue.
+const QUEUED_BYTES_MAX: usize = 1 << 30;
+
+/// The commands queued since MULTI.
+#[derive(Default)]
+pub(super) struct Transaction {
+    commands: Vec<(&'static Row, OwnedArgs)>,
+    bytes: usize,
+    spoiled: bool,
+}
+
+/// A watched key.
+pub(super) struct Watch {
+    db: u8,
+    key: Box<[u8]>,
+    shard: usize,
+    version: u64,
+    existed: bool,
+}
+
+impl Transaction {
+    /// A command was refused: EXEC will not run the rest.
+    pub(super) fn spoil(&mut self) {
+        self.spoiled = true;
+    }
+}
+
+/// Commands that run at once though a transaction is being queued.
+pub(super) fn runs_inside(row: &Row) -> bool {
+    use SessionCommand as C;
+    match row.run {
+        Run::Session(command) => {
+            matches!(
+                command,
+                C::Exec | C::Discard | C::Multi | C::Watch | C::Quit | C::Reset
+            )
+        }
+        Run::Data(_) | Run::Later => false,
+    }
+}
+
+impl Session {
+    /// Whether a queued command writes (CLIENT PAUSE WRITE holds its EXEC back).
+    pub(super) fn transaction_writes(&self) -> bool {
+        let queued = self.transaction.as_ref();
+        queued.is_some_and(|queued| {
+            queued
+                .commands
+                .iter()
+                .any(|(row, _)| row.flags.has(Flags::WRITE))
+        })
+    }
+
+    pub(super) fn queue(
+        &mut self,
+        _turn: Turn<'_>,
+        row: &'static Row,
+        args: Args<'_>,
+        output: &mut Output,
+    ) {
+        let transaction = self.transaction.as_mut().expect("the caller saw it");
+        let mut reply = Reply::new(output, self.protocol);
+        let args = args.to_owned();
+        transaction.bytes += args.heap_bytes();
+        if transaction.bytes > QUEUED_BYTES_MAX {
+            transaction.spoil();
+            return reply.error("ERR too many bytes are queued in this transaction");
+        }
+        if !transaction.spoiled {
+            transaction.commands.push((row, args));
+        }
+        self.client
+            .queued
+            .store(transaction.commands.len() as u32, Ordering::Relaxed);
+        reply.simple("QUEUED");
+    }
+
+    pub(super) fn multi(&mut self, reply: &mut Reply<'_>) {
+        if self.transaction.is_some() {
+            return reply.error("ERR MULTI calls can not be nested");
+        }
+        self.transaction = Some(Transaction::default());
+        self.client.set(ClientFlag::Multi);
+        self.client.queued.store(0, Ordering::Relaxed);
+        self.replan();
+        reply.ok();
+    }
+
+    pub(super) fn discard(&mut self, turn: Turn<'_>, reply: &mut Reply<'_>) {
+        if self.transaction.is_none() {
+            return reply.error("ERR DISCARD without MULTI");
+        }
+        self.end_transaction();
+        self.forget_watches(turn.node, &mut Access::Free);
+        reply.ok();
+    }
+
+    pub(super) fn end_transaction(&mut self) -> Option<Transaction> {
+        let transaction = self.transaction.take();
+        self.client.clear(ClientFlag::Multi);
+        self.client.queued.store(u32::MAX, Ordering::Relaxed);
+        self.replan();
+        transaction
+    }
+
+    pub(super) fn watch(&mut self, turn: Turn<'_>, args: Args<'_>, reply: &mut Reply<'_>) {
+        if self.transaction.is_some() {
+            return reply.error("ERR WATCH inside MULTI is not allowed");
+        }
+        for key in args.from(1).iter() {
+            if self
+                .watches
+                .iter()
+                .any(|watch| watch.db == self.db && *watch.key == *key)
+            {
+                continue;
+            }
+            let shard = turn.node.shard_of(key);
+            let (version, existed) = Access::Free.with(turn.node, shard, |state| {
+                state.cache.set_now(turn.now.log_ms);
+                let existed = state
+                    .cache
+                    .peek(Key::new(turn.node.seed, self.db, key))
+                    .is_some();
+                (state.watch(self.db, key), existed)
+            });
+            self.watches.push(Watch {
+                db: self.db,
+                key: key.into(),
+                shard,
+                version,
+                existed,
+            });
+        }
+        self.client.facts.lock().watched = self.watches.len();
+        reply.ok();
+    }
+
+    pub(super) fn unwatch(
+        &mut self,
+        turn: Turn<'_>,
+        access: &mut Access<'_>,
+        reply: &mut Reply<'_>,
+    ) {
+        self.forget_watches(turn.node, access);
+        reply.ok();
+    }
+
+    pub(super) fn forget_watches(&mut self, node: &Node, access: &mut Access<'_>) {
+        if self.watches.is_empty() {
+            return;
+        }
+        for watch in std::mem::take(&mut self.watches) {
+            access.with(node, watch.shard, |shard| {
+                shard.unwatch(watch.db, &watch.key)
+            });
+        }
+        self.client.facts.lock().watched = 0;
+    }
+
+    pub(super) fn exec(&mut self, turn: Turn<'_>, output: &mut Output) -> Step {
+        let node = turn.node;
+        let Some(transaction) = self.end_transaction() else {
+            Reply::new(output, self.protocol).error("ERR EXEC without MULTI");
+            return Step::Done;
+        };
+        let short = transaction
+            .commands
+            .iter()
+            .any(|(row, _)| row.flags.has(Flags::DENYOOM))
+            && node.budget.missing() > 0
+            && node.relieve(turn.now) == Room::None;
+        if transaction.spoiled || short {
+            self.forget_watches(node, &mut Access::Free);
+            let reason = if short && !transaction.spoiled {
+                "EXECABORT Transaction discarded because of: OOM command not allowed when used memory > 'maxmemory'."
+            } else {
+                "EXECABORT Transaction discarded because of previous errors."
+            };
+            Reply::new(output, self.protocol).error(reason);
+            return Step::Done;
+        }
+        self.holds_shards = true;
+        let mut access = Access::Held(lock_all(node, &self.shards_of(turn, &transaction)));
+        let unchanged = self.watches.iter().all(|watch| {
+            access.with(node, watch.shard, |shard| {
+                shard.cache.set_now(turn.now.log_ms);
+                // A key that was there and has expired since counts as changed.
+                let exists = shard
+                    .cache
+                    .peek(Key::new(node.seed, watch.db, &watch.key))
+                    .is_some();
+                shard.is_unchanged(watch.db, &watch.key, watch.version)
+                    && (exists || !watch.existed)
+            })
+        });
+        self.forget_watches(node, &mut access);
+        if !unchanged {
+            self.holds_shards = false;
+            Reply::new(output, self.protocol).null_array();
+            return Step::Done;
+        }
+        Reply::new(output, self.protocol).array(transaction.commands.len());
+        let mut last = Step::Done;
+        for (row, args) in &transaction.commands {
+            let args = args.args();
+            if node.monitors.is_on() {
+                node.monitors.show(node, &self.client, self.db, row, args);
+            }
+            let started_us = node.host.monotonic_us();
+            let mark = output.mark();
+            let step = self.dispatch(turn, row, args, &mut access, output);
+            let took_us = node.host.monotonic_us() - started_us;
+            node.stats.ran(self.client.id, row.id(), 1, took_us);
+            self.timed(turn, row, args, took_us);
+            self.note_error(turn, Some(row), mark, output);
+            if matches!(step, Step::Close | Step::Shutdown) {
+                last = step;
+            }
+        }
+        drop(access);
+        self.holds_shards = false;
+        if std::mem::take(&mut self.listen_later) {
+            node.listen_again();
+        }
+        if node.budget.missing() > 0 {
+            node.relieve(turn.now);
+        }
+        last
+    }
+
+    /// The shards that a transaction needs: those of its keys and of the watched ones, all of them if it walks.
+    fn shards_of(&self, turn: Turn<'_>, transaction: &Transaction) -> Vec<usize> {
+        let node = turn.node;
+        let mut shards: Vec<usize> = self.watches.iter().map(|watch| watch.shard).collect();
+        for (row, args) in &transaction.commands {
+            match row.run {
+                Run::Data(_) => {
+                    let mut positions = SmallVec::new();
+                    match commands::keys_of(row, args.args(), &mut positions) {
+                        Ok(()) => shards.extend(
+                            positions
+                                .iter()
+                                .map(|&at| node.shard_of(args.args().get(at))),
+                        ),
+                        Err(_) => shards.push(0), // it refuses its arguments itself, on any shard
+                    }
+                    if positions.is_empty() {
+                        shards.push(0);
+                    }
+                }
+                Run::Session(command) if walks(command) => {
+                    return (0..node.shards_count()).collect();
+                }
+                Run::Session(_) | Run::Later => {}
+            }
+        }
+        shards.sort_unstable();
+        shards.dedup();
+        shards
+    }
+}
+
+/// Session commands that look at the shards themselves.
+fn walks(command: SessionCommand) -> bool {
+    use SessionCommand as C;
+    matches!(
+        command,
+        C::Keys
+            | C::Scan
+            | C::Dbsize
+            | C::Randomkey
+            | C::Flushall
+            | C::Flushdb
+            | C::Info
+            | C::Memory
+            | C::Debug
+            | C::Unwatch
+    )
+}

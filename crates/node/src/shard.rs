@@ -1,0 +1,308 @@
+//! One shard's state machine on this node: its cache, its position in the log, who watches its keys.
+//!
+//! Applying an entry is a function of (state, index, entry) alone. A group of one commits what it is given
+//! on the spot: [`Shard::commit`] takes the next index and applies. Replication will put a Paxos group
+//! between the two and change nothing in [`Shard::apply`].
+
+use crate::effects;
+use crate::entry::{ALL_DATABASES, Entry, EntryKind, Stamp};
+use crate::memory::Budget;
+use cache::{Cache, Change, Key};
+use commands::context::Touch;
+use commands::{Context, Event, Execute, Keyspace, Run};
+use resp::{Args, Output, Protocol, Reply};
+use smallvec::SmallVec;
+use std::collections::HashMap;
+
+/// A shard's state. Behind a short lock; never held across an `.await`.
+///
+/// Invariants:
+/// - `applied` grows by one with every entry;
+/// - the cache's log time never decreases;
+/// - `watched` holds just the keys that some connection watches, each with the count of its watchers.
+pub struct Shard {
+    /// The keys.
+    pub cache: Cache,
+    /// Bytes that the shard may use without asking ([`Budget`]).
+    pub grant: u64,
+    /// Index of the last applied entry; 0 before the first.
+    pub applied: u64,
+    /// Reads that found a key.
+    pub hits: u64,
+    /// Reads that found none.
+    pub misses: u64,
+    watched: HashMap<(u8, Box<[u8]>), Watched>,
+    /// Whether somebody beyond WATCH wants to know of changes (client-side caching, keyspace events).
+    listened: bool,
+    /// Where entries go as bytes, in order, each after its length (u32, little endian), while recorded.
+    record: Option<Vec<u8>>,
+}
+
+struct Watched {
+    watchers: u32,
+    /// Counts the changes since the key is watched.
+    version: u64,
+}
+
+/// How one command is to run on a shard.
+#[derive(Clone, Copy)]
+pub struct Call<'a> {
+    /// The command's function.
+    pub execute: Execute,
+    /// Numbered database of the connection.
+    pub db: u8,
+    /// The arguments, the name included.
+    pub args: Args<'a>,
+    /// When and with what luck.
+    pub stamp: Stamp,
+    /// Hash of the first key, where known.
+    pub first_key_hash: Option<u32>,
+    /// Whether a read counts as an access.
+    pub touch: Touch,
+    /// Classes of keyspace events that are wanted.
+    pub event_mask: u16,
+}
+
+/// What a command left to be told to others.
+pub type Events = SmallVec<[Event; 0]>;
+
+impl Shard {
+    /// An empty shard whose keys are hashed under the cluster's `seed`.
+    pub fn new(seed: u64) -> Self {
+        Shard {
+            cache: Cache::new(seed),
+            grant: 0,
+            applied: 0,
+            hits: 0,
+            misses: 0,
+            watched: HashMap::new(),
+            listened: false,
+            record: None,
+        }
+    }
+
+    /// Runs a read. Nothing is logged; log time moves on, so what is seen expired stays expired.
+    pub fn read(&mut self, call: Call<'_>, reply: &mut Reply<'_>) -> Events {
+        self.run(call, reply)
+    }
+
+    /// Commits a write to this group of one: it is logged at the next index and applied at once.
+    pub fn commit(&mut self, call: Call<'_>, reply: &mut Reply<'_>) -> Events {
+        self.log(Entry {
+            kind: EntryKind::Command,
+            db: call.db,
+            stamp: call.stamp,
+            args: call.args,
+        });
+        self.run(call, reply)
+    }
+
+    /// Commits an eviction of `victims` (keys of `db`), chosen by the leader; returns how many went.
+    pub fn commit_evict(&mut self, db: u8, stamp: Stamp, victims: Args<'_>) -> usize {
+        let entry = Entry {
+            kind: EntryKind::Evict,
+            db,
+            stamp,
+            args: victims,
+        };
+        self.log(entry);
+        self.evict(entry)
+    }
+
+    /// Commits the emptying of `db` ([`ALL_DATABASES`]: of all).
+    pub fn commit_flush(&mut self, db: u8, stamp: Stamp) -> usize {
+        let entry = Entry {
+            kind: EntryKind::Flush,
+            db,
+            stamp,
+            args: Args::new(&[], &[]),
+        };
+        self.log(entry);
+        self.flush(entry)
+    }
+
+    /// Takes the next index without running anything here: for a command that runs on several locked shards
+    /// together, once on each of them.
+    pub fn log(&mut self, entry: Entry<'_>) {
+        self.applied += 1;
+        self.cache.set_now(entry.stamp.log_ms);
+        if let Some(record) = &mut self.record {
+            let at = record.len();
+            record.extend_from_slice(&[0; 4]);
+            entry.encode(record);
+            let length = (record.len() - at - 4) as u32;
+            record[at..at + 4].copy_from_slice(&length.to_le_bytes());
+        }
+    }
+
+    /// Applies an entry that was agreed on elsewhere (a follower, a replay). Replies and events go nowhere.
+    ///
+    /// # Panics
+    /// If the entry names a command that is no data command: the leader's bug.
+    pub fn apply(&mut self, entry: Entry<'_>) {
+        self.log(entry);
+        match entry.kind {
+            EntryKind::Command => {
+                let row =
+                    commands::lookup(entry.args.get(0)).expect("a logged command is in the table");
+                let Run::Data(execute) = row.run else {
+                    panic!("{} is logged but is no data command", row.name)
+                };
+                let call = Call {
+                    execute,
+                    db: entry.db,
+                    args: entry.args,
+                    stamp: entry.stamp,
+                    first_key_hash: None,
+                    touch: Touch::Yes,
+                    event_mask: 0,
+                };
+                let mut output = Output::new();
+                self.run(call, &mut Reply::new(&mut output, Protocol::Resp2));
+            }
+            EntryKind::Evict => {
+                self.evict(entry);
+            }
+            EntryKind::Flush => {
+                self.flush(entry);
+            }
+            EntryKind::Effects => effects::apply(&mut self.cache, entry),
+        }
+    }
+
+    /// Takes note of a write that ran on several locked shards together, this one among them, and left `keys` of this
+    /// shard changed: it has an index here, and its effects are the entry.
+    pub fn log_effects(&mut self, db: u8, stamp: Stamp, keys: &[&[u8]]) {
+        if self.record.is_some() {
+            let effects = effects::of(&self.cache, db, keys);
+            self.log(Entry {
+                kind: EntryKind::Effects,
+                db,
+                stamp,
+                args: effects.args(),
+            });
+        } else {
+            self.applied += 1;
+        }
+    }
+
+    #[inline]
+    fn run(&mut self, call: Call<'_>, reply: &mut Reply<'_>) -> Events {
+        self.cache.set_now(call.stamp.log_ms);
+        let seed = self.cache.seed();
+        let mut context = Context {
+            now_ms: self.cache.now_ms(),
+            keyspace: Keyspace::One(&mut self.cache),
+            seed,
+            db: call.db,
+            wall_offset_ms: call.stamp.wall_offset_ms,
+            random: call.stamp.random,
+            first_key_hash: call.first_key_hash,
+            touch: call.touch,
+            event_mask: call.event_mask,
+            events: SmallVec::new(),
+        };
+        (call.execute)(&mut context, call.args, reply);
+        context.events
+    }
+
+    fn evict(&mut self, entry: Entry<'_>) -> usize {
+        let seed = self.cache.seed();
+        entry
+            .args
+            .iter()
+            .filter(|key| self.cache.evict(Key::new(seed, entry.db, key)))
+            .count()
+    }
+
+    fn flush(&mut self, entry: Entry<'_>) -> usize {
+        let databases = if entry.db == ALL_DATABASES {
+            0..16
+        } else {
+            entry.db..entry.db + 1
+        };
+        let removed = databases.map(|db| self.cache.clear(db)).sum();
+        for ((db, _), watched) in &mut self.watched {
+            if entry.db == ALL_DATABASES || entry.db == *db {
+                watched.version += 1;
+            }
+        }
+        removed
+    }
+
+    /// Brings the shard's grant in line with what it uses.
+    pub fn settle(&mut self, budget: &Budget) {
+        budget.settle(self.cache.used_bytes() as u64, &mut self.grant);
+    }
+
+    /// Somebody (else than WATCH) wants changes from now on, or does no longer.
+    pub fn listen(&mut self, listened: Listened) {
+        self.listened = listened == Listened::Yes;
+        self.cache
+            .observe(self.listened || !self.watched.is_empty());
+    }
+
+    /// Starts watching `key`; returns its version, to be compared by [`Shard::is_unchanged`].
+    pub fn watch(&mut self, db: u8, key: &[u8]) -> u64 {
+        self.cache.observe(true);
+        let watched = self.watched.entry((db, key.into())).or_insert(Watched {
+            watchers: 0,
+            version: 0,
+        });
+        watched.watchers += 1;
+        watched.version
+    }
+
+    /// Ends one watch of `key`.
+    pub fn unwatch(&mut self, db: u8, key: &[u8]) {
+        let id = (db, Box::from(key));
+        if let Some(watched) = self.watched.get_mut(&id) {
+            watched.watchers -= 1;
+            if watched.watchers == 0 {
+                self.watched.remove(&id);
+            }
+        }
+        self.cache
+            .observe(self.listened || !self.watched.is_empty());
+    }
+
+    /// Whether nothing changed a watched key since `version`.
+    pub fn is_unchanged(&self, db: u8, key: &[u8], version: u64) -> bool {
+        self.watched
+            .get(&(db, Box::from(key)))
+            .is_some_and(|watched| watched.version == version)
+    }
+
+    /// The changes since the last call, after the watched keys' versions took note of them. Empty, and
+    /// without cost, while nobody observes.
+    pub fn take_changes(&mut self) -> Vec<Change> {
+        let changes = self.cache.take_changes();
+        if !self.watched.is_empty() {
+            for change in &changes {
+                if let Some(watched) = self.watched.get_mut(&(change.db, change.key.clone())) {
+                    watched.version += 1;
+                }
+            }
+        }
+        if self.listened { changes } else { Vec::new() }
+    }
+
+    /// Starts recording the log's entries as bytes.
+    pub fn record(&mut self) {
+        self.record = Some(Vec::new());
+    }
+
+    /// The entries recorded so far, each after its length; recording goes on.
+    pub fn take_record(&mut self) -> Vec<u8> {
+        self.record.as_mut().map(std::mem::take).unwrap_or_default()
+    }
+}
+
+/// Whether somebody wants to hear of changes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Listened {
+    /// Yes.
+    Yes,
+    /// No.
+    No,
+}

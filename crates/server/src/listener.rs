@@ -1,0 +1,100 @@
+//! The client port: sockets are opened, connections accepted or refused.
+
+use crate::connection::Connection;
+use node::{Node, Settings};
+use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+
+/// How long the listener rests when the system has no descriptor left.
+const EXHAUSTED_MS: u64 = 50;
+/// Redis's probes: a third of the interval apart, three of them.
+const KEEPALIVE_PROBES: u32 = 3;
+
+const PROTECTED: &[u8] = b"-DENIED Torc is running in protected mode because protected mode is enabled and no password is set for the default user. In this mode connections are only accepted from the loopback interface. Set a password (requirepass), or disable protected mode with --protected-mode no if the network is trusted.\r\n";
+
+/// Opens a socket on every address of `bind`. With port 0 the system chooses one for the first address, and the
+/// others take the same.
+///
+/// # Errors
+/// The system's, with the address ahead.
+pub fn listen(settings: &Settings) -> io::Result<Vec<TcpListener>> {
+    let mut port = settings.port;
+    let mut listeners = Vec::new();
+    for address in &settings.bind {
+        let address = SocketAddr::new(*address, port);
+        let listener = open(address, settings.tcp_backlog).map_err(|error| {
+            io::Error::new(error.kind(), format!("cannot listen on {address}: {error}"))
+        })?;
+        port = listener.local_addr()?.port();
+        listeners.push(listener);
+    }
+    Ok(listeners)
+}
+
+fn open(address: SocketAddr, backlog: u32) -> io::Result<TcpListener> {
+    let socket = Socket::new(
+        Domain::for_address(address),
+        Type::STREAM,
+        Some(Protocol::TCP),
+    )?;
+    socket.set_reuse_address(true)?;
+    if address.is_ipv6() {
+        socket.set_only_v6(true)?;
+    }
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(backlog.min(i32::MAX as u32) as i32)?;
+    TcpListener::from_std(socket.into())
+}
+
+/// Accepts until `stop` is set.
+pub async fn accept(listener: TcpListener, node: Arc<Node>, stop: watch::Sender<bool>) {
+    let mut stopped = stop.subscribe();
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            _ = stopped.wait_for(|stopped| *stopped) => return,
+        };
+        match accepted {
+            Ok((stream, peer)) => admit(stream, peer, &node, &stop),
+            Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
+            Err(error) => {
+                tracing::warn!(%error, "cannot accept a connection");
+                tokio::time::sleep(Duration::from_millis(EXHAUSTED_MS)).await;
+            }
+        }
+    }
+}
+
+/// Starts a connection's task, or refuses it in words.
+fn admit(stream: TcpStream, peer: SocketAddr, node: &Arc<Node>, stop: &watch::Sender<bool>) {
+    let settings = node.settings.load();
+    if node.clients.len() >= settings.maxclients as usize {
+        node.stats.rejected.fetch_add(1, Ordering::Relaxed);
+        let _ = stream.try_write(b"-ERR max number of clients reached\r\n");
+        return;
+    }
+    let stranger = !peer.ip().to_canonical().is_loopback();
+    if settings.protected_mode && settings.requirepass.is_empty() && stranger {
+        node.stats.rejected.fetch_add(1, Ordering::Relaxed);
+        let _ = stream.try_write(PROTECTED);
+        return;
+    }
+    let _ = stream.set_nodelay(true);
+    if settings.tcp_keepalive_s > 0 {
+        let idle = Duration::from_secs(u64::from(settings.tcp_keepalive_s));
+        let interval = (idle / KEEPALIVE_PROBES).max(Duration::from_secs(1));
+        let keepalive = TcpKeepalive::new()
+            .with_time(idle)
+            .with_interval(interval)
+            .with_retries(KEEPALIVE_PROBES);
+        let _ = SockRef::from(&stream).set_tcp_keepalive(&keepalive);
+    }
+    tokio::spawn(Connection::new(stream, node.clone(), stop.clone()).run());
+}
