@@ -1,5 +1,6 @@
 //! HELP of a command with subcommands, in Redis's shape, made of the rows.
 
+use crate::command::usage;
 use crate::{Flags, Group, Row, Session};
 use resp::Reply;
 
@@ -19,7 +20,8 @@ pub fn help(row: &Row, reply: &mut Reply<'_>) {
         row.name.to_ascii_uppercase()
     ));
     for sub in lines {
-        reply.simple(&sub.name.to_ascii_uppercase());
+        let usage = format!("{} {}", sub.name.to_ascii_uppercase(), usage(sub));
+        reply.simple(usage.trim_end());
         reply.simple(&format!("    {}", sub.summary));
     }
 }

@@ -3,8 +3,8 @@
 //! What the specifications cannot say is said here once: SORT's STORE may stand anywhere. Keys that
 //! depend on stored data (SORT … BY and GET) are nobody's to find.
 
-use crate::Row;
 use crate::keyspec::{BeginSearch, FindKeys, KeyAccess, KeySpec};
+use crate::{Flags, Row};
 use resp::Args;
 use smallvec::SmallVec;
 
@@ -63,7 +63,7 @@ fn visit_keys(
         if spec.access.has(KeyAccess::NOT_KEY) {
             continue;
         }
-        if let Some(run) = run_of(spec, args)? {
+        if let Some(run) = run_of(row, spec, args)? {
             let positions = (run.first..=run.last).step_by(run.step);
             positions.for_each(|position| visit(position, spec.access));
         }
@@ -79,7 +79,7 @@ struct KeyRun {
 }
 
 /// The keys of one specification; none if its keyword is absent.
-fn run_of(spec: &KeySpec, args: Args<'_>) -> Result<Option<KeyRun>, KeysError> {
+fn run_of(row: &Row, spec: &KeySpec, args: Args<'_>) -> Result<Option<KeyRun>, KeysError> {
     let begin = match spec.begin {
         BeginSearch::Index(index) => Some(index as usize),
         BeginSearch::Keyword { keyword, from } => after_keyword(args, keyword, from),
@@ -108,13 +108,13 @@ fn run_of(spec: &KeySpec, args: Args<'_>) -> Result<Option<KeyRun>, KeysError> {
             let count = args.spans().get(count_at).map(|_| args.get(count_at));
             let count = count.and_then(resp::parse_i64).ok_or(KeysError)?;
             let count = usize::try_from(count).map_err(|_| KeysError)?;
-            if count == 0 {
-                // `EVAL script 0` is common; who must have a key refuses a count of 0 in its own words.
+            if count == 0 && row.flags.has(Flags::NO_MANDATORY_KEYS) {
                 return Ok(None);
             }
+            let others_count = count.checked_sub(1).ok_or(KeysError)?;
             let first = begin + first as usize;
             // Far too large a count is refused below, like one that is too large by one.
-            let distance = (count - 1).saturating_mul(step as usize);
+            let distance = others_count.saturating_mul(step as usize);
             (first, first.checked_add(distance), step as usize)
         }
         FindKeys::Unknown => (begin, Some(begin), 1),

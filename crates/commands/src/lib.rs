@@ -61,6 +61,7 @@ mod walks;
 #[cfg(test)]
 mod testing;
 
+pub use command::{categories, command};
 pub use context::{Context, Event, EventClass, Keyspace, Touch};
 pub use flags::{Category, Flags};
 pub use help::help;

@@ -42,6 +42,7 @@ fn rows_say_what_redis_says() {
         }
     }
     assert!(differences.is_empty(), "{}", differences.join("\n"));
+    assert!(golden.is_empty(), "rows are missing: {:?}", golden.keys());
 }
 
 #[test]

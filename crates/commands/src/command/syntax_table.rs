@@ -1,0 +1,279 @@
+//! The syntax of every command that takes arguments, in the language of [`super::syntax`].
+
+/// Full names of commands with their syntax, in order of the names.
+pub(super) static SYNTAX: &[(&str, &str)] = &[
+    ("acl|cat", "[categoryname]"),
+    ("acl|deluser", "username..."),
+    ("acl|dryrun", "username command [arg...]"),
+    ("acl|genpass", "[bits:integer]"),
+    ("acl|getuser", "username"),
+    ("acl|log", "[operation<count:integer | RESET>]"),
+    ("acl|setuser", "username [rule...]"),
+    ("append", "key:key0 value"),
+    ("auth", "[username] password"),
+    ("bgsave", "[SCHEDULE]"),
+    (
+        "bitcount",
+        "key:key0 [index(start:integer end:integer [index_unit<BYTE | BIT>])]",
+    ),
+    (
+        "bitfield",
+        "key:key0 [operation<GET=encoding_offset(encoding offset:integer) | \
+         write([OVERFLOW=wrap_sat_fail<WRAP | SAT | FAIL>] \
+         write_operation<SET=encoding_offset_value(encoding offset:integer value:integer) | \
+         INCRBY=encoding_offset_increment(encoding offset:integer increment:integer)>)>...]",
+    ),
+    (
+        "bitfield_ro",
+        "key:key0 [GET=encoding_offset(encoding offset:integer)...+]",
+    ),
+    ("bitop", "operation destkey:key0 key:key1..."),
+    (
+        "bitpos",
+        "key:key0 bit:integer [index(start:integer [end_index(end:integer [index_unit<BYTE | \
+         BIT>])])]",
+    ),
+    ("client|caching", "mode<YES | NO>"),
+    (
+        "client|kill",
+        "filter<ip:port | new-format<[ID=client-id:integer] | \
+         [TYPE=normal_master_slave_pubsub<NORMAL | MASTER | SLAVE | REPLICA | PUBSUB>] | \
+         [USER=username] | [ADDR=ip:port] | [LADDR=ip:port] | [SKIPME=yes/no] | \
+         [MAXAGE=maxage:integer]>...>",
+    ),
+    (
+        "client|list",
+        "[TYPE=normal_master_replica_pubsub<NORMAL | MASTER | REPLICA | PUBSUB>] \
+         [ID=id(client-id:integer...)]",
+    ),
+    ("client|no-evict", "enabled<ON | OFF>"),
+    ("client|no-touch", "enabled<ON | OFF>"),
+    ("client|pause", "timeout:integer [mode<WRITE | ALL>]"),
+    ("client|reply", "on_off_skip<ON | OFF | SKIP>"),
+    ("client|setinfo", "attr<LIB-NAME=libname | LIB-VER=libver>"),
+    ("client|setname", "connection-name"),
+    (
+        "client|tracking",
+        "status<ON | OFF> [REDIRECT=client-id:integer] [PREFIX=prefix...+] [BCAST] [OPTIN] \
+         [OPTOUT] [NOLOOP]",
+    ),
+    (
+        "client|unblock",
+        "client-id:integer [timeout_error<TIMEOUT | ERROR>]",
+    ),
+    ("cluster|addslots", "slot:integer..."),
+    (
+        "cluster|addslotsrange",
+        "start-slot_end-slot(start-slot:integer end-slot:integer)...",
+    ),
+    ("cluster|count-failure-reports", "node-id"),
+    ("cluster|countkeysinslot", "slot:integer"),
+    ("cluster|delslots", "slot:integer..."),
+    (
+        "cluster|delslotsrange",
+        "start-slot_end-slot(start-slot:integer end-slot:integer)...",
+    ),
+    ("cluster|failover", "[options<FORCE | TAKEOVER>]"),
+    ("cluster|forget", "node-id"),
+    ("cluster|getkeysinslot", "slot:integer count:integer"),
+    ("cluster|keyslot", "key"),
+    ("cluster|meet", "ip port:integer [cluster_bus_port:integer]"),
+    ("cluster|replicas", "node-id"),
+    ("cluster|replicate", "node-id"),
+    ("cluster|reset", "[hard_soft<HARD | SOFT>]"),
+    ("cluster|set-config-epoch", "config-epoch:integer"),
+    (
+        "cluster|setslot",
+        "slot:integer subcommand<IMPORTING=node-id | MIGRATING=node-id | NODE=node-id | \
+         STABLE>",
+    ),
+    ("cluster|slaves", "node-id"),
+    ("command|docs", "[command-name...]"),
+    ("command|getkeys", "command arg..."),
+    ("command|getkeysandflags", "command arg..."),
+    ("command|info", "[command-name...]"),
+    (
+        "command|list",
+        "[FILTERBY=filterby<MODULE=module-name | ACLCAT=category | PATTERN=pattern:pattern>]",
+    ),
+    ("config|get", "parameter(parameter)..."),
+    ("config|set", "parameter_value(parameter value)..."),
+    (
+        "copy",
+        "source:key0 destination:key1 [DB=destination-db:integer] [REPLACE]",
+    ),
+    ("debug", "subcommand [arg...]"),
+    ("decr", "key:key0"),
+    ("decrby", "key:key0 decrement:integer"),
+    ("del", "key:key0..."),
+    (
+        "delex",
+        "key:key0 [condition<IFEQ=ifeq-value | IFNE=ifne-value>]",
+    ),
+    ("delifeq", "key:key0 value"),
+    ("dump", "key:key0"),
+    ("echo", "message"),
+    ("exists", "key:key0..."),
+    (
+        "expire",
+        "key:key0 seconds:integer [condition<NX | XX | GT | LT>]",
+    ),
+    (
+        "expireat",
+        "key:key0 unix-time-seconds:unix-time [condition<NX | XX | GT | LT>]",
+    ),
+    ("expiretime", "key:key0"),
+    (
+        "failover",
+        "[TO=target(host port:integer [FORCE])] [ABORT] [TIMEOUT=milliseconds:integer]",
+    ),
+    ("flushall", "[async<ASYNC | SYNC>]"),
+    ("flushdb", "[async<ASYNC | SYNC>]"),
+    ("get", "key:key0"),
+    ("getbit", "key:key0 offset:integer"),
+    ("getdel", "key:key0"),
+    (
+        "getex",
+        "key:key0 [expiration<EX=seconds:integer | PX=milliseconds:integer | \
+         EXAT=unix-time-seconds:unix-time | PXAT=unix-time-milliseconds:unix-time | PERSIST>]",
+    ),
+    ("getrange", "key:key0 start:integer end:integer"),
+    ("getset", "key:key0 value"),
+    (
+        "hello",
+        "[arguments(protover:integer [AUTH=username_password(username password)] \
+         [SETNAME=clientname])]",
+    ),
+    ("incr", "key:key0"),
+    ("incrby", "key:key0 increment:integer"),
+    ("incrbyfloat", "key:key0 increment:double"),
+    ("info", "[section...]"),
+    ("keys", "pattern:pattern"),
+    ("latency|graph", "event"),
+    ("latency|histogram", "[command...]"),
+    ("latency|history", "event"),
+    ("latency|reset", "[event...]"),
+    (
+        "lcs",
+        "key1:key0 key2:key0 [LEN] [IDX] [MINMATCHLEN=len:integer] [WITHMATCHLEN]",
+    ),
+    ("lolwut", "[VERSION=version:integer]"),
+    ("memory|usage", "key:key0 [SAMPLES=count:integer]"),
+    ("mget", "key:key0..."),
+    (
+        "migrate",
+        "host port:integer key:key0 destination-db:integer timeout:integer [COPY] [REPLACE] \
+         [authentication<[AUTH=password] | [AUTH2=username_password(username password)]>] \
+         [KEYS=key:key1...]",
+    ),
+    ("module|load", "path [arg...]"),
+    (
+        "module|loadex",
+        "path [CONFIG=configs(name value)...+] [ARGS=args(arg)...]",
+    ),
+    ("module|unload", "name"),
+    ("move", "key:key0 db:integer"),
+    ("mset", "key_value(key:key0 value)..."),
+    (
+        "msetex",
+        "numkeys:integer key_value(key:key0 value)... [condition<NX | XX>] \
+         [expiration<EX=seconds:integer | PX=milliseconds:integer | \
+         EXAT=unix-time-seconds:unix-time | PXAT=unix-time-milliseconds:unix-time | KEEPTTL>]",
+    ),
+    ("msetnx", "key_value(key:key0 value)..."),
+    ("object|encoding", "key:key0"),
+    ("object|freq", "key:key0"),
+    ("object|idletime", "key:key0"),
+    ("object|pinned", "key:key0"),
+    ("object|refcount", "key:key0"),
+    ("persist", "key:key0"),
+    (
+        "pexpire",
+        "key:key0 milliseconds:integer [condition<NX | XX | GT | LT>]",
+    ),
+    (
+        "pexpireat",
+        "key:key0 unix-time-milliseconds:unix-time [condition<NX | XX | GT | LT>]",
+    ),
+    ("pexpiretime", "key:key0"),
+    ("ping", "[message]"),
+    ("psetex", "key:key0 milliseconds:integer value"),
+    ("psubscribe", "pattern(pattern:pattern)..."),
+    ("psync", "replicationid offset:integer [FAILOVER]"),
+    ("pttl", "key:key0"),
+    ("publish", "channel message"),
+    ("pubsub|channels", "[pattern:pattern]"),
+    ("pubsub|numsub", "[channel...]"),
+    ("pubsub|shardchannels", "[pattern:pattern]"),
+    ("pubsub|shardnumsub", "[shardchannel...]"),
+    ("punsubscribe", "[pattern:pattern...]"),
+    ("rename", "key:key0 newkey:key1"),
+    ("renamenx", "key:key0 newkey:key1"),
+    ("replconf", "[option...]"),
+    (
+        "replicaof",
+        "args<host-port(host port:integer) | no-one(NO ONE)>",
+    ),
+    (
+        "restore",
+        "key:key0 ttl:integer serialized-value [REPLACE] [ABSTTL] [IDLETIME=seconds:integer] \
+         [FREQ=frequency:integer]",
+    ),
+    (
+        "restore-asking",
+        "key:key0 ttl:integer serialized-value [REPLACE] [ABSTTL] [IDLETIME=seconds:integer] \
+         [FREQ=frequency:integer]",
+    ),
+    (
+        "scan",
+        "cursor:integer [MATCH=pattern:pattern] [COUNT=count:integer] [TYPE=type]",
+    ),
+    ("select", "index:integer"),
+    (
+        "set",
+        "key:key0 value [condition<NX | XX | IFEQ=ifeq-value | IFNE=ifne-value>] [GET] \
+         [expiration<EX=seconds:integer | PX=milliseconds:integer | \
+         EXAT=unix-time-seconds:unix-time | PXAT=unix-time-milliseconds:unix-time | KEEPTTL>]",
+    ),
+    ("setbit", "key:key0 offset:integer value:integer"),
+    ("setex", "key:key0 seconds:integer value"),
+    ("setnx", "key:key0 value"),
+    ("setrange", "key:key0 offset:integer value"),
+    (
+        "shutdown",
+        "[nosave_save<NOSAVE | SAVE>] [NOW] [FORCE] [ABORT]",
+    ),
+    (
+        "slaveof",
+        "args<host-port(host port:integer) | no-one(NO ONE)>",
+    ),
+    ("slowlog|get", "[count:integer]"),
+    (
+        "sort",
+        "key:key0 [BY=pattern:pattern] [LIMIT=offset_count(offset:integer count:integer)] \
+         [GET=pattern:pattern...+] [order<ASC | DESC>] [ALPHA] [STORE=destination:key2]",
+    ),
+    (
+        "sort_ro",
+        "key:key0 [BY=pattern:pattern] [LIMIT=offset_count(offset:integer count:integer)] \
+         [GET=pattern:pattern...+] [order<ASC | DESC>] [ALPHA]",
+    ),
+    ("spublish", "shardchannel message"),
+    ("ssubscribe", "shardchannel..."),
+    ("strlen", "key:key0"),
+    ("subscribe", "channel..."),
+    ("substr", "key:key0 start:integer end:integer"),
+    ("sunsubscribe", "[shardchannel...]"),
+    ("swapdb", "index1:integer index2:integer"),
+    ("touch", "key:key0..."),
+    ("ttl", "key:key0"),
+    ("type", "key:key0"),
+    ("unlink", "key:key0..."),
+    ("unsubscribe", "[channel...]"),
+    ("wait", "numreplicas:integer timeout:integer"),
+    (
+        "waitaof",
+        "numlocal:integer numreplicas:integer timeout:integer",
+    ),
+    ("watch", "key:key0..."),
+];
