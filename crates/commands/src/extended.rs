@@ -289,7 +289,7 @@ fn round(value: &[u32], is_inexact: bool, exponent: i64) -> Option<Magnitude> {
     let dropped = dropped as usize;
     let mantissa = take_bits(value, dropped);
     let is_half = bit(value, dropped - 1);
-    let is_beyond = is_inexact || (0..dropped - 1).any(|index| bit(value, index));
+    let is_beyond = is_inexact || trailing_zeros(value) < dropped - 1;
     if is_half && (is_beyond || mantissa % 2 == 1) {
         match mantissa.checked_add(1) {
             Some(mantissa) => in_range(mantissa, exponent),
@@ -332,6 +332,12 @@ fn bits_count(limbs: &[u32]) -> usize {
         .iter()
         .rposition(|limb| *limb != 0)
         .map_or(0, |top| top * 32 + 32 - limbs[top].leading_zeros() as usize)
+}
+
+/// Of a number that is not zero.
+fn trailing_zeros(limbs: &[u32]) -> usize {
+    let lowest = limbs.iter().take_while(|limb| **limb == 0).count();
+    lowest * 32 + limbs[lowest].trailing_zeros() as usize
 }
 
 fn bit(limbs: &[u32], index: usize) -> bool {
