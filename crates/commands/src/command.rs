@@ -159,11 +159,10 @@ fn keys(args: Args<'_>, reply: &mut Reply<'_>, write: impl Fn(&mut Reply<'_>, &[
     if !row.takes(args.len()) {
         return reply.error("ERR Invalid number of arguments specified for command");
     }
-    let keys = match keys_with_access(row, args) {
-        Ok(keys) => keys,
-        Err(_) if row.flags.has(Flags::NO_MANDATORY_KEYS) => Default::default(),
-        Err(_) => return reply.error("ERR Invalid arguments specified for command"),
-    };
+    let keys = keys_with_access(row, args).unwrap_or_default();
+    if keys.is_empty() && !row.flags.has(Flags::NO_MANDATORY_KEYS) {
+        return reply.error("ERR Invalid arguments specified for command");
+    }
     reply.array(keys.len());
     for (position, access) in keys {
         write(reply, args.get(position), access);

@@ -5,7 +5,8 @@
 //! backslash takes the next byte as it is. Redis's oddities are kept, as KEYS shows them:
 //!
 //! - a class that is not closed ends with the pattern, so `[a` is `[a]` and `[^` any byte;
-//! - a range may be upside down: `[z-a]` is `[a-z]`;
+//! - a range may be upside down: `[z-a]` is `[a-z]`; bytes from 128 on stand below all others in it, as C's
+//!   signed characters do;
 //! - a backslash at the pattern's very end stands for itself;
 //! - `*` matches the empty string, but `**` does not.
 
@@ -112,8 +113,10 @@ fn step_class(case: Case, class: &[u8], byte: u8) -> Option<usize> {
             }
             [b']', ..] => break at + 1,
             [from, b'-', to, ..] => {
-                let (from, to) = (*from.min(to), *from.max(to));
-                is_member |= (case.fold(from)..=case.fold(to)).contains(&case.fold(byte));
+                let (from, to) = (*from as i8, *to as i8);
+                let (from, to) = (from.min(to), from.max(to));
+                let fold = |byte: i8| case.fold(byte as u8) as i8;
+                is_member |= (fold(from)..=fold(to)).contains(&fold(byte as i8));
                 at += 3;
             }
             [member, ..] => {

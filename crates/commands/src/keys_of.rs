@@ -64,8 +64,11 @@ fn visit_keys(
             continue;
         }
         if let Some(run) = run_of(row, spec, args)? {
-            let positions = (run.first..=run.last).step_by(run.step);
-            positions.for_each(|position| visit(position, spec.access));
+            let mut position = run.first;
+            while position <= run.last {
+                visit(position, spec.access);
+                position += run.step;
+            }
         }
     }
     Ok(())
@@ -130,7 +133,8 @@ fn after_keyword(args: Args<'_>, keyword: &str, from: i8) -> Option<usize> {
     let is_keyword =
         |position: &usize| args.get(*position).eq_ignore_ascii_case(keyword.as_bytes());
     let at = if from >= 0 {
-        (from as usize..args.len()).find(is_keyword)
+        // A keyword at the very end has nothing behind it.
+        (from as usize..args.len().saturating_sub(1)).find(is_keyword)
     } else {
         let end = (args.len() + 1).saturating_sub(from.unsigned_abs() as usize);
         (1..end).rev().find(is_keyword)

@@ -89,47 +89,104 @@ static PARENTS: [u16; SUBCOMMANDS_COUNT] = {
     parents
 };
 
-/// Slots of the hash table: four times the commands, so that few collide.
-const SLOTS_COUNT: usize = (COMMANDS_COUNT * 4).next_power_of_two();
+/// Slots of the hash table: twice the commands and more, so that few collide.
+const SLOTS_COUNT: usize = (COMMANDS_COUNT * 2).next_power_of_two();
+
+/// A place of the hash table: a command and its name's print, so that one load finds and compares both.
+#[derive(Clone, Copy)]
+struct Slot {
+    print: Print,
+    /// Position in [`COMMANDS`], or [`EMPTY`].
+    command: u16,
+}
 
 /// Where no command is.
 const EMPTY: u16 = u16::MAX;
 
-/// Positions in [`COMMANDS`] by hash; a collision goes to the next free slot.
-static SLOTS: [u16; SLOTS_COUNT] = {
-    let mut slots = [EMPTY; SLOTS_COUNT];
+/// Commands by hash; a collision goes to the next free slot.
+static SLOTS: [Slot; SLOTS_COUNT] = {
+    let empty = Slot {
+        print: Print::of(b""),
+        command: EMPTY,
+    };
+    let mut slots = [empty; SLOTS_COUNT];
     let mut command = 0;
     while command < COMMANDS.len() {
-        let mut slot = slot_of(COMMANDS[command].name.as_bytes());
-        while slots[slot] != EMPTY {
+        let print = Print::of(COMMANDS[command].name.as_bytes());
+        let mut slot = print.slot();
+        while slots[slot].command != EMPTY {
             slot = (slot + 1) % SLOTS_COUNT;
         }
-        slots[slot] = command as u16;
+        slots[slot] = Slot {
+            print,
+            command: command as u16,
+        };
         command += 1;
     }
     slots
 };
 
-/// Every letter's bit of case, in each byte of a word.
-const LOWER: u64 = 0x2020_2020_2020_2020;
+/// Length and both ends of a name, its letters in lower case. Up to [`Print::BYTES_MAX`] the ends overlap or
+/// meet, so that equal prints are equal names.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Print {
+    head: u64,
+    tail: u64,
+    len: usize,
+}
 
-/// A name's first slot: its ends, without the case of their letters, multiplied into the upper bits.
+impl Print {
+    const BYTES_MAX: usize = 16;
+
+    #[inline]
+    const fn of(name: &[u8]) -> Print {
+        let (head, tail) = match (name.first_chunk(), name.last_chunk()) {
+            (Some(head), Some(tail)) => (u64::from_le_bytes(*head), u64::from_le_bytes(*tail)),
+            _ => Print::ends_of_short(name),
+        };
+        Print {
+            head: lower_case(head),
+            tail: lower_case(tail),
+            len: name.len(),
+        }
+    }
+
+    /// Both ends of a name below 8 bytes, so that no byte is left out.
+    #[inline]
+    const fn ends_of_short(name: &[u8]) -> (u64, u64) {
+        if let (Some(head), Some(tail)) = (name.first_chunk(), name.last_chunk()) {
+            let (head, tail) = (u32::from_le_bytes(*head), u32::from_le_bytes(*tail));
+            (head as u64, tail as u64)
+        } else if let [first, .., last] = name {
+            let middle = name[name.len() / 2];
+            (*first as u64 | (middle as u64) << 8, *last as u64)
+        } else if let [only] = name {
+            (*only as u64, 0)
+        } else {
+            (0, 0)
+        }
+    }
+
+    /// The first slot to look at.
+    #[inline]
+    const fn slot(self) -> usize {
+        let word = self.head ^ self.tail.rotate_left(29) ^ self.len as u64;
+        let mixed = word.wrapping_mul(0x9E37_79B9_7F4A_7C15);
+        (mixed >> (u64::BITS - SLOTS_COUNT.trailing_zeros())) as usize
+    }
+}
+
+/// Eight ASCII bytes with their letters in lower case; other bytes stay as they are. All bytes at once: a
+/// byte's top bit tells whether a sum reached 128, and no sum carries into the next byte.
 #[inline]
-const fn slot_of(name: &[u8]) -> usize {
-    let word = if let (Some(head), Some(tail)) = (name.first_chunk(), name.last_chunk()) {
-        let (head, tail) = (u64::from_le_bytes(*head), u64::from_le_bytes(*tail));
-        (head | LOWER) ^ (tail | LOWER).rotate_left(29)
-    } else if let (Some(head), Some(tail)) = (name.first_chunk(), name.last_chunk()) {
-        let (head, tail) = (u32::from_le_bytes(*head), u32::from_le_bytes(*tail));
-        (head as u64 | (tail as u64) << 32) | LOWER
-    } else if let [first, .., last] = name {
-        let middle = name[name.len() / 2];
-        (*first as u64 | (middle as u64) << 8 | (*last as u64) << 16) | LOWER
-    } else {
-        0
-    };
-    let mixed = (word ^ name.len() as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15);
-    (mixed >> (u64::BITS - SLOTS_COUNT.trailing_zeros())) as usize
+const fn lower_case(bytes: u64) -> u64 {
+    const EACH: u64 = 0x0101_0101_0101_0101;
+    let low = bytes & (0x7f * EACH);
+    let from_a = low + (0x80 - b'A' as u64) * EACH;
+    let past_z = low + (0x80 - b'Z' as u64 - 1) * EACH;
+    let letters = from_a & !past_z & !bytes & (0x80 * EACH);
+    // Bit 7 of a letter becomes bit 5, which is the difference of the cases.
+    bytes | letters >> 2
 }
 
 /// All commands, in the order of `COMMAND`'s reply; those that are not built yet are among them
@@ -153,15 +210,21 @@ pub fn row_of(id: usize) -> &'static Row {
 /// The row of a command by its name in any case, or none.
 #[inline]
 pub fn lookup(name: &[u8]) -> Option<&'static Row> {
-    let mut slot = slot_of(name);
+    let print = Print::of(name);
+    let mut slot = print.slot();
     loop {
-        match SLOTS[slot] {
-            EMPTY => return None,
-            command => {
-                let row = &COMMANDS[command as usize];
-                if row.name.as_bytes().eq_ignore_ascii_case(name) {
-                    return Some(row);
-                }
+        let Slot {
+            print: known,
+            command,
+        } = SLOTS[slot];
+        if command == EMPTY {
+            return None;
+        }
+        if known == print {
+            let row = &COMMANDS[command as usize];
+            let is_told = name.len() <= Print::BYTES_MAX;
+            if is_told || row.name.as_bytes().eq_ignore_ascii_case(name) {
+                return Some(row);
             }
         }
         slot = (slot + 1) % SLOTS_COUNT;

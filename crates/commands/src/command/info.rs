@@ -45,6 +45,7 @@ pub(super) fn info(row: &'static Row) -> Tree {
     let range = row.key_range();
     let categories = row.all_categories().names();
     let subcommands = row.subcommands.iter().filter(|sub| sub.is_built());
+    let subcommands: Vec<_> = subcommands.map(info).collect();
     Tree::Array(vec![
         Tree::bulk(row.full_name().as_bytes()),
         Tree::Integer(i64::from(row.arity)),
@@ -59,7 +60,11 @@ pub(super) fn info(row: &'static Row) -> Tree {
         ),
         Tree::Set(tips::tips(row).iter().map(|tip| Tree::text(tip)).collect()),
         Tree::Set(row.keys.iter().map(key_spec).collect()),
-        Tree::Set(subcommands.map(info).collect()),
+        // As in Redis, an array under RESP3 too, but no subcommands are an empty set.
+        match subcommands.is_empty() {
+            true => Tree::Set(subcommands),
+            false => Tree::Array(subcommands),
+        },
     ])
 }
 

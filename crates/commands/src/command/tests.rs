@@ -111,6 +111,10 @@ fn keys_are_answered_as_redis_answers_them() {
             "GETKEYS zunionstore d 0 a",
             "-ERR Invalid arguments specified for command ",
         ),
+        (
+            "GETKEYS xread a b c",
+            "-ERR Invalid arguments specified for command ",
+        ),
         ("GETKEYS nosuch a", "-ERR Invalid command specified "),
         ("GETKEYS client nosuch", "-ERR Invalid command specified "),
         (

@@ -60,6 +60,9 @@ fn odd_patterns_match_as_in_redis() {
     }
     assert!(matches_ignoring_case(b"MAX[A-Z]emor?", b"maxMEMORY"));
     assert!(!matches(b"MAX*", b"maxmemory"));
+    assert!(!matches(b"[^c-\xff]", b"]"));
+    assert!(matches(b"[c-\xff]", b"]"));
+    assert!(!matches(b"[c-\xff]", b"d"));
 }
 
 #[test]

@@ -63,6 +63,7 @@ fn keys_are_where_redis_finds_them() {
             "georadius k 1 2 3 m store x storedist y",
             "k RO+access, x OW+update, y OW+update",
         ),
+        ("georadius k 1 2 3 m store", "k RO+access"),
         ("migrate h 1 k 0 100", "k RW+access+delete"),
     ];
     for (command, expected) in cases {

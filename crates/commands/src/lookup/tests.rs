@@ -1,4 +1,5 @@
 use super::*;
+use proptest::prelude::*;
 use resp::OwnedArgs;
 
 fn owned(words: &[&str]) -> OwnedArgs {
@@ -48,6 +49,8 @@ fn other_names_are_not_found() {
         "client|kill",
         "restore\rasking",
         "sort\x7fro",
+        "georadius-xymember_ro",
+        "georadiusbymemberxro",
     ] {
         assert!(lookup(name.as_bytes()).is_none(), "{name:?}");
     }
@@ -159,4 +162,27 @@ fn what_is_not_built_says_so() {
         crate::later_error(sub),
         "ERR command 'xgroup|create' is not supported by this version of Torc"
     );
+}
+
+proptest! {
+    #[test]
+    fn look_up_agrees_with_a_search(
+        name in proptest::sample::select(commands()).prop_map(|row| row.name.as_bytes().to_vec()),
+        changes in proptest::collection::vec((any::<proptest::sample::Index>(), any::<u8>()), 0..3),
+        is_upper in any::<bool>(),
+    ) {
+        // Breaks if the print of a name forgets a byte, or folds bytes that are no letters.
+        let mut name = name;
+        if is_upper {
+            name.make_ascii_uppercase();
+        }
+        for (at, bits) in changes {
+            let at = at.index(name.len());
+            name[at] ^= bits & 0b1010_0001;
+        }
+        let found = lookup(&name).map(|row| row.name);
+        let mut rows = commands().iter();
+        let searched = rows.find(|row| row.name.as_bytes().eq_ignore_ascii_case(&name));
+        prop_assert_eq!(found, searched.map(|row| row.name));
+    }
 }
