@@ -59,7 +59,8 @@ pub(crate) struct Pages {
     /// swings around a full page would otherwise allocate and free at every turn.
     spare: Option<Box<[u8]>>,
     bytes: usize,
-    listed_count: usize,
+    /// Memory of all kinds' lists.
+    listed_bytes: usize,
 }
 
 impl Pages {
@@ -70,7 +71,7 @@ impl Pages {
             kinds: (0..KINDS).map(|_| Kind::default()).collect(),
             spare: None,
             bytes: 0,
-            listed_count: 0,
+            listed_bytes: 0,
         }
     }
 
@@ -80,7 +81,7 @@ impl Pages {
             + self.pages.capacity() * size_of::<Page>()
             + self.free.capacity() * size_of::<u32>()
             + self.kinds.capacity() * size_of::<Kind>()
-            + self.listed_count * size_of::<Listed>()
+            + self.listed_bytes
     }
 
     fn split(location: Location) -> (usize, usize) {
@@ -237,17 +238,22 @@ impl Pages {
         };
         of.bytes += size;
         of.last_fill = 0;
+        self.listed_bytes -= of.listed.capacity() * size_of::<Listed>();
+        grow_by_quarters(&mut of.listed);
+        self.listed_bytes += of.listed.capacity() * size_of::<Listed>();
         of.listed.push(Listed {
             page: number,
             earliest: u64::MAX,
         });
-        self.listed_count += 1;
     }
 
     fn drop_last_page(&mut self, kind: usize) {
         let of = &mut self.kinds[kind];
         let number = of.listed.pop().expect("the last page").page;
-        self.listed_count -= 1;
+        if of.listed.is_empty() {
+            self.listed_bytes -= of.listed.capacity() * size_of::<Listed>();
+            of.listed = Vec::new();
+        }
         let bytes = std::mem::take(&mut self.pages[number as usize].bytes);
         of.bytes -= bytes.len();
         if self.spare.is_none() && bytes.len() == PAGE_BYTES_MAX && self.bytes >= 32 * bytes.len() {
@@ -350,6 +356,6 @@ impl Pages {
 /// Makes room for one more by a quarter instead of doubling: the directory of a large shard is megabytes.
 pub(crate) fn grow_by_quarters<T>(vec: &mut Vec<T>) {
     if vec.len() == vec.capacity() {
-        vec.reserve_exact((vec.len() / 4).max(8));
+        vec.reserve_exact((vec.len() / 4).max(2));
     }
 }
