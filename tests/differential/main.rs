@@ -122,6 +122,7 @@ fn compare_servers(request: &Request) -> Report {
         let cases = generate::epoch(request.seed, epoch, EPOCH_COMMANDS);
         let outcome = pair.run(epoch, &cases);
         report.commands += cases.len() as u64;
+        let hopeless = outcome.in_prologue;
         for reason in outcome.explained {
             *report.explained.entry(reason).or_default() += 1;
         }
@@ -146,6 +147,9 @@ fn compare_servers(request: &Request) -> Report {
                     )
                 });
             entry.0 += 1;
+        }
+        if hopeless {
+            break;
         }
         // After the keyspaces, since shrinking runs other streams on the servers.
         for words in pair.compare_keyspaces(epoch) {

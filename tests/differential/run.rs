@@ -46,6 +46,17 @@ pub struct Outcome {
     pub differences: Vec<Difference>,
     /// How many were explained, by reason.
     pub explained: Vec<&'static str>,
+    /// Not even the prologue went through: no other epoch will fare better.
+    pub in_prologue: bool,
+}
+
+/// A run that ended early because a connection broke.
+struct Broken {
+    outcome: Outcome,
+    in_prologue: bool,
+    index: usize,
+    args: Vec<Vec<u8>>,
+    error: String,
 }
 
 impl Pair {
@@ -61,33 +72,37 @@ impl Pair {
     /// Runs `cases` on fresh connections after epoch `epoch`'s prologue. A connection that breaks is
     /// a difference like any other.
     pub fn run(&mut self, epoch: u64, cases: &[Case]) -> Outcome {
-        match self.run_batches(epoch, cases, BATCH_COMMANDS_MAX) {
-            Ok(outcome) => outcome,
-            Err(_) => {
-                // Once more, a command at a time, to learn which one broke the connection.
-                self.revive();
-                let outcome = self.run_batches(epoch, cases, 1);
-                self.revive();
-                match outcome {
-                    Ok(outcome) => outcome,
-                    Err((mut outcome, index, error)) => {
-                        let args = cases
-                            .get(index)
-                            .map(|case| case.args.clone())
-                            .unwrap_or_default();
-                        let sort = format!("{} breaks the connection", name_of(&args));
-                        outcome.differences.push(Difference {
-                            index,
-                            args,
-                            redis: "an answer".into(),
-                            torc: error,
-                            sort,
-                        });
-                        outcome
-                    }
-                }
-            }
-        }
+        let first = match self.run_batches(epoch, cases, BATCH_COMMANDS_MAX) {
+            Ok(outcome) => return outcome,
+            Err(broken) => broken,
+        };
+        // Once more, a command at a time, to learn which one broke the connection.
+        self.revive();
+        let second = self.run_batches(epoch, cases, 1);
+        self.revive();
+        let broken = match second {
+            Err(broken) => broken,
+            Ok(outcome) => Box::new(Broken {
+                outcome,
+                error: format!("{}, but not a second time", first.error),
+                ..*first
+            }),
+        };
+        let mut outcome = broken.outcome;
+        let place = if broken.in_prologue {
+            "in the prologue, "
+        } else {
+            ""
+        };
+        outcome.in_prologue = broken.in_prologue;
+        outcome.differences.push(Difference {
+            index: broken.index,
+            sort: format!("{place}{} breaks the connection", name_of(&broken.args)),
+            args: broken.args,
+            redis: "an answer".into(),
+            torc: broken.error,
+        });
+        outcome
     }
 
     /// The full iterations of SCAN and the payloads of DUMP, each on the state that an epoch left.
@@ -149,20 +164,39 @@ impl Pair {
         epoch: u64,
         cases: &[Case],
         batch_max: usize,
-    ) -> Result<Outcome, (Outcome, usize, String)> {
+    ) -> Result<Outcome, Box<Broken>> {
         let mut outcome = Outcome::default();
+        let broken = |outcome: Outcome,
+                      in_prologue: bool,
+                      index: usize,
+                      cases: &[Case],
+                      error: io::Error| {
+            let args = cases
+                .get(index)
+                .map(|case| case.args.clone())
+                .unwrap_or_default();
+            Box::new(Broken {
+                outcome,
+                in_prologue,
+                index,
+                args,
+                error: error.to_string(),
+            })
+        };
+        let prologue = generate::prologue(epoch);
         let connected = Client::connect(self.redis.port())
             .and_then(|redis| Ok((redis, Client::connect(self.torc.port())?)));
         let (mut redis, mut torc) = match connected {
             Ok(clients) => clients,
-            Err(error) => return Err((outcome, 0, error.to_string())),
+            Err(error) => return Err(broken(outcome, true, 0, &prologue, error)),
         };
         for client in [&mut redis, &mut torc] {
             client.set_read_wait(Some(Duration::from_secs(20)));
         }
-        let prologue = generate::prologue(epoch);
-        if let Err(error) = exchange(&mut redis, &mut torc, &prologue) {
-            return Err((outcome, 0, format!("in the prologue: {error}")));
+        for (number, batch) in prologue.chunks(batch_max).enumerate() {
+            if let Err(error) = exchange(&mut redis, &mut torc, batch) {
+                return Err(broken(outcome, true, number * batch_max, &prologue, error));
+            }
         }
         let mut queued = Vec::new();
         let mut start = 0;
@@ -174,7 +208,7 @@ impl Pair {
             let batch = &cases[start..end];
             let (from_redis, from_torc) = match exchange(&mut redis, &mut torc, batch) {
                 Ok(replies) => replies,
-                Err(error) => return Err((outcome, start, error.to_string())),
+                Err(error) => return Err(broken(outcome, false, start, cases, error)),
             };
             for (offset, (left, right)) in from_redis.iter().zip(&from_torc).enumerate() {
                 judge(
