@@ -297,16 +297,7 @@ impl Session {
             }
         }
         if touches.len() >= WINDOW_KEYS_MIN {
-            for &(shard, key) in &touches {
-                if let Some(shard) = node.try_lock(shard) {
-                    shard.cache.touch_index(key);
-                }
-            }
-            for &(shard, key) in &touches {
-                if let Some(shard) = node.try_lock(shard) {
-                    shard.cache.touch_entry(key);
-                }
-            }
+            touch_ahead(node, &touches);
         }
         count
     }
@@ -719,3 +710,24 @@ impl Session {
 /// A SLOWLOG threshold below this times every command alone; above it the commands that Redis flags as fast are
 /// not timed one by one.
 const SLOWLOG_PRECISE_US: i64 = 1000;
+
+/// Asks for the memory of all keys of a window before the first of them is used, in three passes, each of which
+/// needs what the one before asked for: index bucket, record, the record's neighbours in recency. A shard that
+/// somebody else holds is passed over: it is not worth a wait.
+fn touch_ahead(node: &Node, keys: &[(usize, Key<'_>)]) {
+    for &(shard, key) in keys {
+        if let Some(shard) = node.try_lock(shard) {
+            shard.cache.touch_index(key);
+        }
+    }
+    for &(shard, key) in keys {
+        if let Some(shard) = node.try_lock(shard) {
+            shard.cache.touch_entry(key);
+        }
+    }
+    for &(shard, key) in keys {
+        if let Some(shard) = node.try_lock(shard) {
+            shard.cache.touch_neighbours(key);
+        }
+    }
+}
