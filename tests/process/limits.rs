@@ -274,7 +274,7 @@ fn a_walk_over_all_keys_lets_others_in_between() {
         slowest < BYSTANDER_WAIT_MAX,
         "a bystander waited {slowest:?}"
     );
-    if !server.is_redis() {
+    if !Server::tests_redis() {
         let answered = answered.load(Ordering::Relaxed);
         assert!(
             answered > 50,

@@ -62,8 +62,7 @@ fn a_bad_value_is_named_with_its_flag() {
 #[test]
 fn a_config_file_that_cannot_be_read_is_named() {
     // Fails when a server starts with defaults although its file was not read.
-    let server = Server::start();
-    if server.is_redis() {
+    if Server::tests_redis() {
         return; // Redis has no --config flag.
     }
     refused_start(
@@ -88,8 +87,7 @@ fn a_config_file_that_cannot_be_read_is_named() {
 #[test]
 fn a_memory_limit_that_holds_nothing_is_refused() {
     // Fails when a server starts that could never hold one entry.
-    let server = Server::start();
-    if server.is_redis() {
+    if Server::tests_redis() {
         return; // Redis starts and then answers OOM to every write.
     }
     refused_start(&["--maxmemory", "1"], "maxmemory");
@@ -132,7 +130,7 @@ fn the_log_of_a_normal_run_holds_no_alarm() {
     server.signal("TERM");
     server.exit_code(END_WAIT_MAX);
     let log = server.log();
-    if !server.is_redis() {
+    if !Server::tests_redis() {
         assert!(!log.contains("ERROR") && !log.contains("panicked"), "{log}");
         assert!(
             log.contains(&server.port().to_string()),
