@@ -14,6 +14,18 @@ const PINNED: u8 = 2;
 /// Its string was edited in place.
 const EDITED: u8 = 4;
 
+/// Whether these bytes are a head: 9 of them, no unknown flag, and nothing said of a key that is gone.
+pub(crate) fn is_head(bytes: &[u8]) -> bool {
+    match bytes.split_first() {
+        Some((&flags, expires_at)) => {
+            expires_at.len() == 8
+                && flags & !(EXISTS | PINNED | EDITED) == 0
+                && (flags & EXISTS != 0 || flags == 0)
+        }
+        None => false,
+    }
+}
+
 /// The present state of `keys` of `db` as triples of key, head and value.
 pub(crate) fn of(cache: &Cache, db: u8, keys: &[&[u8]]) -> OwnedArgs {
     let mut parts: Vec<Vec<u8>> = Vec::with_capacity(3 * keys.len());

@@ -22,6 +22,7 @@
 //! and value. Example, `DEL a` in database 0: 32 bytes of head with n = 2, then
 //! `03 00 00 00  01 00 00 00  'D' 'E' 'L' 'a'`.
 
+use crate::effects;
 use resp::{Args, OwnedArgs};
 
 /// The version that this code writes and reads.
@@ -53,6 +54,23 @@ pub enum EntryKind {
     Effects,
 }
 
+impl EntryKind {
+    /// Whether an entry of this kind may have `arguments`.
+    fn admits(self, arguments: &[&[u8]]) -> bool {
+        match self {
+            EntryKind::Command => !arguments.is_empty(),
+            EntryKind::Evict => true,
+            EntryKind::Flush => arguments.is_empty(),
+            EntryKind::Effects => {
+                let (triples, rest) = arguments.as_chunks::<3>();
+                rest.is_empty() && triples.iter().all(|[_, head, _]| effects::is_head(head))
+            }
+        }
+    }
+}
+
+/// Numbered databases.
+const DATABASES: u8 = 16;
 /// Database number of a flush that empties all of them.
 pub const ALL_DATABASES: u8 = 255;
 
@@ -81,6 +99,12 @@ pub enum EntryError {
     /// A kind that this version does not know.
     #[error("log entry has unknown kind {0}")]
     Kind(u8),
+    /// A numbered database that there is none of.
+    #[error("log entry has database {0}")]
+    Database(u8),
+    /// Arguments that its kind does not have, or a head with something where zero must be.
+    #[error("log entry's parts do not fit its kind")]
+    Shape,
 }
 
 impl Entry<'_> {
@@ -133,6 +157,10 @@ impl OwnedEntry {
             3 => EntryKind::Effects,
             other => return Err(EntryError::Kind(other)),
         };
+        let db = head[2];
+        if db >= DATABASES && !(kind == EntryKind::Flush && db == ALL_DATABASES) {
+            return Err(EntryError::Database(db));
+        }
         let word = |at: usize| {
             u64::from_le_bytes(head[at..at + 8].try_into().expect("8 bytes of the head"))
         };
@@ -151,12 +179,15 @@ impl OwnedEntry {
             arguments.push(argument);
             rest = after;
         }
-        if !rest.is_empty() || (kind == EntryKind::Command && count == 0) {
+        if !rest.is_empty() {
             return Err(EntryError::Length);
+        }
+        if head[3] != 0 || !kind.admits(&arguments) {
+            return Err(EntryError::Shape);
         }
         Ok(OwnedEntry {
             kind,
-            db: head[2],
+            db,
             stamp: Stamp {
                 log_ms: word(4),
                 wall_offset_ms: word(12) as i64,
@@ -176,3 +207,6 @@ impl OwnedEntry {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
