@@ -7,18 +7,19 @@
 use crate::effects;
 use crate::entry::{ALL_DATABASES, Entry, EntryKind, Stamp};
 use crate::memory::Budget;
-use cache::{Cache, Change, Key};
+use cache::{Cache, Change, ChangeKind, Key};
 use commands::context::Touch;
 use commands::{Context, Event, Execute, Keyspace, Run};
 use resp::{Args, Output, Protocol, Reply};
 use smallvec::SmallVec;
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 /// A shard's state. Behind a short lock; never held across an `.await`.
 ///
 /// Invariants:
 /// - `applied` grows by one with every entry;
-/// - the cache's log time never decreases;
+/// - the cache's log time never decreases, and no entry is older than what was read before it: a leader's reads move
+///   log time on and the next entry carries it, a follower's log time moves by entries alone;
 /// - `watched` holds just the keys that some connection watches, each with the count of its watchers.
 pub struct Shard {
     /// The keys.
@@ -127,10 +128,17 @@ impl Shard {
         self.applied += 1;
         self.cache.set_now(entry.stamp.log_ms);
         if let Some(record) = &mut self.record {
+            // Another thread may have read the clock later and been here first: the entry is executed at the shard's
+            // log time, so that is what it must say, or an expiry counted from it would differ on replay.
+            let stamp = Stamp {
+                log_ms: self.cache.now_ms(),
+                ..entry.stamp
+            };
             let at = record.len();
             record.extend_from_slice(&[0; 4]);
-            entry.encode(record);
-            let length = (record.len() - at - 4) as u32;
+            Entry { stamp, ..entry }.encode(record);
+            let length = u32::try_from(record.len() - at - 4)
+                .expect("a request is at most as long as its buffer may be, 1 GiB by default");
             record[at..at + 4].copy_from_slice(&length.to_le_bytes());
         }
     }
@@ -138,8 +146,12 @@ impl Shard {
     /// Applies an entry that was agreed on elsewhere (a follower, a replay). Replies and events go nowhere.
     ///
     /// # Panics
-    /// If the entry names a command that is no data command: the leader's bug.
+    /// If the entry names a command that is no data command, or is older than the one before it: the leader's bugs.
     pub fn apply(&mut self, entry: Entry<'_>) {
+        assert!(
+            entry.stamp.log_ms >= self.cache.now_ms(),
+            "log time went back"
+        );
         self.log(entry);
         match entry.kind {
             EntryKind::Command => {
@@ -170,19 +182,41 @@ impl Shard {
         }
     }
 
-    /// Takes note of a write that ran on several locked shards together, this one among them, and left `keys` of this
-    /// shard changed: it has an index here, and its effects are the entry.
-    pub fn log_effects(&mut self, db: u8, stamp: Stamp, keys: &[&[u8]]) {
+    /// Gets ready for a write that runs on several locked shards together, this one among them.
+    /// [`Shard::log_effects`] follows, under the same lock.
+    pub fn watch_effects(&mut self) {
         if self.record.is_some() {
-            let effects = effects::of(&self.cache, db, keys);
-            self.log(Entry {
-                kind: EntryKind::Effects,
-                db,
-                stamp,
-                args: effects.args(),
-            });
-        } else {
+            self.cache.observe(true);
+        }
+    }
+
+    /// Takes note of a write that ran on several locked shards together, this one among them: what it changed
+    /// here, in whatever database, is the entry (one for each database).
+    pub fn log_effects(&mut self, stamp: Stamp) {
+        if self.record.is_none() {
             self.applied += 1;
+            return;
+        }
+        let changed: BTreeSet<(u8, Box<[u8]>)> = self
+            .cache
+            .changes()
+            .iter()
+            .filter(|change| change.kind == ChangeKind::Modified)
+            .map(|change| (change.db, change.key.clone()))
+            .collect();
+        self.observe_if_wanted();
+        for db in 0..16 {
+            let of_db = changed.iter().filter(|(changed_db, _)| *changed_db == db);
+            let keys: Vec<&[u8]> = of_db.map(|(_, key)| &key[..]).collect();
+            if !keys.is_empty() {
+                let effects = effects::of(&self.cache, db, &keys);
+                self.log(Entry {
+                    kind: EntryKind::Effects,
+                    db,
+                    stamp,
+                    args: effects.args(),
+                });
+            }
         }
     }
 
@@ -216,18 +250,21 @@ impl Shard {
     }
 
     fn flush(&mut self, entry: Entry<'_>) -> usize {
+        // A watched key that was not there does not change by a flush, as in Redis.
+        let (cache, seed) = (&self.cache, self.cache.seed());
+        for ((db, key), watched) in &mut self.watched {
+            if (entry.db == ALL_DATABASES || entry.db == *db)
+                && cache.peek(Key::new(seed, *db, key)).is_some()
+            {
+                watched.version += 1;
+            }
+        }
         let databases = if entry.db == ALL_DATABASES {
             0..16
         } else {
             entry.db..entry.db + 1
         };
-        let removed = databases.map(|db| self.cache.clear(db)).sum();
-        for ((db, _), watched) in &mut self.watched {
-            if entry.db == ALL_DATABASES || entry.db == *db {
-                watched.version += 1;
-            }
-        }
-        removed
+        databases.map(|db| self.cache.clear(db)).sum()
     }
 
     /// Brings the shard's grant in line with what it uses.
@@ -238,6 +275,10 @@ impl Shard {
     /// Somebody (else than WATCH) wants changes from now on, or does no longer.
     pub fn listen(&mut self, listened: Listened) {
         self.listened = listened == Listened::Yes;
+        self.observe_if_wanted();
+    }
+
+    fn observe_if_wanted(&mut self) {
         self.cache
             .observe(self.listened || !self.watched.is_empty());
     }
@@ -262,8 +303,7 @@ impl Shard {
                 self.watched.remove(&id);
             }
         }
-        self.cache
-            .observe(self.listened || !self.watched.is_empty());
+        self.observe_if_wanted();
     }
 
     /// Whether nothing changed a watched key since `version`.
@@ -278,13 +318,21 @@ impl Shard {
     pub fn take_changes(&mut self) -> Vec<Change> {
         let changes = self.cache.take_changes();
         if !self.watched.is_empty() {
-            for change in &changes {
+            // That a watched key expired is seen by EXEC itself, which knows whether it was there at WATCH: the drop of
+            // one that had expired before is no change.
+            let kept = |change: &&Change| change.kind != ChangeKind::Expired;
+            for change in changes.iter().filter(kept) {
                 if let Some(watched) = self.watched.get_mut(&(change.db, change.key.clone())) {
                     watched.version += 1;
                 }
             }
         }
         if self.listened { changes } else { Vec::new() }
+    }
+
+    /// How many keys are watched.
+    pub fn watched_count(&self) -> usize {
+        self.watched.len()
     }
 
     /// Starts recording the log's entries as bytes.

@@ -72,9 +72,6 @@ impl Session {
             touch: self.touch,
             event_mask: node.event_mask(),
         };
-        if self.tracking.is_some() && !write {
-            self.remember_read(turn, row, args);
-        }
         let shard = match place {
             Some((shard, _)) => Some(shard),
             None => self.only_shard(turn, row, args),
@@ -84,6 +81,7 @@ impl Session {
         };
         let mut reply = Reply::new(output, self.protocol);
         let (events, changes) = access.with(node, shard, |shard| {
+            self.remember_read(turn, row, args);
             if write {
                 let events = shard.commit(call, &mut reply);
                 shard.settle(&node.budget);
@@ -160,6 +158,7 @@ impl Session {
         output: &mut Output,
     ) -> (Events, Vec<Change>) {
         let write = row.flags.has(Flags::WRITE);
+        self.remember_read(turn, row, call.args);
         let events = match row.split {
             Split::Sum | Split::AllOk if write => {
                 self.commit_parts(row, call, places, guards, output)
@@ -231,17 +230,18 @@ impl Session {
         events
     }
 
-    /// Tells others what a command did.
+    /// Tells others what a command did. What had expired was dropped before the command's own work, and is told first.
     fn announce(&mut self, turn: Turn<'_>, events: Events, changes: Vec<Change>) {
+        turn.node
+            .publish_changes(changes, Some(self.client.id), turn.now);
         for event in &events {
             turn.node.publish_event(event, turn.now);
         }
-        turn.node
-            .publish_changes(changes, Some(self.client.id), turn.now);
     }
 
-    /// Client-side caching: notes who reads what, before it is read, so that no change slips in between.
-    fn remember_read(&mut self, turn: Turn<'_>, row: &'static Row, args: Args<'_>) {
+    /// Client-side caching: notes who reads what. The keys' shards are locked: a change between the note and the
+    /// read would use up the note, and the client would never hear of the next one.
+    fn remember_read(&self, turn: Turn<'_>, row: &'static Row, args: Args<'_>) {
         let wanted = match (self.tracking, self.caching_next) {
             (None, _) => false,
             (Some(Caching::All), _) => true,
@@ -283,8 +283,13 @@ fn run_whole(
     };
     // Their log times are one clock's; the latest that any of them showed holds for all.
     let mut log_ms = call.stamp.log_ms;
+    let write = row.flags.has(Flags::WRITE);
     for &shard in shards {
-        log_ms = log_ms.max(held(guards, shard).cache.now_ms());
+        let shard = held(guards, shard);
+        log_ms = log_ms.max(shard.cache.now_ms());
+        if write {
+            shard.watch_effects();
+        }
     }
     let locked = guards
         .iter_mut()
@@ -310,22 +315,13 @@ fn run_whole(
     };
     (call.execute)(&mut context, call.args, reply);
     let events = context.events;
-    if row.flags.has(Flags::WRITE) {
+    if write {
+        let stamp = Stamp {
+            log_ms,
+            ..call.stamp
+        };
         for &shard in shards {
-            let keys: SmallVec<[&[u8]; 8]> = places
-                .keys
-                .iter()
-                .filter(|place| place.1 == shard)
-                .map(|place| call.args.get(place.0))
-                .collect();
-            held(guards, shard).log_effects(
-                call.db,
-                Stamp {
-                    log_ms,
-                    ..call.stamp
-                },
-                &keys,
-            );
+            held(guards, shard).log_effects(stamp);
         }
     }
     events
