@@ -21,11 +21,16 @@ use dashmap::DashMap;
 use parking_lot::{Mutex, MutexGuard};
 use placement::{ShardCountError, ShardMap, slot_of};
 use resp::OwnedArgs;
+use smallvec::SmallVec;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU8, AtomicU16, AtomicU64, Ordering};
 
 /// Largest count of keys that one eviction entry names.
 const VICTIMS_MAX: usize = 64;
+/// Rounds of an eviction in a row that found the chosen keys gone or pinned before it gives up.
+const FUTILE_ROUNDS_MAX: usize = 64;
+/// Differences between two samples of the wall clock against log time that are taken for the sampling's own.
+const WALL_JITTER_MS: u64 = 10;
 /// Entries that one turn of background expiry examines in one shard.
 const RECLAIM_WORK_MAX: usize = 256;
 
@@ -67,7 +72,7 @@ pub struct Node {
     pub stats: Stats,
     /// Classes of keyspace events that are published ([`EventClass`] values), with `K` and `E` beside it.
     event_mask: AtomicU16,
-    /// Wall clock at start, ms: where log time begins.
+    /// Wall clock when the monotonic one began, ms: where log time begins.
     log_base_ms: u64,
     /// Wall time minus log time, ms, sampled by [`Node::turn`].
     wall_offset_ms: AtomicI64,
@@ -78,7 +83,7 @@ pub struct Node {
 #[repr(align(128))]
 struct ShardCell {
     state: Mutex<ShardBox>,
-    /// Log time of the last access of the key that eviction would take next, as last seen; `u64::MAX` = nothing to take.
+    /// Log time of the last access of the key that eviction would take next, as last seen, or earlier. 0 = not asked.
     coldest_ms: AtomicU64,
 }
 
@@ -122,13 +127,13 @@ impl Node {
         let shards = (0..map.shards_count())
             .map(|_| ShardCell {
                 state: Mutex::new(ShardBox(Shard::new(seed))),
-                coldest_ms: AtomicU64::new(u64::MAX),
+                coldest_ms: AtomicU64::new(0),
             })
             .collect();
         let id = (0..5)
             .map(|_| format!("{:08x}", host.random() as u32))
             .collect();
-        let log_base_ms = host.wall_us() / 1000;
+        let log_base_ms = (host.wall_us() / 1000).saturating_sub(host.monotonic_us() / 1000);
         let node = Node {
             id,
             seed,
@@ -182,6 +187,8 @@ impl Node {
         self.budget.resize(settings.maxmemory_bytes);
         self.policy
             .store(settings.maxmemory_policy as u8, Ordering::Relaxed);
+        // What the shards told was of another policy's keys.
+        (0..self.shards.len()).for_each(|shard| self.tell_coldest(shard, 0));
         self.event_mask
             .store(settings.keyspace_events.classes(), Ordering::Relaxed);
         self.slowlog.resize(settings.slowlog_max_len as usize);
@@ -279,88 +286,98 @@ impl Node {
 
     /// Whether memory is short and could not be won back by eviction.
     ///
-    /// Evicts, if need be, until the budget holds; no shard may be locked by the caller.
+    /// Evicts, if need be, until the budget holds; no shard may be locked by the caller. It ends: each round evicts
+    /// at least a key or is one of a bounded number in vain, and whoever adds keys meanwhile evicts as well.
     pub fn relieve(&self, now: Now) -> Room {
+        if self.budget.missing() == 0 {
+            return Room::Enough;
+        }
+        // What shards hold and do not use comes first.
+        for shard in 0..self.shards.len() {
+            let mut guard = self.lock(shard);
+            let used = guard.cache.used_bytes() as u64;
+            self.budget.give_back(used, &mut guard.grant);
+        }
         let policy = self.policy();
         let mut futile = 0;
-        let mut reclaimed_grants = false;
         while self.budget.missing() > 0 {
-            if !reclaimed_grants {
-                // What shards hold and do not use comes first.
-                for shard in 0..self.shards.len() {
-                    let mut guard = self.lock(shard);
-                    let used = guard.cache.used_bytes() as u64;
-                    self.budget.give_back(used, &mut guard.grant);
+            let shard = match policy {
+                Policy::NoEviction => None,
+                Policy::AllKeysLru | Policy::VolatileLru => self.coldest_shard(policy, now),
+                Policy::AllKeysRandom | Policy::VolatileRandom | Policy::VolatileTtl => {
+                    self.drawn_shard(policy)
                 }
-                reclaimed_grants = true;
-                continue;
-            }
-            if policy == Policy::NoEviction || futile > self.shards.len() {
-                return Room::None;
-            }
-            let Some(shard) = self.coldest_shard(policy, futile) else {
+            };
+            let Some(shard) = shard else {
                 return Room::None;
             };
-            if self.evict_in(shard, policy, now) == 0 {
+            if self.evict_in(shard, policy, now) > 0 {
+                futile = 0;
+            } else if futile < FUTILE_ROUNDS_MAX {
                 futile += 1;
             } else {
-                futile = 0;
+                return Room::None;
             }
         }
         Room::Enough
     }
 
-    /// The shard whose next victim was used longest ago, by what the shards last told. A shard that had nothing
-    /// to give tells `u64::MAX` until it is asked again, which `futile` > 0 does for all.
-    fn coldest_shard(&self, policy: Policy, futile: usize) -> Option<usize> {
-        for _ in 0..3 {
-            let coldest = |cell: &ShardCell| cell.coldest_ms.load(Ordering::Relaxed);
-            let (shard, cell) = self
-                .shards
-                .iter()
-                .enumerate()
-                .min_by_key(|(_, cell)| coldest(cell))?;
-            let told = coldest(cell);
-            if told == u64::MAX || futile > 0 {
-                self.ask_coldest(policy);
-                if self.shards.iter().all(|cell| coldest(cell) == u64::MAX) {
-                    return None;
+    /// The shard whose next victim was used longest ago; none if nothing may go.
+    ///
+    /// What a shard last told of its victim's age can only have grown since, as accesses and new keys are younger; so
+    /// the one that told the oldest is asked again, and is right if its answer is still the oldest.
+    fn coldest_shard(&self, policy: Policy, now: Now) -> Option<usize> {
+        let mut empty: SmallVec<[usize; 64]> = SmallVec::new();
+        // Each round but the last corrects one shard's word; under other threads' accesses the last one's is taken.
+        for round in 0..=self.shards.len() {
+            let told = |shard: &usize| self.shards[*shard].coldest_ms.load(Ordering::Relaxed);
+            let candidates = (0..self.shards.len()).filter(|shard| !empty.contains(shard));
+            let shard = candidates.min_by_key(told)?;
+            let told = told(&shard);
+            match self.lock(shard).cache.coldest_ms(policy) {
+                Some(really) if really <= told || round == self.shards.len() => {
+                    return Some(shard);
                 }
-                return self
-                    .shards
-                    .iter()
-                    .enumerate()
-                    .min_by_key(|(_, cell)| coldest(cell))
-                    .map(|(shard, _)| shard);
+                Some(really) => self.tell_coldest(shard, really),
+                None => {
+                    // Whatever comes into it from now on is younger than this.
+                    self.tell_coldest(shard, now.log_ms);
+                    empty.push(shard);
+                }
             }
-            let really = self
-                .lock(shard)
-                .cache
-                .coldest_ms(policy)
-                .unwrap_or(u64::MAX);
-            if really <= told {
-                return Some(shard);
-            }
-            // Reads moved its tail on since: correct what is known and choose again.
-            cell.coldest_ms.store(really, Ordering::Relaxed);
         }
-        self.shards
-            .iter()
-            .enumerate()
-            .min_by_key(|(_, cell)| cell.coldest_ms.load(Ordering::Relaxed))
-            .map(|(shard, _)| shard)
+        None
     }
 
-    /// Learns every shard's coldest key anew.
-    fn ask_coldest(&self, policy: Policy) {
-        for (shard, cell) in self.shards.iter().enumerate() {
-            let coldest = self
-                .lock(shard)
-                .cache
-                .coldest_ms(policy)
-                .unwrap_or(u64::MAX);
-            cell.coldest_ms.store(coldest, Ordering::Relaxed);
-        }
+    fn tell_coldest(&self, shard: usize, coldest_ms: u64) {
+        self.shards[shard]
+            .coldest_ms
+            .store(coldest_ms, Ordering::Relaxed);
+    }
+
+    /// A shard by lot, as likely as it has keys that `policy` looks at; none if nothing may go.
+    fn drawn_shard(&self, policy: Policy) -> Option<usize> {
+        let volatile_only = matches!(policy, Policy::VolatileRandom | Policy::VolatileTtl);
+        let keys_count = |shard| {
+            let guard = self.lock(shard);
+            let cache = &guard.cache;
+            if cache.coldest_ms(policy).is_none() {
+                return 0; // all of its keys are pinned, or it has none
+            }
+            (0..16)
+                .map(|db| match volatile_only {
+                    true => cache.expiring_len(db),
+                    false => cache.len(db),
+                })
+                .sum::<usize>() as u64
+        };
+        let counts: SmallVec<[u64; 64]> = (0..self.shards.len()).map(keys_count).collect();
+        let mut lot = self.host.random().checked_rem(counts.iter().sum::<u64>())?;
+        counts.iter().position(|count| {
+            let hit = lot < *count;
+            lot = lot.saturating_sub(*count);
+            hit
+        })
     }
 
     /// Evicts about one step's bytes in one shard, as entries of its log; returns how many keys went.
@@ -388,10 +405,8 @@ impl Node {
         }
         let used = guard.cache.used_bytes() as u64;
         self.budget.give_back(used, &mut guard.grant);
-        let coldest = guard.cache.coldest_ms(policy).unwrap_or(u64::MAX);
-        self.shards[shard]
-            .coldest_ms
-            .store(coldest, Ordering::Relaxed);
+        let coldest_ms = guard.cache.coldest_ms(policy).unwrap_or(now.log_ms);
+        self.tell_coldest(shard, coldest_ms);
         let changes = guard.take_changes();
         drop(guard);
         self.stats
@@ -452,9 +467,7 @@ impl Node {
     /// bounded work a shard, brings memory under a lowered budget.
     pub fn turn(&self) {
         let now = self.now();
-        let wall_ms = (self.host.wall_us() / 1000) as i64;
-        self.wall_offset_ms
-            .store(wall_ms - now.log_ms as i64, Ordering::Relaxed);
+        self.sample_wall(now);
         for shard in 0..self.shards.len() {
             // A shard with much to reclaim gets several short turns, its lock free in between.
             for _ in 0..16 {
@@ -477,6 +490,17 @@ impl Node {
         }
         self.relieve(now);
         self.stats.sample(now.monotonic_us);
+    }
+
+    /// Learns how far the wall clock is from log time. What is within the error of reading two clocks one after the
+    /// other changes nothing, so an expiry that was set by wall time is told back as it was given.
+    fn sample_wall(&self, now: Now) {
+        let wall_ms = (self.host.wall_us() / 1000) as i64;
+        let offset_ms = wall_ms - now.log_ms as i64;
+        let before_ms = self.wall_offset_ms.load(Ordering::Relaxed);
+        if offset_ms.abs_diff(before_ms) > WALL_JITTER_MS {
+            self.wall_offset_ms.store(offset_ms, Ordering::Relaxed);
+        }
     }
 
     /// Ends a connection: forgets all that others know of it.
