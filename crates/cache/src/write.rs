@@ -101,7 +101,8 @@ impl Cache {
                 let location = self.location(key.db, found);
                 if self.is_expired(location) {
                     let place = found;
-                    self.drop_expired(key, Found { place, location });
+                    self.delete(key.db, Found { place, location });
+                    self.record_change(key.db, key.bytes, ChangeKind::Expired);
                     self.find_or_place(key)
                 } else {
                     place

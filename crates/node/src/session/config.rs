@@ -17,12 +17,11 @@ impl Session {
                 };
                 let names: Vec<&str> = Settings::names().filter(|name| wanted(name)).collect();
                 reply.map(names.len());
+                // Not the turn's: a CONFIG SET ahead of it in the same batch counts.
+                let settings = turn.node.settings.load();
                 for name in names {
                     reply.bulk(name.as_bytes());
-                    let value = turn
-                        .settings
-                        .get(name)
-                        .expect("a name of the table has a value");
+                    let value = settings.get(name).expect("a name of the table has a value");
                     reply.bulk(value.as_bytes());
                 }
             }

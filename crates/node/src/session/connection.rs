@@ -29,7 +29,7 @@ impl Session {
         if args.len() > 3 {
             return reply.error("ERR syntax error");
         }
-        if args.len() == 2 && turn.settings.requirepass.is_empty() {
+        if args.len() == 2 && turn.node.settings.load().requirepass.is_empty() {
             return reply.error(
                 "ERR AUTH <password> called without any password configured for the default user. Are you sure your configuration is correct?",
             );
@@ -48,7 +48,8 @@ impl Session {
 
     /// Checks a password; there is one user, `default`.
     fn log_in(&mut self, turn: Turn<'_>, user: &[u8], password: &[u8]) -> bool {
-        let expected = turn.settings.requirepass.as_bytes();
+        let settings = turn.node.settings.load();
+        let expected = settings.requirepass.as_bytes();
         // Without a password, any is right for the default user, as with Redis's `nopass`.
         let right = user == b"default"
             && (expected.is_empty() || equal_in_constant_time(password, expected));

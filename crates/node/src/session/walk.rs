@@ -1,8 +1,9 @@
 //! Commands that walk over all shards: KEYS, SCAN, DBSIZE, RANDOMKEY, FLUSHDB, FLUSHALL. Each step holds one shard's
 //! lock for a bounded walk; KEYS lets others run between its steps.
 
-use super::access::Access;
+use super::access::{Access, lock_all};
 use super::{Pending, Session, Step, Turn};
+use crate::shard::Shard;
 use commands::walk::{ScanOptions, Walk, draw_within, shards_by_lot};
 use resp::{Args, Output, Reply};
 
@@ -139,12 +140,21 @@ impl Session {
             return reply.error("ERR syntax error");
         }
         let stamp = turn.node.stamp(turn.now);
-        for shard in 0..turn.node.shards_count() {
-            access.with(turn.node, shard, |shard| {
-                shard.commit_flush(db, stamp);
-                shard.take_changes();
-                shard.settle(&turn.node.budget);
-            });
+        let flush = |shard: &mut Shard| {
+            shard.commit_flush(db, stamp);
+            shard.take_changes();
+            shard.settle(&turn.node.budget);
+        };
+        match access {
+            // All are locked before the first is emptied, or a write to two shards might survive by half; each is
+            // let go of as soon as it is done.
+            Access::Free => {
+                let all: Vec<usize> = (0..turn.node.shards_count()).collect();
+                for (_, mut shard) in lock_all(turn.node, &all) {
+                    flush(&mut shard);
+                }
+            }
+            Access::Held(guards) => guards.iter_mut().for_each(|(_, shard)| flush(shard)),
         }
         turn.node.tracking.flushed(turn.node, turn.now);
         reply.ok();
