@@ -53,6 +53,20 @@ fn cpu_ns() -> u64 {
     first.parse().expect("a number")
 }
 
+/// What a read from a random place of 128 MiB costs here and now, each waiting for the one before: the
+/// measure of all numbers below.
+fn random_read_ns() -> f64 {
+    let memory: Vec<u64> = (0..16 << 20).collect();
+    let (mut state, mut seen) = (1, 0);
+    let began = cpu_ns();
+    for _ in 0..500_000 {
+        state ^= seen & 1;
+        seen = memory[(mixed(&mut state) >> 40) as usize & (memory.len() - 1)];
+    }
+    black_box(seen);
+    (cpu_ns() - began) as f64 / 500_000.0
+}
+
 /// The shard of a key: as good as random, as by slot.
 fn shard_of(name: &[u8; 16]) -> usize {
     name[10..]
@@ -129,6 +143,7 @@ fn main() {
     let names: Vec<_> = (0..operations)
         .map(|_| name(mixed(&mut state) % count))
         .collect();
+    println!("a random read takes {:.0} ns", random_read_ns());
     println!("operation batch   passes: none index entry neighbours (best of {ROUNDS})");
     for operation in [Operation::Get, Operation::Set] {
         for batch in [1, 16, 64] {

@@ -9,7 +9,7 @@
 //! - `bytes` is the sum of all pages' sizes, the spare one included.
 
 use crate::class::{CLASSES, PAGE_BYTES_MAX, page_bytes, slot_bytes};
-use crate::record::{self, Location, NOWHERE};
+use crate::record::{self, HEADER_BYTES, Location, NOWHERE};
 
 /// Bits of a location that number the slot: the largest page holds 1024 of the smallest slots.
 const SLOT_BITS: u32 = 10;
@@ -84,6 +84,7 @@ impl Pages {
             + self.listed_bytes
     }
 
+    #[inline]
     fn split(location: Location) -> (usize, usize) {
         (
             (location >> SLOT_BITS) as usize,
@@ -97,7 +98,7 @@ impl Pages {
         let (page, slot) = Self::split(location);
         let page = &self.pages[page];
         let bytes = usize::from(page.slot_bytes);
-        &page.bytes[slot * bytes..][..bytes]
+        &page.bytes[slot * bytes..slot * bytes + bytes]
     }
 
     #[inline]
@@ -105,7 +106,17 @@ impl Pages {
         let (page, slot) = Self::split(location);
         let page = &mut self.pages[page];
         let bytes = usize::from(page.slot_bytes);
-        &mut page.bytes[slot * bytes..][..bytes]
+        &mut page.bytes[slot * bytes..slot * bytes + bytes]
+    }
+
+    /// The header of the record at `location`: its length is a constant, so that no read of a field is
+    /// checked again.
+    #[inline]
+    pub(crate) fn header_mut(&mut self, location: Location) -> &mut [u8] {
+        let (page, slot) = Self::split(location);
+        let page = &mut self.pages[page];
+        let start = slot * usize::from(page.slot_bytes);
+        &mut page.bytes[start..start + HEADER_BYTES]
     }
 
     /// The kind of the page at `location`.

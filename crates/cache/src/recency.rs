@@ -58,7 +58,7 @@ impl Recency {
 
     /// Enters a record whose head is written as the most recent one.
     pub(crate) fn enter(&mut self, pages: &mut Pages, location: Location, stamp: u32) {
-        let slot = pages.slot_mut(location);
+        let slot = pages.header_mut(location);
         record::set_stamp(slot, stamp);
         record::set_prev(slot, NOWHERE);
         let Some(which) = Which::of(record::head(slot)) else {
@@ -69,7 +69,7 @@ impl Recency {
         record::set_next(slot, list.newest);
         match list.newest {
             NOWHERE => list.oldest = location,
-            newest => record::set_prev(pages.slot_mut(newest), location),
+            newest => record::set_prev(pages.header_mut(newest), location),
         }
         list.newest = location;
     }
@@ -84,38 +84,40 @@ impl Recency {
         let list = &mut self.lists[which as usize];
         match prev {
             NOWHERE => list.newest = next,
-            prev => record::set_next(pages.slot_mut(prev), next),
+            prev => record::set_next(pages.header_mut(prev), next),
         }
         match next {
             NOWHERE => list.oldest = prev,
-            next => record::set_prev(pages.slot_mut(next), prev),
+            next => record::set_prev(pages.header_mut(next), prev),
         }
     }
 
-    /// Makes a record the most recent one.
+    /// Makes a record the most recent one; returns its head.
     #[inline]
-    pub(crate) fn refresh(&mut self, pages: &mut Pages, location: Location, stamp: u32) {
-        let slot = pages.slot_mut(location);
+    pub(crate) fn refresh(&mut self, pages: &mut Pages, location: Location, stamp: u32) -> Head {
+        let slot = pages.header_mut(location);
+        let head = record::head(slot);
         record::set_stamp(slot, stamp);
-        let Some(which) = Which::of(record::head(slot)) else {
-            return;
+        let Some(which) = Which::of(head) else {
+            return head;
         };
         let list = &mut self.lists[which as usize];
         let newest = list.newest;
         if newest == location {
-            return;
+            return head;
         }
         // Not the newest, hence with a predecessor, and the list is not empty.
         let (prev, next) = (record::prev(slot), record::next(slot));
         record::set_prev(slot, NOWHERE);
         record::set_next(slot, newest);
-        record::set_next(pages.slot_mut(prev), next);
+        record::set_next(pages.header_mut(prev), next);
         match next {
             NOWHERE => list.oldest = prev,
-            next => record::set_prev(pages.slot_mut(next), prev),
+            next => record::set_prev(pages.header_mut(next), prev),
         }
-        record::set_prev(pages.slot_mut(newest), location);
+        record::set_prev(pages.header_mut(newest), location);
         list.newest = location;
+        head
     }
 
     /// Tells the neighbours of a record that moved to `to` from `from`.
@@ -131,14 +133,14 @@ impl Recency {
                 debug_assert_eq!(list.newest, from);
                 list.newest = to;
             }
-            prev => record::set_next(pages.slot_mut(prev), to),
+            prev => record::set_next(pages.header_mut(prev), to),
         }
         match next {
             NOWHERE => {
                 debug_assert_eq!(list.oldest, from);
                 list.oldest = to;
             }
-            next => record::set_prev(pages.slot_mut(next), to),
+            next => record::set_prev(pages.header_mut(next), to),
         }
     }
 }

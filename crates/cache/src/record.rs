@@ -97,6 +97,7 @@ impl Placement {
 
 impl Head {
     /// The head of a record with these traits, for a key and a value of these lengths.
+    #[inline]
     pub(crate) fn new(
         traits: Traits,
         placement: Placement,
@@ -116,18 +117,22 @@ impl Head {
         Head(flags | aside | u32::from(traits.db) << 4 | key_len << 8 | body_len << 20)
     }
 
+    #[inline]
     pub(crate) fn is_volatile(self) -> bool {
         self.0 & VOLATILE != 0
     }
 
+    #[inline]
     pub(crate) fn is_aside(self) -> bool {
         self.0 & ASIDE != 0
     }
 
+    #[inline]
     pub(crate) fn is_key_aside(self) -> bool {
         (self.0 >> 8) & 0xfff == KEY_ASIDE
     }
 
+    #[inline]
     pub(crate) fn pin(self) -> Pin {
         if self.0 & PINNED != 0 {
             Pin::Pinned
@@ -136,6 +141,7 @@ impl Head {
         }
     }
 
+    #[inline]
     pub(crate) fn form(self) -> StringForm {
         if self.0 & EDITED != 0 {
             StringForm::Edited
@@ -144,10 +150,12 @@ impl Head {
         }
     }
 
+    #[inline]
     pub(crate) fn db(self) -> u8 {
         (self.0 >> 4) as u8 & 15
     }
 
+    #[inline]
     pub(crate) fn traits(self) -> Traits {
         Traits {
             volatile: self.is_volatile(),
@@ -158,27 +166,32 @@ impl Head {
     }
 
     /// Key bytes in the slot.
+    #[inline]
     pub(crate) fn key_len(self) -> usize {
         let len = (self.0 >> 8) & 0xfff;
         if len == KEY_ASIDE { 0 } else { len as usize }
     }
 
     /// Body bytes in the slot.
+    #[inline]
     pub(crate) fn body_len(self) -> usize {
         (self.0 >> 20) as usize
     }
 
     /// Offset of the key in the slot.
+    #[inline]
     pub(crate) fn key_start(self) -> usize {
         HEADER_BYTES + (self.0 & VOLATILE) as usize * EXPIRY_BYTES
     }
 
     /// Offset of the body in the slot.
+    #[inline]
     pub(crate) fn body_start(self) -> usize {
         self.key_start() + self.key_len()
     }
 
     /// Length of the whole record.
+    #[inline]
     pub(crate) fn record_len(self) -> usize {
         self.body_start() + self.body_len()
     }
@@ -194,46 +207,56 @@ fn set_word(slot: &mut [u8], at: usize, value: u32) {
 }
 
 /// The neighbour towards the most recent one.
+#[inline]
 pub(crate) fn prev(slot: &[u8]) -> Location {
     word(slot, 0)
 }
 
 /// The neighbour towards the least recent one.
+#[inline]
 pub(crate) fn next(slot: &[u8]) -> Location {
     word(slot, 4)
 }
 
+#[inline]
 pub(crate) fn set_prev(slot: &mut [u8], to: Location) {
     set_word(slot, 0, to);
 }
 
+#[inline]
 pub(crate) fn set_next(slot: &mut [u8], to: Location) {
     set_word(slot, 4, to);
 }
 
 /// Time of the last access, in units of 2^[`STAMP_SHIFT`] ms modulo 2^32.
+#[inline]
 pub(crate) fn stamp(slot: &[u8]) -> u32 {
     word(slot, 8)
 }
 
+#[inline]
 pub(crate) fn set_stamp(slot: &mut [u8], stamp: u32) {
     set_word(slot, 8, stamp);
 }
 
+#[inline]
 pub(crate) fn head(slot: &[u8]) -> Head {
     Head(word(slot, 12))
 }
 
+#[inline]
 pub(crate) fn set_head(slot: &mut [u8], head: Head) {
     set_word(slot, 12, head.0);
 }
 
 /// The expiry of a record, in ms of log time.
+#[inline]
 pub(crate) fn expires_at(slot: &[u8], head: Head) -> Option<u64> {
     head.is_volatile().then(|| volatile_expires_at(slot))
 }
 
 /// The expiry of a record that is known to be volatile.
+#[inline]
 pub(crate) fn volatile_expires_at(slot: &[u8]) -> u64 {
     let bytes: [u8; 8] = slot[HEADER_BYTES..HEADER_BYTES + EXPIRY_BYTES]
         .try_into()
@@ -242,25 +265,30 @@ pub(crate) fn volatile_expires_at(slot: &[u8]) -> u64 {
 }
 
 /// Writes the expiry of a volatile record.
+#[inline]
 pub(crate) fn set_expires_at(slot: &mut [u8], at: u64) {
     slot[HEADER_BYTES..HEADER_BYTES + EXPIRY_BYTES].copy_from_slice(&at.to_le_bytes());
 }
 
 /// The inline key.
+#[inline]
 pub(crate) fn key(slot: &[u8], head: Head) -> &[u8] {
     &slot[head.key_start()..head.body_start()]
 }
 
 /// The body: value or aside index.
+#[inline]
 pub(crate) fn body(slot: &[u8], head: Head) -> &[u8] {
     &slot[head.body_start()..head.record_len()]
 }
 
+#[inline]
 pub(crate) fn body_mut(slot: &mut [u8], head: Head) -> &mut [u8] {
     &mut slot[head.body_start()..head.record_len()]
 }
 
 /// The aside index in the body of a record that [`Head::is_aside`].
+#[inline]
 pub(crate) fn aside_index(slot: &[u8], head: Head) -> u32 {
     word(slot, head.body_start())
 }

@@ -87,14 +87,17 @@ impl Cache {
         (self.now_ms >> STAMP_SHIFT) as u32
     }
 
+    #[inline]
     pub(crate) fn record_change(&mut self, db: u8, key: &[u8], kind: ChangeKind) {
         if self.observed {
-            self.changes.push(Change {
-                db,
-                key: key.into(),
-                kind,
-            });
+            self.push_change(db, key, kind);
         }
+    }
+
+    #[cold]
+    fn push_change(&mut self, db: u8, key: &[u8], kind: ChangeKind) {
+        let key = key.into();
+        self.changes.push(Change { db, key, kind });
     }
 
     /// Whether changes are recorded from now on. They are drained by [`Cache::take_changes`].
@@ -112,12 +115,14 @@ impl Cache {
         std::mem::take(&mut self.changes)
     }
 
+    #[inline]
     fn is_key(&self, location: Location, key: &[u8]) -> bool {
         let slot = self.pages.slot(location);
         let head = record::head(slot);
-        record::key(slot, head) == key && !head.is_key_aside()
-            || head.is_key_aside()
-                && *self.asides.key(record::aside_index(slot, head)).bytes == *key
+        if head.is_key_aside() {
+            return *self.asides.key(record::aside_index(slot, head)).bytes == *key;
+        }
+        record::key(slot, head) == key
     }
 
     /// Where `key` is or would be in its index, which must exist.
@@ -139,12 +144,14 @@ impl Cache {
         }
     }
 
+    #[inline]
     pub(crate) fn index_mut(&mut self, db: u8) -> &mut Index {
         self.indexes[usize::from(db)]
             .as_deref_mut()
             .expect("a record's database has an index")
     }
 
+    #[inline]
     pub(crate) fn is_expired(&self, location: Location) -> bool {
         let slot = self.pages.slot(location);
         record::expires_at(slot, record::head(slot)).is_some_and(|at| at <= self.now_ms)
@@ -155,11 +162,16 @@ impl Cache {
     pub(crate) fn find_live(&mut self, key: Key<'_>) -> Option<Found> {
         let found = self.find(key)?;
         if self.is_expired(found.location) {
-            self.delete(key.db, found);
-            self.record_change(key.db, key.bytes, ChangeKind::Expired);
+            self.drop_expired(key, found);
             return None;
         }
         Some(found)
+    }
+
+    #[cold]
+    pub(crate) fn drop_expired(&mut self, key: Key<'_>, found: Found) {
+        self.delete(key.db, found);
+        self.record_change(key.db, key.bytes, ChangeKind::Expired);
     }
 
     /// The key of a record, and its hash.
@@ -185,10 +197,7 @@ impl Cache {
         let slot = self.pages.slot(location);
         let head = record::head(slot);
         let value = if head.is_aside() {
-            match self.asides.body(record::aside_index(slot, head)) {
-                Body::Text(bytes) => Value::Shared(bytes),
-                Body::Buffer(buffer) => Value::String(buffer),
-            }
+            self.aside_value(record::aside_index(slot, head))
         } else {
             Value::String(record::body(slot, head))
         };
@@ -198,6 +207,14 @@ impl Cache {
             pin: head.pin(),
             form: head.form(),
             idle_ms: self.idle_ms(record::stamp(slot)),
+        }
+    }
+
+    #[cold]
+    fn aside_value(&self, index: u32) -> Value<'_> {
+        match self.asides.body(index) {
+            Body::Text(bytes) => Value::Shared(bytes),
+            Body::Buffer(buffer) => Value::String(buffer),
         }
     }
 
@@ -211,13 +228,17 @@ impl Cache {
     pub fn get(&mut self, key: Key<'_>) -> Option<Entry<'_>> {
         let found = self.find_live(key)?;
         let stamp = self.stamp();
-        self.recency.refresh(&mut self.pages, found.location, stamp);
-        let slot = self.pages.slot(found.location);
-        let head = record::head(slot);
+        let head = self.recency.refresh(&mut self.pages, found.location, stamp);
         if head.is_aside() {
-            self.asides.share(record::aside_index(slot, head));
+            self.share(found.location, head);
         }
         Some(self.view(found.location))
+    }
+
+    #[cold]
+    fn share(&mut self, location: Location, head: Head) {
+        let index = record::aside_index(self.pages.slot(location), head);
+        self.asides.share(index);
     }
 
     /// The live entry of `key`; does not count as an access (OBJECT, TTL, TYPE under NO-TOUCH …).

@@ -101,8 +101,7 @@ impl Cache {
                 let location = self.location(key.db, found);
                 if self.is_expired(location) {
                     let place = found;
-                    self.delete(key.db, Found { place, location });
-                    self.record_change(key.db, key.bytes, ChangeKind::Expired);
+                    self.drop_expired(key, Found { place, location });
                     self.find_or_place(key)
                 } else {
                     place

@@ -269,7 +269,7 @@ impl Outbox {
             return false;
         }
         let since_us = *self.soft_since_us.get_or_insert(now_us);
-        // Who pushes may have read the clock before the one that began it.
-        now_us.saturating_sub(since_us) >= limit.soft_seconds * 1_000_000
+        // Callers read the clock before they come here, so another may be ahead of them.
+        now_us.saturating_sub(since_us) >= limit.soft_seconds.saturating_mul(1_000_000)
     }
 }

@@ -31,6 +31,7 @@ pub mod settings;
 mod shard;
 mod slowlog;
 mod stats;
+mod tend;
 mod tracking;
 
 pub use client::{Client, ClientClass, ClientFlag, ClientId};
@@ -41,3 +42,4 @@ pub use node::{Node, Room, ShardGuard};
 pub use session::{Session, Step};
 pub use settings::Settings;
 pub use shard::{Call, Shard};
+pub use tend::REST_US_MIN;

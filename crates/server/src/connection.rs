@@ -3,18 +3,20 @@
 //! A turn reads the socket once, runs every complete request in the buffer, and writes once. While a slow reader
 //! leaves replies unwritten, its further requests are read (up to `client-query-buffer-limit`) but not run: neither
 //! side can wait for the other for ever, and nobody else is touched.
+//!
+//! A connection that always has more to do gives its thread to the others after [`TURN_US_MAX`].
 
 use bytes::{Buf, BytesMut};
-use node::{ClientClass, ClientFlag, Node, Session, Settings, Step};
+use node::{ClientFlag, Node, Session, Settings, Step};
 use resp::{Access, Batch, Limits, Output, Protocol, Reply, Scan, Scanner};
 use std::future::poll_fn;
 use std::io::{self, IoSlice};
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::task::Poll;
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
-use tokio::io::AsyncReadExt;
+use tokio::io::{AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 
@@ -24,10 +26,20 @@ const READ_BYTES_MIN: usize = 1 << 10;
 const READ_BYTES_MAX: usize = 64 << 10;
 /// An idle connection gives memory beyond this back.
 const KEPT_BYTES_MAX: usize = 128 << 10;
-/// Requests of one batch; the next batch waits for a turn of the other connections.
+/// Requests of one batch.
 const REQUESTS_MAX: usize = 1024;
 /// Pieces of one vectored write.
 const SLICES_MAX: usize = 64;
+/// Time that a connection works before it lets others run, microseconds: what a PING beside it waits at worst. A
+/// turn of the runtime between costs about a microsecond.
+const TURN_US_MAX: u64 = 500;
+/// How long a connection that we end still takes what the other end is sending, and how much of that.
+const LINGER_MS: u64 = 250;
+const LINGER_BYTES_MAX: usize = 16 << 20;
+/// A connection that was idle for so long, microseconds, gives its buffers back when it is roused.
+const REST_US_MIN: u64 = node::REST_US_MIN;
+/// How long the replies before SHUTDOWN may take to be written.
+const LAST_WORDS_MS: u64 = 100;
 
 /// A connection and all that belongs to it.
 pub struct Connection {
@@ -40,17 +52,29 @@ pub struct Connection {
     output: Output,
     /// Room that the next read should find.
     read_bytes: usize,
+    /// Bytes that are missing to the end of the argument that is arriving, by the client's word; 0 if unknown.
+    missing_bytes: usize,
+    /// Bytes came that the scanner has not seen: they may be the last, so nothing may be waited for before.
+    unscanned: bool,
     /// The other end has sent all that it will.
     at_end: bool,
+    /// When the task last got its thread, [`node::Host::monotonic_us`].
+    turn_from_us: u64,
     stop: watch::Sender<bool>,
 }
 
-/// Why a connection ends; nobody is told.
-struct Ended;
+/// Why a connection ends.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Ended {
+    /// The other end is gone or is not to hear more.
+    AtOnce,
+    /// Its last reply, an error or a farewell, is on its way.
+    AfterReply,
+}
 
 impl From<io::Error> for Ended {
     fn from(_: io::Error) -> Self {
-        Ended
+        Ended::AtOnce
     }
 }
 
@@ -62,8 +86,8 @@ enum Woken {
     Attention,
     /// The time is up.
     Time,
-    /// The socket takes bytes again.
-    Writable,
+    /// The socket took so many bytes.
+    Written(usize),
 }
 
 impl Connection {
@@ -87,34 +111,43 @@ impl Connection {
             buffer: BytesMut::new(),
             output: Output::new(),
             read_bytes: READ_BYTES_MIN,
+            missing_bytes: 0,
+            unscanned: false,
             at_end: false,
+            turn_from_us: 0,
             stop,
         }
     }
 
     /// Serves the connection until it ends.
     pub async fn run(mut self) {
-        let mut stopped = self.stop.subscribe();
-        tokio::select! {
-            biased;
-            _ = self.serve() => {}
-            _ = stopped.wait_for(|stopped| *stopped) => {}
-        }
+        let ended = self.serve().await;
         self.session.close(&self.node);
+        if let Err(Ended::AfterReply) = ended {
+            let linger = Duration::from_millis(LINGER_MS);
+            let _ = tokio::time::timeout(linger, self.linger()).await;
+        }
     }
 
     async fn serve(&mut self) -> Result<(), Ended> {
         loop {
-            match self.wait(Wait::ForRequests, None).await? {
-                Woken::Attention => self.attend()?,
-                Woken::Read => self.run_requests().await?,
-                Woken::Time | Woken::Writable => unreachable!("not waited for"),
+            if self.unscanned {
+                self.run_requests().await?;
+            } else if self.at_end {
+                return Err(Ended::AtOnce);
+            } else {
+                match self.wait(Wait::ForRequests, None).await? {
+                    Woken::Attention => {
+                        self.attend()?;
+                        self.rest();
+                    }
+                    Woken::Read => self.run_requests().await?,
+                    Woken::Time | Woken::Written(_) => unreachable!("not waited for"),
+                }
             }
             self.flush().await?;
-            if self.at_end {
-                return Err(Ended);
-            }
             self.trim();
+            self.give_way().await;
         }
     }
 
@@ -122,23 +155,25 @@ impl Connection {
     async fn wait(&mut self, wait: Wait, until_us: Option<u64>) -> Result<Woken, Ended> {
         let limit = self.node.settings.load().client_query_buffer_limit_bytes as usize;
         let reading = !self.at_end && (wait == Wait::ForRequests || self.buffer.len() < limit);
-        if reading {
-            let room = self.buffer.capacity() - self.buffer.len();
-            if room < self.read_bytes / 2 || room < READ_BYTES_MIN / 2 {
-                self.buffer.reserve(self.read_bytes);
-            }
+        if reading && self.buffer.capacity() > 0 {
+            self.make_room();
         }
         let (client, stream, buffer) = (&self.session.client, &mut self.stream, &mut self.buffer);
+        let (output, read_bytes) = (&self.output, self.read_bytes);
         let before = buffer.len();
-        let now_us = self.node.host.monotonic_us();
+        let mut suspended = false;
         let mut timer = until_us.map(|until_us| {
-            Box::pin(tokio::time::sleep(Duration::from_micros(
-                until_us.saturating_sub(now_us),
-            )))
+            let left_us = until_us.saturating_sub(self.node.host.monotonic_us());
+            Box::pin(tokio::time::sleep(Duration::from_micros(left_us)))
         });
-        let woken = poll_fn(|cx| {
+        let mut poll = |cx: &mut Context<'_>| {
             client.register(cx.waker());
-            if client.wants_attention() {
+            let wanted = match wait {
+                // What is pushed stays in the outbox, under its limit, until the socket takes what is here.
+                Wait::ToWrite => client.has(ClientFlag::Killed),
+                Wait::ForRequests | Wait::ForTime => client.wants_attention(),
+            };
+            if wanted {
                 return Poll::Ready(Ok(Woken::Attention));
             }
             if let Some(timer) = &mut timer
@@ -146,53 +181,99 @@ impl Connection {
             {
                 return Poll::Ready(Ok(Woken::Time));
             }
-            if wait == Wait::ToWrite
-                && let Poll::Ready(ready) = stream.poll_write_ready(cx)
-            {
-                return Poll::Ready(ready.map(|()| Woken::Writable));
+            if wait == Wait::ToWrite {
+                let mut slices = [IoSlice::new(&[]); SLICES_MAX];
+                let filled = output.io_slices(&mut slices);
+                let stream = Pin::new(&mut *stream);
+                if let Poll::Ready(written) = stream.poll_write_vectored(cx, &slices[..filled]) {
+                    return Poll::Ready(written.map(Woken::Written));
+                }
             }
             if !reading {
                 return Poll::Pending;
             }
-            pin!(stream.read_buf(buffer))
-                .poll(cx)
-                .map_ok(|_| Woken::Read)
+            if buffer.capacity() == 0 {
+                // An idle connection holds no memory for what may come.
+                ready!(stream.poll_read_ready(cx))?;
+                buffer.reserve(read_bytes);
+            }
+            let read = ready!(pin!(stream.read_buf(buffer)).poll(cx));
+            Poll::Ready(read.map(|_| Woken::Read))
+        };
+        let woken = poll_fn(|cx| {
+            let woken = poll(cx);
+            suspended |= woken.is_pending();
+            woken
         })
         .await?;
+        if suspended {
+            self.turn_from_us = self.node.host.monotonic_us();
+        }
         if matches!(woken, Woken::Read) {
-            let read = self.buffer.len() - before;
-            self.at_end = read == 0;
-            self.node
-                .stats
-                .input_bytes
-                .fetch_add(read as u64, Ordering::Relaxed);
-            if read >= self.read_bytes {
-                self.read_bytes = (self.read_bytes * 2).min(READ_BYTES_MAX);
-            }
-            if self.buffer.len() > limit {
-                tracing::warn!(
-                    client = self.session.client.id,
-                    "closed for reaching the query buffer limit"
-                );
-                return Err(Ended);
-            }
+            self.on_read(self.buffer.len() - before, limit)?;
         }
         Ok(woken)
+    }
+
+    /// Room for the next read. A long argument that is arriving gets room up to its end, but never for more than
+    /// came already; so memory is at most doubled by it, and its bytes are moved no more often than they double.
+    fn make_room(&mut self) {
+        let room = self.buffer.capacity() - self.buffer.len();
+        if self.missing_bytes > 0 {
+            if room < self.missing_bytes.min(READ_BYTES_MAX) {
+                let arrived = self.buffer.len().max(READ_BYTES_MIN);
+                self.buffer.reserve(self.missing_bytes.min(arrived));
+            }
+        } else if room < (self.read_bytes / 2).max(READ_BYTES_MIN / 2) {
+            self.buffer.reserve(self.read_bytes);
+        }
+    }
+
+    /// Takes note of `read` bytes at the buffer's end.
+    fn on_read(&mut self, read: usize, limit: usize) -> Result<(), Ended> {
+        self.at_end = read == 0;
+        self.unscanned |= read > 0;
+        self.node
+            .stats
+            .input_bytes
+            .fetch_add(read as u64, Ordering::Relaxed);
+        if read >= self.read_bytes {
+            self.read_bytes = (self.read_bytes * 2).min(READ_BYTES_MAX);
+        }
+        if self.buffer.len() > limit {
+            tracing::warn!(
+                client = self.session.client.id,
+                addr = self.session.client.addr,
+                "closed for reaching the query buffer limit"
+            );
+            return Err(Ended::AtOnce);
+        }
+        Ok(())
     }
 
     /// Takes what others pushed, or ends.
     fn attend(&mut self) -> Result<(), Ended> {
         if self.session.client.has(ClientFlag::Killed) {
-            return Err(Ended);
+            return Err(Ended::AtOnce);
         }
         self.session.client.drain_outbox(&mut self.output);
         Ok(())
+    }
+
+    /// Lets the other connections run if this one has worked for long.
+    async fn give_way(&mut self) {
+        let worked_until_us = self.session.client.active_us.load(Ordering::Relaxed);
+        if worked_until_us.saturating_sub(self.turn_from_us) > TURN_US_MAX {
+            tokio::task::yield_now().await;
+            self.turn_from_us = self.node.host.monotonic_us();
+        }
     }
 
     /// Runs every complete request in the buffer.
     async fn run_requests(&mut self) -> Result<(), Ended> {
         loop {
             self.batch.clear();
+            self.unscanned = false;
             let limits = limits(&self.node.settings.load(), self.session.is_authenticated());
             let requests_max = match limits.access {
                 Access::Authenticated => REQUESTS_MAX,
@@ -207,10 +288,17 @@ impl Connection {
             self.buffer.advance(consumed);
             steps?;
             match scan {
-                Scan::BatchFull => tokio::task::consume_budget().await,
+                Scan::BatchFull => self.give_way().await,
                 Scan::NeedMore { missing } => {
-                    // A long argument is arriving: room for it, but never for more than came already.
-                    self.buffer.reserve(missing.min(self.buffer.len()));
+                    self.missing_bytes = missing;
+                    if consumed == 0 {
+                        // Part of a request is activity too, for the idle timeout.
+                        let now_us = self.node.host.monotonic_us();
+                        self.session
+                            .client
+                            .active_us
+                            .store(now_us, Ordering::Relaxed);
+                    }
                     return Ok(());
                 }
                 Scan::Error(error) => {
@@ -220,7 +308,7 @@ impl Connection {
                     text.extend_from_slice(&message);
                     Reply::new(&mut self.output, Protocol::Resp2).error_bytes(&text);
                     self.flush().await?;
-                    return Err(Ended);
+                    return Err(Ended::AfterReply);
                 }
             }
         }
@@ -244,24 +332,35 @@ impl Connection {
                     return Ok(());
                 }
                 Step::Flush => self.flush().await?,
-                Step::Yield => tokio::task::yield_now().await,
+                Step::Yield => {
+                    tokio::task::yield_now().await;
+                    self.turn_from_us = self.node.host.monotonic_us();
+                    if self.session.client.has(ClientFlag::Killed) {
+                        return Err(Ended::AtOnce);
+                    }
+                }
                 Step::Wait { until_us } => {
                     self.flush().await?;
                     match self.wait(Wait::ForTime, until_us).await? {
                         Woken::Attention => self.attend()?,
-                        Woken::Read if self.at_end => return Err(Ended),
-                        Woken::Read | Woken::Time | Woken::Writable => {}
+                        // Who has closed one half still gets its reply, unless that may never come.
+                        Woken::Read if self.at_end && until_us.is_none() => {
+                            return Err(Ended::AtOnce);
+                        }
+                        Woken::Read | Woken::Time | Woken::Written(_) => {}
                     }
                 }
                 Step::Close => {
                     self.flush().await?;
-                    return Err(Ended);
+                    return Err(Ended::AfterReply);
                 }
-                Step::Abort => return Err(Ended),
+                Step::Abort => return Err(Ended::AtOnce),
                 Step::Shutdown => {
-                    self.flush().await?;
+                    // A reader that does not read does not hold up the end.
+                    let last_words = Duration::from_millis(LAST_WORDS_MS);
+                    let _ = tokio::time::timeout(last_words, self.flush()).await;
                     self.stop.send_replace(true);
-                    return Err(Ended);
+                    return Err(Ended::AtOnce);
                 }
             }
         }
@@ -269,56 +368,94 @@ impl Connection {
 
     /// Writes the output to the end, reading on meanwhile if the socket does not take it.
     async fn flush(&mut self) -> Result<(), Ended> {
+        if self.output.is_empty() {
+            return Ok(());
+        }
+        let mut slices = [IoSlice::new(&[]); SLICES_MAX];
+        let filled = self.output.io_slices(&mut slices);
+        let written = match &slices[..filled] {
+            [one] => self.stream.try_write(one),
+            many => self.stream.try_write_vectored(many),
+        };
+        match written {
+            Ok(written) => self.on_written(written),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(_) => return Err(Ended::AtOnce),
+        }
+        if !self.output.is_empty() {
+            self.write_rest().await?;
+        }
+        Ok(())
+    }
+
+    /// Writes what the socket did not take at once.
+    async fn write_rest(&mut self) -> Result<(), Ended> {
         while !self.output.is_empty() {
-            let mut slices = [IoSlice::new(&[]); SLICES_MAX];
-            let filled = self.output.io_slices(&mut slices);
-            let written = match &slices[..filled] {
-                [one] => self.stream.try_write(one),
-                many => self.stream.try_write_vectored(many),
-            };
-            match written {
-                Ok(written) => {
-                    self.node
-                        .stats
-                        .output_bytes
-                        .fetch_add(written as u64, Ordering::Relaxed);
-                    self.output.advance(written);
+            let client = &self.session.client;
+            let pending = self.output.len() as u64;
+            client.output_bytes.store(pending, Ordering::Relaxed);
+            client
+                .input_bytes
+                .store(self.buffer.len() as u64, Ordering::Relaxed);
+            let now_us = self.node.host.monotonic_us();
+            if client.is_over_limit(pending, self.node.output_limit(client.class()), now_us) {
+                tracing::warn!(
+                    client = client.id,
+                    addr = client.addr,
+                    "closed for overcoming of output buffer limits"
+                );
+                return Err(Ended::AtOnce);
+            }
+            match self.wait(Wait::ToWrite, None).await? {
+                Woken::Attention => return Err(Ended::AtOnce),
+                Woken::Written(0) => return Err(Ended::AtOnce),
+                Woken::Written(written) => {
+                    self.on_written(written);
+                    // Taking replies is activity, for the idle timeout.
+                    let active_us = &self.session.client.active_us;
+                    active_us.store(now_us, Ordering::Relaxed);
+                    self.give_way().await;
                 }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    self.wait_to_write().await?
-                }
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(_) => return Err(Ended),
+                Woken::Read | Woken::Time => {}
             }
         }
         self.session.client.output_bytes.store(0, Ordering::Relaxed);
         Ok(())
     }
 
-    async fn wait_to_write(&mut self) -> Result<(), Ended> {
-        let client = &self.session.client;
-        let pending = self.output.len() as u64;
-        client.output_bytes.store(pending, Ordering::Relaxed);
-        client
-            .input_bytes
-            .store(self.buffer.len() as u64, Ordering::Relaxed);
-        let class = client.class();
-        let limit = self.node.output_limit(class);
-        if client.is_over_limit(pending, limit, self.node.host.monotonic_us()) {
-            tracing::warn!(
-                client = client.id,
-                addr = client.addr,
-                "closed for overcoming of output buffer limits"
-            );
-            return Err(Ended);
+    fn on_written(&mut self, written: usize) {
+        self.node
+            .stats
+            .output_bytes
+            .fetch_add(written as u64, Ordering::Relaxed);
+        self.output.advance(written);
+    }
+
+    /// Ends our direction and takes what the other end is still sending. A socket that is closed over unread bytes
+    /// resets the connection, and the last reply may be lost with it.
+    async fn linger(&mut self) -> io::Result<()> {
+        self.stream.shutdown().await?;
+        let mut left = LINGER_BYTES_MAX;
+        while !self.at_end && left > 0 {
+            self.buffer.clear();
+            self.buffer.reserve(READ_BYTES_MIN);
+            let read = self.stream.read_buf(&mut self.buffer).await?;
+            self.at_end = read == 0;
+            left = left.saturating_sub(read);
         }
-        // What is pushed waits in the outbox, under its limit, until the socket takes what is here.
-        match self.wait(Wait::ToWrite, None).await? {
-            Woken::Attention if self.session.client.has(ClientFlag::Killed) => Err(Ended),
-            Woken::Attention if class == ClientClass::Pubsub || !self.output.is_empty() => {
-                self.attend()
-            }
-            Woken::Attention | Woken::Read | Woken::Time | Woken::Writable => Ok(()),
+        Ok(())
+    }
+
+    /// Gives all buffers back if nothing was asked for long: most of many connections are idle.
+    fn rest(&mut self) {
+        let active_us = self.session.client.active_us.load(Ordering::Relaxed);
+        let idle_us = self.node.host.monotonic_us().saturating_sub(active_us);
+        if idle_us >= REST_US_MIN && self.buffer.is_empty() && self.output.is_empty() {
+            self.buffer = BytesMut::new();
+            self.batch = Batch::new();
+            self.output = Output::new();
+            self.read_bytes = READ_BYTES_MIN;
         }
     }
 
@@ -356,3 +493,6 @@ fn limits(settings: &Settings, authenticated: bool) -> Limits {
         ..Limits::default()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -56,16 +56,24 @@ fn open(address: SocketAddr, backlog: u32) -> io::Result<TcpListener> {
 /// Accepts until `stop` is set.
 pub async fn accept(listener: TcpListener, node: Arc<Node>, stop: watch::Sender<bool>) {
     let mut stopped = stop.subscribe();
+    let mut exhausted = false;
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
             _ = stopped.wait_for(|stopped| *stopped) => return,
         };
         match accepted {
-            Ok((stream, peer)) => admit(stream, peer, &node, &stop),
+            Ok((stream, peer)) => {
+                exhausted = false;
+                admit(stream, peer, &node, &stop);
+            }
             Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
             Err(error) => {
-                tracing::warn!(%error, "cannot accept a connection");
+                // Whoever waits is accepted as soon as a descriptor is free; one line tells of the whole time.
+                if !exhausted {
+                    tracing::warn!(%error, "cannot accept connections for now");
+                }
+                exhausted = true;
                 tokio::time::sleep(Duration::from_millis(EXHAUSTED_MS)).await;
             }
         }
@@ -77,14 +85,12 @@ fn admit(stream: TcpStream, peer: SocketAddr, node: &Arc<Node>, stop: &watch::Se
     let settings = node.settings.load();
     if node.clients.len() >= settings.maxclients as usize {
         node.stats.rejected.fetch_add(1, Ordering::Relaxed);
-        let _ = stream.try_write(b"-ERR max number of clients reached\r\n");
-        return;
+        return refuse(&stream, b"-ERR max number of clients reached\r\n");
     }
     let stranger = !peer.ip().to_canonical().is_loopback();
     if settings.protected_mode && settings.requirepass.is_empty() && stranger {
         node.stats.rejected.fetch_add(1, Ordering::Relaxed);
-        let _ = stream.try_write(PROTECTED);
-        return;
+        return refuse(&stream, PROTECTED);
     }
     let _ = stream.set_nodelay(true);
     if settings.tcp_keepalive_s > 0 {
@@ -97,4 +103,10 @@ fn admit(stream: TcpStream, peer: SocketAddr, node: &Arc<Node>, stop: &watch::Se
         let _ = SockRef::from(&stream).set_tcp_keepalive(&keepalive);
     }
     tokio::spawn(Connection::new(stream, node.clone(), stop.clone()).run());
+}
+
+/// Says why a connection is closed. The socket is asked directly: the runtime does not know yet that a fresh one
+/// can be written to.
+fn refuse(stream: &TcpStream, words: &[u8]) {
+    let _ = SockRef::from(stream).send(words);
 }

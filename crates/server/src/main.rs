@@ -29,6 +29,8 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// Time between two turns of the node's housekeeping.
 const TURN_MS: u64 = 100;
+/// Turns between two looks at all clients: one a second.
+const TURNS_PER_TENDING: u64 = 10;
 /// Descriptors beside the clients': listeners, the runtime's, the logs'.
 const OTHER_DESCRIPTORS: u64 = 64;
 
@@ -68,7 +70,7 @@ fn start(mut config: Config) -> anyhow::Result<()> {
         .build()
         .context("cannot start threads")?;
     runtime.block_on(serve(config, logs))?;
-    // Connections were told; whoever still holds a thread does not hold up the end.
+    // Connections end where they wait; whoever still holds a thread does not hold up the end.
     runtime.shutdown_timeout(Duration::from_millis(TURN_MS));
     Ok(())
 }
@@ -89,6 +91,8 @@ async fn serve(config: Config, logs: logs::Logs) -> anyhow::Result<()> {
         tokio::spawn(listener::accept(listener, node.clone(), stop.clone()));
     }
     tokio::spawn(keep_house(node.clone(), logs));
+    // Never dropped: taking a large cache apart key by key would only hold up the end of the process.
+    std::mem::forget(node.clone());
     print!("{}", banner::banner(&config, &addresses));
     let _ = std::io::stdout().flush();
     tracing::info!(?addresses, "ready to accept connections");
@@ -108,9 +112,12 @@ async fn serve(config: Config, logs: logs::Logs) -> anyhow::Result<()> {
 async fn keep_house(node: Arc<Node>, logs: logs::Logs) {
     let mut turns = tokio::time::interval(Duration::from_millis(TURN_MS));
     turns.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    loop {
+    for turn in 0u64.. {
         turns.tick().await;
         node.turn();
+        if turn % TURNS_PER_TENDING == 0 {
+            node.tend_clients();
+        }
         logs.set_level(node.settings.load().loglevel);
     }
 }

@@ -70,6 +70,7 @@ impl Index {
             + self.segments.capacity() * size_of::<Segment>()
     }
 
+    #[inline]
     fn cell(&self, hash: u32) -> usize {
         ((u64::from(hash) << self.bits) >> 32) as usize
     }
@@ -80,11 +81,13 @@ impl Index {
     }
 
     /// The bucket where a search for `hash` starts, to be loaded ahead.
+    #[inline]
     pub(crate) fn first_bucket(&self, hash: u32) -> &u64 {
         self.segments[self.segment_of(hash)].first_bucket(hash)
     }
 
     /// The location that a search for `hash` would look at first.
+    #[inline]
     pub(crate) fn first_location(&self, hash: u32) -> Option<Location> {
         self.segments[self.segment_of(hash)].first_location(hash)
     }
@@ -103,10 +106,12 @@ impl Index {
         }
     }
 
+    #[inline]
     pub(crate) fn location(&self, place: Place) -> Location {
         self.segments[place.segment as usize].location(place.at as usize)
     }
 
+    #[inline]
     pub(crate) fn set_location(&mut self, place: Place, location: Location) {
         self.segments[place.segment as usize].set_location(place.at as usize, location);
     }

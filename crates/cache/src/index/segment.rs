@@ -70,11 +70,13 @@ impl Segment {
     }
 
     /// The bucket where a probe for `hash` starts, to be loaded ahead.
+    #[inline]
     pub(super) fn first_bucket(&self, hash: u32) -> &u64 {
         &self.buckets[self.home(hash)]
     }
 
     /// The first location under `hash`.
+    #[inline]
     pub(super) fn first_location(&self, hash: u32) -> Option<Location> {
         let bucket = self.buckets[self.home(hash)..]
             .iter()
@@ -89,24 +91,28 @@ impl Segment {
         hash: u32,
         mut matches: impl FnMut(Location) -> bool,
     ) -> Lookup<usize> {
-        let home = self.home(hash);
-        for (step, &bucket) in self.buckets[home..].iter().enumerate() {
+        let mut at = self.home(hash);
+        loop {
+            let bucket = self.buckets[at];
             if hash_of(bucket) >= hash {
                 if hash_of(bucket) > hash || bucket == EMPTY {
-                    return Lookup::Absent(home + step);
+                    return Lookup::Absent(at);
                 }
                 if matches(bucket as u32) {
-                    return Lookup::Found(home + step);
+                    return Lookup::Found(at);
                 }
             }
+            // Ends at the last bucket at the latest, which is empty.
+            at += 1;
         }
-        unreachable!("the last bucket is empty");
     }
 
+    #[inline]
     pub(super) fn location(&self, at: usize) -> Location {
         self.buckets[at] as u32
     }
 
+    #[inline]
     pub(super) fn set_location(&mut self, at: usize, location: Location) {
         let hash = self.buckets[at] >> 32;
         self.buckets[at] = hash << 32 | u64::from(location);
