@@ -480,7 +480,6 @@ fn config(random: &mut Random) -> Case {
                 ("maxmemory", &["x", "-1", "1q", "1.5gb", ""][..]),
                 ("proto-max-bulk-len", &["x", "1"][..]),
                 ("nosuchsetting", &["1"][..]),
-                ("port", &["x"][..]),
                 ("databases", &["8"][..]),
             ]);
             Words::of("CONFIG SET")
