@@ -5,9 +5,9 @@ use bytes::Bytes;
 /// A value in place, borrowed from the cache.
 #[derive(Clone, Copy, Debug)]
 pub enum Value<'a> {
-    /// A short string, inside the cache's own pages.
+    /// A short string, inside the cache's own pages, or a long one that is being edited.
     String(&'a [u8]),
-    /// A long string (16 KiB and more), shared so that a reply needs no copy.
+    /// A long string (over some 4 KiB with its key), shared so that a reply needs no copy.
     Shared(&'a Bytes),
 }
 
@@ -61,7 +61,7 @@ pub struct Entry<'a> {
     pub pin: Pin,
     /// See [`StringForm`].
     pub form: StringForm,
-    /// Milliseconds of log time since the last access that counted (resolution: see the store).
+    /// Milliseconds of log time since the last access that counted (to 16 ms).
     pub idle_ms: u64,
 }
 

@@ -41,6 +41,7 @@ fn scan_sees_what_stays() {
         for number in 0..1000 {
             assert!(seen.contains(&name(number)), "turn {turn} missed {number}");
         }
+        cache.check();
     }
 }
 
