@@ -18,6 +18,7 @@ mod pubsub;
 mod server;
 mod transaction;
 mod walk;
+mod window;
 
 use crate::client::{Client, ClientFlag};
 use crate::host::Now;
@@ -28,21 +29,14 @@ use crate::pubsub::Kind;
 use crate::settings::Settings;
 use crate::tracking::Caching;
 use access::Access;
-use cache::Key;
 use commands::context::Touch;
 use commands::{Flags, Row, Run, Session as SessionCommand};
 use resp::{Args, Batch, Mark, Output, Protocol, Reply};
-use smallvec::SmallVec;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use window::Prepared;
 
-/// Requests whose keys are looked up ahead together, so that their cache misses overlap.
-const WINDOW_REQUESTS_MAX: usize = 32;
-/// Keys that are touched ahead for one window.
-const WINDOW_KEYS_MAX: usize = 128;
-/// Fewer keys than this are not worth a pass of their own.
-const WINDOW_KEYS_MIN: usize = 3;
 /// Replies beyond this are written to the socket before more requests of the same batch run: a reader that does not
 /// read stops its own requests.
 const OUTPUT_BYTES_SOFT_MAX: usize = 1 << 20;
@@ -138,14 +132,6 @@ pub(crate) struct Turn<'a> {
     pub settings: &'a Settings,
 }
 
-/// A request with what was found out about it ahead of its turn.
-#[derive(Clone, Copy)]
-struct Prepared {
-    row: Option<&'static Row>,
-    /// Shard and hash of its only key.
-    place: Option<(usize, u32)>,
-}
-
 impl Session {
     /// A new connection's state. It is authenticated from the start if there is no password.
     pub fn new(client: Arc<Client>, node: &Node) -> Self {
@@ -224,18 +210,12 @@ impl Session {
             }
         }
         while *next < batch.len() {
-            let mut window = [Prepared {
-                row: None,
-                place: None,
-            }; WINDOW_REQUESTS_MAX];
-            let first = *next;
-            let prepared = self.prepare(turn.node, buffer, batch, first, &mut window);
-            for prepared in &window[..prepared] {
+            for prepared in self.look_ahead(turn, buffer, batch, *next) {
                 if output.len() > OUTPUT_BYTES_SOFT_MAX {
                     return Step::Flush;
                 }
                 let args = batch.args(buffer, *next);
-                let step = self.request(turn, *prepared, args, output);
+                let step = self.request(turn, prepared, args, output);
                 match step {
                     Step::Done => *next += 1,
                     Step::Wait { .. } if self.pending.is_none() => return step, // paused: the request has not begun
@@ -252,54 +232,6 @@ impl Session {
             }
         }
         Step::Done
-    }
-
-    /// Finds the rows of the next requests and touches their keys ahead. Returns how many.
-    fn prepare(
-        &self,
-        node: &Node,
-        buffer: &[u8],
-        batch: &Batch,
-        first: usize,
-        window: &mut [Prepared; WINDOW_REQUESTS_MAX],
-    ) -> usize {
-        let mut touches: SmallVec<[(usize, Key<'_>); 32]> = SmallVec::new();
-        let mut positions = SmallVec::new();
-        let mut count = 0;
-        for i in first..batch.len().min(first + WINDOW_REQUESTS_MAX) {
-            if touches.len() > WINDOW_KEYS_MAX {
-                break;
-            }
-            let args = batch.args(buffer, i);
-            let prepared = &mut window[count];
-            count += 1;
-            let Ok(row) = commands::check(args) else {
-                continue;
-            };
-            prepared.row = Some(row);
-            if !matches!(row.run, Run::Data(_)) {
-                continue;
-            }
-            if row.is_single_key() {
-                let bytes = args.get(1);
-                let key = Key::new(node.seed, self.db, bytes);
-                let shard = node.shard_of(bytes);
-                prepared.place = Some((shard, key.hash));
-                touches.push((shard, key));
-            } else {
-                positions.clear();
-                if commands::keys_of(row, args, &mut positions).is_ok() {
-                    for &position in positions.iter().take(WINDOW_KEYS_MAX) {
-                        let bytes = args.get(position);
-                        touches.push((node.shard_of(bytes), Key::new(node.seed, self.db, bytes)));
-                    }
-                }
-            }
-        }
-        if touches.len() >= WINDOW_KEYS_MIN {
-            touch_ahead(node, &touches);
-        }
-        count
     }
 
     /// Runs one request from its refusal or reply to the counters.
@@ -320,15 +252,10 @@ impl Session {
             && turn.settings.slowlog_log_slower_than_us >= SLOWLOG_PRECISE_US
         {
             let mark = output.mark();
-            self.run_data(
-                turn,
-                row,
-                execute,
-                args,
-                prepared.place,
-                &mut Access::Free,
-                output,
-            );
+            match prepared.place {
+                Some(place) => self.run_on_one(turn, row, execute, args, place, output),
+                None => self.run_data(turn, row, execute, args, &mut Access::Free, output),
+            }
             self.count(turn, row, mark, output);
             return Step::Done;
         }
@@ -480,7 +407,7 @@ impl Session {
     ) -> Step {
         match row.run {
             Run::Data(execute) => {
-                self.run_data(turn, row, execute, args, None, access, output);
+                self.run_data(turn, row, execute, args, access, output);
                 Step::Done
             }
             Run::Session(command) => self.session_command(turn, command, args, access, output),
@@ -710,24 +637,3 @@ impl Session {
 /// A SLOWLOG threshold below this times every command alone; above it the commands that Redis flags as fast are
 /// not timed one by one.
 const SLOWLOG_PRECISE_US: i64 = 1000;
-
-/// Asks for the memory of all keys of a window before the first of them is used, in three passes, each of which
-/// needs what the one before asked for: index bucket, record, the record's neighbours in recency. A shard that
-/// somebody else holds is passed over: it is not worth a wait.
-fn touch_ahead(node: &Node, keys: &[(usize, Key<'_>)]) {
-    for &(shard, key) in keys {
-        if let Some(shard) = node.try_lock(shard) {
-            shard.cache.touch_index(key);
-        }
-    }
-    for &(shard, key) in keys {
-        if let Some(shard) = node.try_lock(shard) {
-            shard.cache.touch_entry(key);
-        }
-    }
-    for &(shard, key) in keys {
-        if let Some(shard) = node.try_lock(shard) {
-            shard.cache.touch_neighbours(key);
-        }
-    }
-}

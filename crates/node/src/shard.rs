@@ -272,6 +272,12 @@ impl Shard {
         budget.settle(self.cache.used_bytes() as u64, &mut self.grant);
     }
 
+    /// Whether changes are recorded: [`Shard::take_changes`] may have some.
+    #[inline]
+    pub fn is_observed(&self) -> bool {
+        self.listened || !self.watched.is_empty()
+    }
+
     /// Somebody (else than WATCH) wants changes from now on, or does no longer.
     pub fn listen(&mut self, listened: Listened) {
         self.listened = listened == Listened::Yes;
@@ -279,8 +285,7 @@ impl Shard {
     }
 
     fn observe_if_wanted(&mut self) {
-        self.cache
-            .observe(self.listened || !self.watched.is_empty());
+        self.cache.observe(self.is_observed());
     }
 
     /// Starts watching `key`; returns its version, to be compared by [`Shard::is_unchanged`].

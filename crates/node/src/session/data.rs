@@ -38,18 +38,73 @@ impl Session {
             && (budget.missing() == 0 || turn.node.relieve(turn.now) == Room::Enough)
     }
 
-    /// Runs a data command. `place` is the shard and hash of its only key, where known.
+    /// Runs a command of one key whose shard and hash are known, outside of transactions: the way of a GET or a SET.
+    #[inline]
     #[expect(
         clippy::too_many_arguments,
         reason = "the hot path hands over what it has; a struct would be built per command"
     )]
+    pub(super) fn run_on_one(
+        &mut self,
+        turn: Turn<'_>,
+        row: &'static Row,
+        execute: Execute,
+        args: Args<'_>,
+        (shard, hash): (u32, u32),
+        output: &mut Output,
+    ) {
+        let node = turn.node;
+        if row.flags.has(Flags::DENYOOM) && !self.has_room(turn, args) {
+            return Reply::new(output, self.protocol).error(OOM);
+        }
+        let call = Call {
+            first_key_hash: Some(hash),
+            ..self.call(turn, execute, args)
+        };
+        let mut reply = Reply::new(output, self.protocol);
+        let mut state = node.lock(shard as usize);
+        let events = if row.flags.has(Flags::WRITE) {
+            let events = state.commit(call, &mut reply);
+            state.settle(&node.budget);
+            events
+        } else {
+            state.read(call, &mut reply)
+        };
+        let changes = state.is_observed().then(|| state.take_changes());
+        drop(state);
+        if !events.is_empty() || changes.is_some() {
+            self.announce(turn, events, changes.unwrap_or_default());
+        }
+        if row.flags.has(Flags::WRITE) && node.budget.missing() > 0 {
+            node.relieve(turn.now);
+        }
+    }
+
+    /// How a command runs, whatever its shards.
+    #[inline]
+    fn call<'a>(&self, turn: Turn<'_>, execute: Execute, args: Args<'a>) -> Call<'a> {
+        Call {
+            execute,
+            db: self.db,
+            args,
+            stamp: Stamp {
+                log_ms: turn.now.log_ms,
+                wall_offset_ms: turn.now.wall_offset_ms,
+                random: 0,
+            },
+            first_key_hash: None,
+            touch: self.touch,
+            event_mask: turn.node.event_mask(),
+        }
+    }
+
+    /// Runs a data command, whatever its keys and shards.
     pub(super) fn run_data(
         &mut self,
         turn: Turn<'_>,
         row: &'static Row,
         execute: Execute,
         args: Args<'_>,
-        place: Option<(usize, u32)>,
         access: &mut Access<'_>,
         output: &mut Output,
     ) {
@@ -58,24 +113,8 @@ impl Session {
         if row.flags.has(Flags::DENYOOM) && !access.is_held() && !self.has_room(turn, args) {
             return Reply::new(output, self.protocol).error(OOM);
         }
-        let stamp = Stamp {
-            log_ms: turn.now.log_ms,
-            wall_offset_ms: turn.now.wall_offset_ms,
-            random: 0,
-        };
-        let call = Call {
-            execute,
-            db: self.db,
-            args,
-            stamp,
-            first_key_hash: place.map(|(_, hash)| hash),
-            touch: self.touch,
-            event_mask: node.event_mask(),
-        };
-        let shard = match place {
-            Some((shard, _)) => Some(shard),
-            None => self.only_shard(turn, row, args),
-        };
+        let call = self.call(turn, execute, args);
+        let shard = self.only_shard(turn, row, args);
         let Some(shard) = shard else {
             return self.run_on_many(turn, row, call, access, output);
         };
