@@ -32,6 +32,8 @@ mod shard;
 mod slowlog;
 mod stats;
 mod tend;
+#[cfg(test)]
+mod testing;
 mod tracking;
 
 pub use client::{Client, ClientClass, ClientFlag, ClientId};

@@ -174,3 +174,6 @@ fn equal_in_constant_time(given: &[u8], expected: &[u8]) -> bool {
     }
     difference == 0
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,214 @@
+//! What tests of sessions stand on: a process with a clock that only the test moves, and connections that are
+//! given bytes and give bytes back.
+
+use crate::host::{Host, Process};
+use crate::node::Node;
+use crate::session::{Session, Step};
+use crate::settings::Settings;
+use resp::{Access, Batch, Limits, Output, Scan, Scanner};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// The wall clock of a fresh [`Clock`]: 2023-11-14 22:13:20 UTC, in microseconds.
+pub(crate) const START_WALL_US: u64 = 1_700_000_000_000_000;
+
+/// A process whose clock the test moves, and whose draws follow from a seed. Clones share both.
+#[derive(Clone, Debug)]
+pub(crate) struct Clock(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    monotonic_us: AtomicU64,
+    wall_us: AtomicU64,
+    random: AtomicU64,
+}
+
+impl Clock {
+    /// At [`START_WALL_US`], drawing from `seed`.
+    pub fn new(seed: u64) -> Self {
+        Clock(Arc::new(Inner {
+            monotonic_us: AtomicU64::new(1_000_000),
+            wall_us: AtomicU64::new(START_WALL_US),
+            random: AtomicU64::new(seed),
+        }))
+    }
+
+    /// Lets time pass, on both clocks.
+    pub fn advance_ms(&self, ms: u64) {
+        self.0.monotonic_us.fetch_add(ms * 1000, Ordering::Relaxed);
+        self.0.wall_us.fetch_add(ms * 1000, Ordering::Relaxed);
+    }
+}
+
+impl Host for Clock {
+    fn monotonic_us(&self) -> u64 {
+        self.0.monotonic_us.load(Ordering::Relaxed)
+    }
+
+    fn wall_us(&self) -> u64 {
+        self.0.wall_us.load(Ordering::Relaxed)
+    }
+
+    fn random(&self) -> u64 {
+        // SplitMix64 (Steele, Lea, Flood 2014).
+        let step = 0x9e37_79b9_7f4a_7c15;
+        let mut z = self.0.random.fetch_add(step, Ordering::Relaxed);
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    fn process(&self) -> Process {
+        Process {
+            pid: 7,
+            os: "Test 1.0".into(),
+            ..Process::default()
+        }
+    }
+}
+
+/// A node with 8 shards and room for 64 MiB, and its clock.
+pub(crate) fn node() -> (Node, Clock) {
+    node_with(|_| {})
+}
+
+/// The same, its settings changed by `change` beforehand.
+pub(crate) fn node_with(change: impl FnOnce(&mut Settings)) -> (Node, Clock) {
+    let mut settings = Settings {
+        shards: 8,
+        maxmemory_bytes: 64 << 20,
+        ..Settings::default()
+    };
+    change(&mut settings);
+    let clock = Clock::new(1);
+    let node = Node::new(settings, Box::new(clock.clone())).expect("8 shards divide the slots");
+    (node, clock)
+}
+
+/// A connection without a socket.
+pub(crate) struct Client<'n> {
+    node: &'n Node,
+    /// Its session.
+    pub session: Session,
+    scanner: Scanner,
+    buffer: Vec<u8>,
+    output: Output,
+    /// What the last run ended with: [`Step::Wait`] while a request waits, [`Step::Close`] once it is over.
+    pub step: Step,
+}
+
+impl<'n> Client<'n> {
+    /// A new connection. Its address is `127.0.0.1:` and 10000 plus its id.
+    pub fn new(node: &'n Node) -> Self {
+        let next = 10_000 + node.clients_by_id().last().map_or(0, |last| last.id) + 1;
+        let client = node.connect(
+            format!("127.0.0.1:{next}"),
+            "127.0.0.1:6379".into(),
+            node.now(),
+        );
+        Client {
+            node,
+            session: Session::new(client, node),
+            scanner: Scanner::new(),
+            buffer: Vec::new(),
+            output: Output::new(),
+            step: Step::Done,
+        }
+    }
+
+    /// Sends one command as words, quoted where need be as in redis-cli; returns all that the connection was sent,
+    /// lines parted by blanks: `*2 $1 a :1`.
+    pub fn run(&mut self, line: &str) -> String {
+        let bytes = self.feed(format!("{line}\r\n").as_bytes());
+        readable(&bytes)
+    }
+
+    /// Sends several commands in one go.
+    pub fn pipeline(&mut self, lines: &[&str]) -> String {
+        let bytes = self.feed(format!("{}\r\n", lines.join("\r\n")).as_bytes());
+        readable(&bytes)
+    }
+
+    /// What others pushed since, and what a request that waited has to say now.
+    pub fn poll(&mut self) -> String {
+        readable(&self.feed(b""))
+    }
+
+    /// Takes bytes in as they come from a socket, and returns those to be written to it.
+    ///
+    /// # Panics
+    /// On a protocol error: what tests send here is meant well.
+    pub fn feed(&mut self, bytes: &[u8]) -> Vec<u8> {
+        self.buffer.extend_from_slice(bytes);
+        loop {
+            let mut batch = Batch::new();
+            let limits = Limits {
+                access: if self.session.is_authenticated() {
+                    Access::Authenticated
+                } else {
+                    Access::Unauthenticated
+                },
+                ..Limits::default()
+            };
+            let requests_max = if self.session.is_authenticated() {
+                64
+            } else {
+                1
+            };
+            let scan = self
+                .scanner
+                .scan(&self.buffer, &limits, requests_max, &mut batch);
+            self.run_batch(&batch);
+            let consumed = batch.consumed;
+            self.scanner.advance(consumed);
+            self.buffer.drain(..consumed);
+            match scan {
+                Scan::BatchFull if self.step == Step::Done => {}
+                Scan::BatchFull | Scan::NeedMore { .. } => break,
+                Scan::Error(error) => panic!("a test sent a broken frame: {error:?}"),
+            }
+        }
+        if self.session.client.wants_attention() {
+            self.session.client.drain_outbox(&mut self.output);
+        }
+        let mut written = Vec::new();
+        while !self.output.is_empty() {
+            let mut slices = [std::io::IoSlice::new(&[]); 16];
+            let filled = self.output.io_slices(&mut slices);
+            let before = written.len();
+            for slice in &slices[..filled] {
+                written.extend_from_slice(slice);
+            }
+            self.output.advance(written.len() - before);
+        }
+        written
+    }
+
+    /// Runs a batch to its end or to the first wait; what is left of it then is dropped.
+    fn run_batch(&mut self, batch: &Batch) {
+        let mut next = 0;
+        loop {
+            self.step =
+                self.session
+                    .run(self.node, &self.buffer, batch, &mut next, &mut self.output);
+            match self.step {
+                Step::Flush | Step::Yield => {}
+                Step::Done | Step::Wait { .. } | Step::Close | Step::Abort | Step::Shutdown => {
+                    return;
+                }
+            }
+        }
+    }
+}
+
+impl Drop for Client<'_> {
+    fn drop(&mut self) {
+        self.session.close(self.node);
+    }
+}
+
+/// Bytes of replies as a line of text.
+fn readable(bytes: &[u8]) -> String {
+    let text = String::from_utf8_lossy(bytes);
+    text.trim_end_matches("\r\n").replace("\r\n", " ")
+}
