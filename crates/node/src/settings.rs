@@ -85,7 +85,7 @@ pub struct Settings {
     pub tracking_table_max_keys: u64,
     /// How much is logged. `notice`.
     pub loglevel: LogLevel,
-    /// Path of the log; empty: standard output. Empty.
+    /// Path of the log; empty: standard error. Empty.
     pub logfile: String,
 }
 

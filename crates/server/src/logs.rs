@@ -4,6 +4,7 @@ use anyhow::Context;
 use node::Settings;
 use node::settings::LogLevel;
 use std::fs::OpenOptions;
+use std::io::IsTerminal;
 use std::sync::Mutex;
 use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::layer::SubscriberExt;
@@ -27,6 +28,7 @@ pub fn start(settings: &Settings) -> anyhow::Result<Logs> {
         registry
             .with(
                 tracing_subscriber::fmt::layer()
+                    .with_ansi(std::io::stderr().is_terminal())
                     .with_target(false)
                     .with_writer(std::io::stderr),
             )

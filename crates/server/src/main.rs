@@ -97,8 +97,10 @@ async fn serve(config: Config, logs: logs::Logs) -> anyhow::Result<()> {
     tokio::spawn(keep_house(node.clone(), logs));
     // Never dropped: taking a large cache apart key by key would only hold up the end of the process.
     std::mem::forget(node.clone());
-    print!("{}", banner::banner(&config, &addresses));
-    let _ = std::io::stdout().flush();
+    // Whoever started us may have closed our output; that is no reason to stop.
+    let mut output = std::io::stdout();
+    let _ = output.write_all(banner::banner(&config, &addresses).as_bytes());
+    let _ = output.flush();
     tracing::info!(?addresses, "ready to accept connections");
 
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for signals")?;

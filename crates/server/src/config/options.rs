@@ -234,7 +234,7 @@ pub(crate) static OPTIONS: &[Opt] = &[
         Group::Diagnosis,
         Shape::Word("PATH"),
         "",
-        "File to log to; empty is standard output",
+        "File to log to; empty is standard error",
     ),
     row(
         "slowlog-log-slower-than",
