@@ -431,8 +431,14 @@ impl Session {
             C::Waitaof => return self.waitaof(turn, args, access, output),
             C::Debug => return self.debug(turn, args, access, output),
             C::Shutdown => return self.shutdown(turn, args, output),
-            C::Flushall => self.flush(turn, crate::entry::ALL_DATABASES, args, access, output),
-            C::Flushdb => self.flush(turn, self.db, args, access, output),
+            C::Flushall => {
+                self.flush(turn, crate::entry::ALL_DATABASES, args, access, output);
+                return Step::Done;
+            }
+            C::Flushdb => {
+                self.flush(turn, self.db, args, access, output);
+                return Step::Done;
+            }
             _ => {}
         }
         let mut reply = Reply::new(output, self.protocol);
