@@ -34,6 +34,8 @@ mod stats;
 mod tend;
 #[cfg(test)]
 mod testing;
+#[cfg(test)]
+mod tests;
 mod tracking;
 
 pub use client::{Client, ClientClass, ClientFlag, ClientId};

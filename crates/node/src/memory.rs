@@ -63,6 +63,12 @@ impl Budget {
         self.pool.load(Ordering::Relaxed).min(0).unsigned_abs()
     }
 
+    /// Bytes that no shard holds; below zero as many are missing.
+    #[cfg(test)]
+    pub(crate) fn pool(&self) -> i64 {
+        self.pool.load(Ordering::Relaxed)
+    }
+
     /// Bytes that a shard takes at a time.
     pub fn step(&self) -> u64 {
         self.step.load(Ordering::Relaxed)

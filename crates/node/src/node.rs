@@ -31,8 +31,10 @@ const VICTIMS_MAX: usize = 64;
 const FUTILE_ROUNDS_MAX: usize = 64;
 /// Differences between two samples of the wall clock against log time that are taken for the sampling's own.
 const WALL_JITTER_MS: u64 = 10;
-/// Entries that one turn of background expiry examines in one shard.
-const RECLAIM_WORK_MAX: usize = 256;
+/// Steps of background expiry in one shard in one turn.
+pub(crate) const RECLAIM_STEPS_MAX: usize = 16;
+/// Entries that one step of background expiry examines in one shard.
+pub(crate) const RECLAIM_WORK_MAX: usize = 256;
 
 /// One member of the cluster; shared by all its connections.
 #[derive(Debug)]
@@ -157,6 +159,10 @@ impl Node {
             settings_lock: Mutex::new(()),
             settings: ArcSwap::from_pointee(settings),
         };
+        for shard in 0..node.shards.len() {
+            // The empty tables count as well.
+            node.lock(shard).settle(&node.budget);
+        }
         node.settings_changed();
         node.listen_again();
         Ok(node)
@@ -470,7 +476,7 @@ impl Node {
         self.sample_wall(now);
         for shard in 0..self.shards.len() {
             // A shard with much to reclaim gets several short turns, its lock free in between.
-            for _ in 0..16 {
+            for _ in 0..RECLAIM_STEPS_MAX {
                 let mut guard = self.lock(shard);
                 guard.cache.set_now(now.log_ms);
                 let reclaimed = guard.cache.reclaim_expired(RECLAIM_WORK_MAX);
