@@ -35,7 +35,7 @@ use resp::{Args, Batch, Mark, Output, Protocol, Reply};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use window::Prepared;
+use window::{Prepared, Window};
 
 /// Replies beyond this are written to the socket before more requests of the same batch run: a reader that does not
 /// read stops its own requests.
@@ -90,6 +90,8 @@ pub struct Session {
     listen_later: bool,
     /// Runs of one command that are not counted yet.
     tally: Option<(&'static Row, u64)>,
+    /// When the last call of [`Session::run`] began, [`crate::Host::monotonic_us`].
+    began_us: u64,
 }
 
 /// CLIENT REPLY.
@@ -155,12 +157,18 @@ impl Session {
             holds_shards: false,
             listen_later: false,
             tally: None,
+            began_us: 0,
         }
     }
 
     /// Whether it has shown who it is.
     pub fn is_authenticated(&self) -> bool {
         self.authenticated
+    }
+
+    /// When the last call of [`Session::run`] began, [`crate::Host::monotonic_us`]: a clock that is read already.
+    pub fn began_us(&self) -> u64 {
+        self.began_us
     }
 
     /// Whether it is exempt from the idle timeout, as subscribers and monitors are.
@@ -187,6 +195,7 @@ impl Session {
             now,
             settings: &settings,
         };
+        self.began_us = now.monotonic_us;
         let from = *next;
         let step = self.run_batch(turn, buffer, batch, next, output);
         if *next > from || self.tally.is_some() {
@@ -210,7 +219,9 @@ impl Session {
             }
         }
         while *next < batch.len() {
-            for prepared in self.look_ahead(turn, buffer, batch, *next) {
+            let mut window = Window::new();
+            self.look_ahead(turn, buffer, batch, *next, &mut window);
+            for &prepared in &window {
                 if output.len() > OUTPUT_BYTES_SOFT_MAX {
                     return Step::Flush;
                 }

@@ -123,6 +123,14 @@ impl Output {
         });
     }
 
+    /// All pending bytes, if no shared chunk is among them: most batches of replies.
+    #[inline]
+    pub fn as_one_slice(&self) -> Option<&[u8]> {
+        self.shared
+            .is_empty()
+            .then(|| &self.tail[self.tail_written..])
+    }
+
     /// Fills `out` with the pending bytes in order, as far as it reaches; returns how many slices
     /// were filled. None of them is empty.
     pub fn io_slices<'a>(&'a self, out: &mut [IoSlice<'a>]) -> usize {

@@ -41,6 +41,9 @@ const REST_US_MIN: u64 = node::REST_US_MIN;
 /// How long the replies before SHUTDOWN may take to be written.
 const LAST_WORDS_MS: u64 = 100;
 
+/// In place of a time: the task slept, and its next work begins with a look at the clock anyway.
+const UNKNOWN_US: u64 = u64::MAX;
+
 /// A connection and all that belongs to it.
 pub struct Connection {
     stream: TcpStream,
@@ -58,9 +61,22 @@ pub struct Connection {
     unscanned: bool,
     /// The other end has sent all that it will.
     at_end: bool,
-    /// When the task last got its thread, [`node::Host::monotonic_us`].
+    /// When the task last got its thread, [`node::Host::monotonic_us`], or [`UNKNOWN_US`].
     turn_from_us: u64,
+    /// The node's settings, without the cost of sharing them.
+    settings: arc_swap::Cache<SettingsOf, Arc<Settings>>,
     stop: watch::Sender<bool>,
+}
+
+/// Where a connection's [`arc_swap::Cache`] looks for changed settings.
+struct SettingsOf(Arc<Node>);
+
+impl std::ops::Deref for SettingsOf {
+    type Target = arc_swap::ArcSwap<Settings>;
+
+    fn deref(&self) -> &Self::Target {
+        &self.0.settings
+    }
 }
 
 /// Why a connection ends.
@@ -102,6 +118,7 @@ impl Connection {
             node.now(),
         );
         let session = Session::new(client, &node);
+        let settings = arc_swap::Cache::new(SettingsOf(node.clone()));
         Connection {
             stream,
             node,
@@ -114,7 +131,8 @@ impl Connection {
             missing_bytes: 0,
             unscanned: false,
             at_end: false,
-            turn_from_us: 0,
+            turn_from_us: UNKNOWN_US,
+            settings,
             stop,
         }
     }
@@ -153,7 +171,7 @@ impl Connection {
 
     /// Waits for what `wait` says, and meanwhile for bytes, and for others' attention.
     async fn wait(&mut self, wait: Wait, until_us: Option<u64>) -> Result<Woken, Ended> {
-        let limit = self.node.settings.load().client_query_buffer_limit_bytes as usize;
+        let limit = self.settings.load().client_query_buffer_limit_bytes as usize;
         let reading = !self.at_end && (wait == Wait::ForRequests || self.buffer.len() < limit);
         if reading && self.buffer.capacity() > 0 {
             self.make_room();
@@ -207,7 +225,7 @@ impl Connection {
         })
         .await?;
         if suspended {
-            self.turn_from_us = self.node.host.monotonic_us();
+            self.turn_from_us = UNKNOWN_US;
         }
         if matches!(woken, Woken::Read) {
             self.on_read(self.buffer.len() - before, limit)?;
@@ -274,7 +292,7 @@ impl Connection {
         loop {
             self.batch.clear();
             self.unscanned = false;
-            let limits = limits(&self.node.settings.load(), self.session.is_authenticated());
+            let limits = limits(self.settings.load(), self.session.is_authenticated());
             let requests_max = match limits.access {
                 Access::Authenticated => REQUESTS_MAX,
                 Access::Unauthenticated => 1,
@@ -324,6 +342,9 @@ impl Connection {
                 &mut next,
                 &mut self.output,
             );
+            if self.turn_from_us == UNKNOWN_US {
+                self.turn_from_us = self.session.began_us();
+            }
             match step {
                 Step::Done => {
                     if self.session.client.wants_attention() {
@@ -371,11 +392,13 @@ impl Connection {
         if self.output.is_empty() {
             return Ok(());
         }
-        let mut slices = [IoSlice::new(&[]); SLICES_MAX];
-        let filled = self.output.io_slices(&mut slices);
-        let written = match &slices[..filled] {
-            [one] => self.stream.try_write(one),
-            many => self.stream.try_write_vectored(many),
+        let written = match self.output.as_one_slice() {
+            Some(one) => self.stream.try_write(one),
+            None => {
+                let mut slices = [IoSlice::new(&[]); SLICES_MAX];
+                let filled = self.output.io_slices(&mut slices);
+                self.stream.try_write_vectored(&slices[..filled])
+            }
         };
         match written {
             Ok(written) => self.on_written(written),

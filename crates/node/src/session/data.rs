@@ -40,10 +40,6 @@ impl Session {
 
     /// Runs a command of one key whose shard and hash are known, outside of transactions: the way of a GET or a SET.
     #[inline]
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "the hot path hands over what it has; a struct would be built per command"
-    )]
     pub(super) fn run_on_one(
         &mut self,
         turn: Turn<'_>,

@@ -35,9 +35,9 @@ impl Session {
         buffer: &[u8],
         batch: &Batch,
         first: usize,
-    ) -> Window {
+        window: &mut Window,
+    ) {
         let node = turn.node;
-        let mut window = Window::new();
         let mut touches = Touches::new();
         // Neighbours in a pipeline are mostly of one kind.
         let mut last: (&[u8], Option<&'static Row>) = (b"", None);
@@ -69,7 +69,6 @@ impl Session {
         if touches.len() >= KEYS_MIN {
             touch_ahead(node, &touches);
         }
-        window
     }
 
     fn touch_all<'a>(&self, node: &Node, row: &Row, args: Args<'a>, touches: &mut Touches<'a>) {
