@@ -3,9 +3,9 @@
 use crate::client::{Client, ClientClass, ClientId};
 use crate::node::Node;
 use bytes::Bytes;
-use commands::{Flags, Row};
+use commands::{Flags, Row, Run, Session};
 use parking_lot::Mutex;
-use resp::Args;
+use resp::{Args, OwnedArgs};
 use std::io::Write;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -45,6 +45,8 @@ impl Monitors {
         if row.flags.has(Flags::SKIP_MONITOR) || row.flags.has(Flags::ADMIN) {
             return;
         }
+        let hidden = without_secrets(row, args);
+        let args = hidden.as_ref().map_or(args, |hidden| hidden.args());
         let wall_us = node.host.wall_us();
         let mut line = Vec::new();
         let _ = write!(
@@ -68,6 +70,35 @@ impl Monitors {
             listener.push(frame.clone(), limit, now_us);
         }
     }
+}
+
+/// The arguments with `(redacted)` for passwords, if there are any: they are for nobody's eyes.
+pub fn without_secrets(row: &Row, args: Args<'_>) -> Option<OwnedArgs> {
+    let Run::Session(command) = row.run else {
+        return None;
+    };
+    let is = |at: usize, word: &str| args.get(at).eq_ignore_ascii_case(word.as_bytes());
+    let secret: Vec<usize> = match command {
+        Session::Auth => (1..args.len()).collect(),
+        Session::Hello => {
+            let auth = (2..args.len()).find(|&at| is(at, "auth"));
+            auth.map_or(Vec::new(), |auth| vec![auth + 1, auth + 2])
+        }
+        Session::Config if is(1, "set") => (2..args.len())
+            .step_by(2)
+            .filter(|&at| is(at, "requirepass") || is(at, "masterauth"))
+            .map(|at| at + 1)
+            .collect(),
+        _ => return None,
+    };
+    let shown = args.iter().enumerate().map(|(at, argument)| {
+        if secret.contains(&at) {
+            b"(redacted)"
+        } else {
+            argument
+        }
+    });
+    Some(OwnedArgs::from_slices(&shown.collect::<Vec<_>>()))
 }
 
 /// Bytes in quotes, what does not print escaped, as MONITOR and SLOWLOG's readers expect.

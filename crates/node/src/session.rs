@@ -23,6 +23,7 @@ mod window;
 use crate::client::{Client, ClientFlag};
 use crate::host::Now;
 use crate::latency::LatencyEvent;
+use crate::monitor;
 use crate::node::Node;
 use crate::pause::PauseMode;
 use crate::pubsub::Kind;
@@ -30,7 +31,7 @@ use crate::settings::Settings;
 use crate::tracking::Caching;
 use access::Access;
 use commands::context::Touch;
-use commands::{Flags, Row, Run, Session as SessionCommand};
+use commands::{CheckError, Flags, Row, Run, Session as SessionCommand};
 use resp::{Args, Batch, Mark, Output, Protocol, Reply};
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -86,6 +87,8 @@ pub struct Session {
     pending: Option<Pending>,
     /// Whether EXEC holds shards locked at the moment.
     holds_shards: bool,
+    /// Whether CLIENT PAUSE held the last request back.
+    postponed: bool,
     /// EXEC put off to tell the shards who listens.
     listen_later: bool,
     /// Runs of one command that are not counted yet.
@@ -155,6 +158,7 @@ impl Session {
             touch: Touch::Yes,
             pending: None,
             holds_shards: false,
+            postponed: false,
             listen_later: false,
             tally: None,
             began_us: 0,
@@ -212,6 +216,9 @@ impl Session {
         next: &mut usize,
         output: &mut Output,
     ) -> Step {
+        if std::mem::take(&mut self.postponed) {
+            self.client.clear(ClientFlag::Blocked);
+        }
         if self.pending.is_some() {
             let step = self.go_on(turn, output);
             if self.pending.is_some() {
@@ -281,9 +288,6 @@ impl Session {
         args: Args<'_>,
         output: &mut Output,
     ) -> Step {
-        if let Some(step) = self.paused(turn, row) {
-            return step;
-        }
         let mark = output.mark();
         let row = match self.admit(turn, row, args, output) {
             Ok(row) => row,
@@ -292,18 +296,18 @@ impl Session {
                 return Step::Done;
             }
         };
+        if let Some(step) = self.paused(turn, row) {
+            return step;
+        }
+        let replies = self.replies;
         let started_us = turn.node.host.monotonic_us();
         let step = if self.transaction.is_some() && !transaction::runs_inside(row) {
             self.queue(turn, row, args, output);
             Step::Done
         } else {
-            if turn.node.monitors.is_on() && !matches!(row.run, Run::Session(SessionCommand::Exec))
-            {
-                turn.node
-                    .monitors
-                    .show(turn.node, &self.client, self.db, row, args);
-            }
-            self.dispatch(turn, row, args, &mut Access::Free, output)
+            let step = self.dispatch(turn, row, args, &mut Access::Free, output);
+            self.show_to_monitors(turn, row, args);
+            step
         };
         let took_us = turn.node.host.monotonic_us() - started_us;
         self.timed(turn, row, args, took_us);
@@ -312,27 +316,42 @@ impl Session {
         self.client
             .last_row
             .store(row.id() as u32, Ordering::Relaxed);
-        self.finish_reply(mark, output);
+        let is_client = matches!(row.run, Run::Session(SessionCommand::Client));
+        if self.transaction.is_none() && !is_client {
+            self.caching_next = None;
+        }
+        if !pubsub::confirms(row) {
+            self.finish_reply(replies, mark, output);
+        }
+        if self.client.wants_attention() {
+            // What the command pushed to its own connection goes out behind its reply.
+            self.client.drain_outbox(output);
+        }
         step
     }
 
-    /// Whether CLIENT PAUSE holds this request back.
-    fn paused(&mut self, turn: Turn<'_>, row: Option<&'static Row>) -> Option<Step> {
+    /// Shows a command that ran to those who listen.
+    fn show_to_monitors(&self, turn: Turn<'_>, row: &'static Row, args: Args<'_>) {
+        if turn.node.monitors.is_on() {
+            let node = turn.node;
+            node.monitors.show(node, &self.client, self.db, row, args);
+        }
+    }
+
+    /// Whether CLIENT PAUSE holds this request back. CLIENT itself goes on, so that a pause can be ended.
+    fn paused(&mut self, turn: Turn<'_>, row: &'static Row) -> Option<Step> {
         if !turn.node.pause.is_on() {
             return None;
         }
         let (mode, until_us) = turn.node.pause.current(turn.node.host.monotonic_us())?;
-        let row = row?;
-        let exempt = matches!(row.run, Run::Session(SessionCommand::Client))
-            || matches!(row.run, Run::Session(SessionCommand::Exec)) && self.transaction.is_none();
         let writes = row.flags.has(Flags::WRITE)
             || row.flags.has(Flags::MAY_REPLICATE)
             || matches!(row.run, Run::Session(SessionCommand::Exec)) && self.transaction_writes();
-        let held = !exempt && (mode == PauseMode::All || writes);
-        if !held {
-            self.client.clear(ClientFlag::Blocked);
+        let is_client = matches!(row.run, Run::Session(SessionCommand::Client));
+        if is_client || mode == PauseMode::Write && !writes {
             return None;
         }
+        self.postponed = true;
         self.client.set(ClientFlag::Blocked);
         Some(Step::Wait {
             until_us: Some(until_us),
@@ -354,6 +373,10 @@ impl Session {
         };
         let row = match found {
             Ok(row) => row,
+            Err(CheckError::WrongArity(row)) => {
+                reply.error_bytes(&CheckError::WrongArity(row).text());
+                return Err(Some(row));
+            }
             Err(error) => {
                 reply.error_bytes(&error.text());
                 return Err(None);
@@ -381,9 +404,16 @@ impl Session {
             ));
             return Err(Some(row));
         }
-        if row.flags.has(Flags::DENYOOM) && self.transaction.is_some() && !self.has_room(turn, args)
-        {
+        // What is queued takes memory too, reads included.
+        let queues = self.transaction.is_some() && !transaction::runs_inside(row);
+        if queues && !self.has_room(turn, args) {
             reply.error(data::OOM);
+            return Err(Some(row));
+        }
+        let keyspace = [Flags::WRITE, Flags::READONLY, Flags::MAY_REPLICATE];
+        if self.client.has(ClientFlag::Monitor) && keyspace.iter().any(|f| row.flags.has(*f)) {
+            // Redis takes a connection that listens for a replica.
+            reply.error("ERR Replica can't interact with the keyspace");
             return Err(Some(row));
         }
         Ok(row)
@@ -402,9 +432,12 @@ impl Session {
         }
         if let Some(row) = row {
             turn.node.stats.refused(self.client.id, row.id());
+            if matches!(row.run, Run::Session(SessionCommand::Exec)) {
+                self.abort_exec(turn, mark, output);
+            }
         }
         self.note_error(turn, None, mark, output);
-        self.finish_reply(mark, output);
+        self.finish_reply(self.replies, mark, output);
     }
 
     /// Runs one admitted command, alone or inside EXEC.
@@ -481,12 +514,12 @@ impl Session {
             C::Dbsize => self.dbsize(turn, access, &mut reply),
             C::Randomkey => self.randomkey(turn, access, &mut reply),
             C::Scan => self.scan(turn, args, access, &mut reply),
-            C::Command => reply.error("ERR later"),
+            C::Command => commands::command(args, &mut reply),
             C::Config => self.config(turn, args, &mut reply),
             C::Info => self.info(turn, args, access, &mut reply),
             C::Latency => self.latency(turn, args, &mut reply),
             C::Memory => self.memory(turn, args, access, &mut reply),
-            C::Monitor => self.monitor(turn, &mut reply),
+            C::Monitor => self.monitor(turn, access, &mut reply),
             C::Slowlog => self.slowlog(turn, args, &mut reply),
             _ => server::answer(turn, command, args, &mut reply),
         }
@@ -521,7 +554,7 @@ impl Session {
         };
         if self.pending.is_none() {
             self.client.clear(ClientFlag::Blocked);
-            self.finish_reply(mark, output);
+            self.finish_reply(self.replies, mark, output);
         }
         step
     }
@@ -566,15 +599,7 @@ impl Session {
         if let Some(row) = row {
             turn.node.stats.failed(self.client.id, row.id());
         }
-        let tail = output.tail_mut();
-        let line = tail.rsplit(|&byte| byte == b'-').next().unwrap_or_default();
-        let start = tail.len() - line.len();
-        // The error's line is the last thing written; its own text may hold a dash, so look for the line's start.
-        let start = tail[..start]
-            .windows(3)
-            .rposition(|w| w == b"\r\n-")
-            .map_or(start, |at| at + 3);
-        turn.node.stats.error(&tail[start..]);
+        turn.node.stats.error(&output.tail_since(mark)[1..]);
     }
 
     /// SLOWLOG and LATENCY of a command that was timed alone.
@@ -585,6 +610,8 @@ impl Session {
             && !row.flags.has(Flags::SKIP_SLOWLOG)
         {
             let name = self.client.facts.lock().name.clone();
+            let hidden = monitor::without_secrets(row, args);
+            let args = hidden.as_ref().map_or(args, |hidden| hidden.args());
             let wall_s = turn.node.host.wall_us() / 1_000_000;
             turn.node
                 .slowlog
@@ -604,21 +631,21 @@ impl Session {
         }
     }
 
-    /// CLIENT REPLY OFF and SKIP drop what was written since `mark`.
-    fn finish_reply(&mut self, mark: Mark, output: &mut Output) {
-        match self.replies {
-            Replies::On => {}
-            Replies::Off => output.rewind(mark),
-            Replies::SkipNext => {
-                output.rewind(mark);
-                self.replies = Replies::Skip;
-            }
-            Replies::Skip => {
-                output.rewind(mark);
-                self.replies = Replies::On;
-                self.replan();
-            }
+    /// CLIENT REPLY OFF and SKIP drop what was written since `mark`. `before` is the mode that the command began
+    /// under: EXEC's own reply is not dropped by what is inside it.
+    fn finish_reply(&mut self, before: Replies, mark: Mark, output: &mut Output) {
+        if before == Replies::On && self.replies == Replies::On {
+            return;
         }
+        if before != Replies::On && self.replies != Replies::On {
+            output.rewind(mark);
+        }
+        self.replies = match self.replies {
+            Replies::SkipNext => Replies::Skip,
+            Replies::Skip => Replies::On,
+            Replies::On | Replies::Off => self.replies,
+        };
+        self.replan();
     }
 
     /// Tells the counters and the client's face of the requests that ran.

@@ -104,6 +104,11 @@ impl Output {
         self.tail.get(self.tail_offset(mark.tail)).copied()
     }
 
+    /// The bytes appended since the mark, without shared chunks: all of an error reply.
+    pub fn tail_since(&self, mark: Mark) -> &[u8] {
+        &self.tail[self.tail_offset(mark.tail)..]
+    }
+
     /// The vector to append bytes to. Only append: what is already in it has its place among the
     /// shared chunks.
     #[inline]

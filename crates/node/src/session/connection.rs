@@ -133,7 +133,7 @@ impl Session {
 
     pub(super) fn select(&mut self, turn: Turn<'_>, args: Args<'_>, reply: &mut Reply<'_>) {
         match parse_i64(args.get(1)) {
-            None => reply.error("ERR invalid DB index"),
+            None => reply.error("ERR value is not an integer or out of range"),
             Some(db) if db < 0 || db >= i64::from(turn.settings.databases) => {
                 reply.error("ERR DB index is out of range")
             }

@@ -9,7 +9,15 @@ use resp::{Args, Reply, parse_i64};
 use std::sync::atomic::Ordering;
 
 impl Session {
-    pub(super) fn monitor(&mut self, turn: Turn<'_>, reply: &mut Reply<'_>) {
+    pub(super) fn monitor(
+        &mut self,
+        turn: Turn<'_>,
+        access: &mut Access<'_>,
+        reply: &mut Reply<'_>,
+    ) {
+        if access.is_held() {
+            return reply.error("ERR MONITOR isn't allowed for DENY BLOCKING client");
+        }
         reply.ok();
         self.client.set(ClientFlag::Monitor);
         turn.node.monitors.add(&self.client);
@@ -29,13 +37,15 @@ impl Session {
                 } else {
                     Some(10)
                 };
+                if args.len() > 3 {
+                    return reply.error_bytes(&super::server::misused(args));
+                }
                 let count = match count {
-                    None => return reply.error("ERR value is not an integer or out of range"),
                     Some(-1) => None,
-                    Some(count) if count < -1 => {
+                    Some(count) if count >= 0 => Some(count as usize),
+                    Some(_) | None => {
                         return reply.error("ERR count should be greater than or equal to -1");
                     }
-                    Some(count) => Some(count as usize),
                 };
                 let entries = slowlog.newest(count);
                 reply.array(entries.len());

@@ -28,6 +28,23 @@ pub(super) fn allowed_while_subscribed(row: &Row) -> bool {
     }
 }
 
+/// Whether the command's replies are confirmations: pushes, which CLIENT REPLY does not silence.
+pub(super) fn confirms(row: &Row) -> bool {
+    use SessionCommand as C;
+    match row.run {
+        Run::Session(command) => matches!(
+            command,
+            C::Subscribe
+                | C::Psubscribe
+                | C::Ssubscribe
+                | C::Unsubscribe
+                | C::Punsubscribe
+                | C::Sunsubscribe
+        ),
+        Run::Data(_) | Run::Later => false,
+    }
+}
+
 impl Session {
     fn subscriptions(&mut self, kind: Kind) -> &mut BTreeSet<Box<[u8]>> {
         match kind {
@@ -113,6 +130,8 @@ impl Session {
         for name in names {
             if self.subscriptions(kind).remove(&name) {
                 turn.node.pubsub.unsubscribe(kind, &name, self.client.id);
+                // No message comes from here on; those that did are not to follow the confirmation.
+                self.client.drain_outbox(output);
             }
             confirm(
                 word,
@@ -151,10 +170,6 @@ impl Session {
                 .pubsub
                 .publish(turn.node, channel, message, turn.now),
         };
-        if self.client.has(ClientFlag::Pubsub) {
-            // Its own message goes ahead of the reply, as in Redis.
-            self.client.drain_outbox(output);
-        }
         Reply::new(output, self.protocol).integer(receivers as i64);
     }
 
@@ -169,7 +184,7 @@ impl Session {
                     Kind::ShardChannel
                 };
                 if args.len() > 3 {
-                    return reply.error(&super::server::arity_of("pubsub", &sub));
+                    return reply.error_bytes(&super::server::misused(args));
                 }
                 let names = pubsub.names(kind, (args.len() == 3).then(|| args.get(2)));
                 reply.array(names.len());

@@ -7,12 +7,16 @@ use crate::client::ClientFlag;
 use commands::{Row, Session as SessionCommand};
 use resp::{Args, Output, Reply, parse_i64};
 
-/// The error for a wrong number of arguments of a subcommand.
-pub(super) fn arity_of(parent: &str, sub: &[u8]) -> String {
-    format!(
-        "ERR wrong number of arguments for '{parent}|{}' command",
-        String::from_utf8_lossy(sub)
-    )
+/// The error for a subcommand whose arguments are of no form that it takes.
+pub(super) fn misused(args: Args<'_>) -> Vec<u8> {
+    [
+        b"ERR unknown subcommand or wrong number of arguments for '",
+        args.get(1),
+        b"'. Try ",
+        &args.get(0).to_ascii_uppercase(),
+        b" HELP.",
+    ]
+    .concat()
 }
 
 /// The HELP of a container command, from its rows.
@@ -48,12 +52,11 @@ pub(super) fn answer(
         C::Module => {
             if args.get(1).eq_ignore_ascii_case(b"list") {
                 reply.array(0);
-            } else if args.get(1).eq_ignore_ascii_case(b"help") {
-                help(b"module", reply);
             } else {
                 reply.error("ERR Torc has no modules");
             }
         }
+        C::Help => help(args.get(0), reply),
         C::Cluster => reply.error("ERR This instance has cluster support disabled"),
         C::Readonly | C::Readwrite | C::Asking => reply.error("ERR This instance has cluster support disabled"),
         C::Replconf | C::Sync => reply.error("ERR Torc does not replicate to Redis replicas; add nodes with 'torc serve --join'"),
@@ -63,7 +66,6 @@ pub(super) fn answer(
         C::Swapdb => reply.error("ERR SWAPDB is not supported by Torc: databases cannot be swapped while shards are replicated one by one"),
         C::Failover => reply.error("ERR FAILOVER requires connected replicas."),
         C::Migrate => reply.error("ERR MIGRATE is not supported by Torc: shards move by themselves"),
-        C::Move => reply.error("ERR MOVE is not supported by Torc; use COPY key key DB n and DEL"),
         other => unreachable!("{other:?} is answered elsewhere"),
     }
 }
@@ -85,7 +87,7 @@ fn acl(turn: Turn<'_>, args: Args<'_>, reply: &mut Reply<'_>) {
             reply.array(1);
             reply.bulk(format!("user default on {rule} ~* &* +@all").as_bytes());
         }
-        b"help" => help(b"acl", reply),
+        b"cat" => commands::categories(args, reply),
         _ => reply.error("ERR ACL rules are not supported by this version of Torc; there is one user, 'default', with 'requirepass'"),
     }
 }

@@ -7,7 +7,7 @@ use crate::client::ClientFlag;
 use crate::node::{Node, Room};
 use cache::Key;
 use commands::{Flags, Row, Run, Session as SessionCommand};
-use resp::{Args, Output, OwnedArgs, Reply};
+use resp::{Args, Mark, Output, OwnedArgs, Reply};
 use smallvec::SmallVec;
 use std::sync::atomic::Ordering;
 
@@ -217,12 +217,10 @@ impl Session {
         let mut last = Step::Done;
         for (row, args) in &transaction.commands {
             let args = args.args();
-            if node.monitors.is_on() {
-                node.monitors.show(node, &self.client, self.db, row, args);
-            }
             let started_us = node.host.monotonic_us();
             let mark = output.mark();
             let step = self.dispatch(turn, row, args, &mut access, output);
+            self.show_to_monitors(turn, row, args);
             let took_us = node.host.monotonic_us() - started_us;
             node.stats.ran(self.client.id, row.id(), 1, took_us);
             self.timed(turn, row, args, took_us);
@@ -240,6 +238,21 @@ impl Session {
             node.relieve(turn.now);
         }
         last
+    }
+
+    /// EXEC itself was refused, by the error written since `mark`: the transaction is over.
+    pub(super) fn abort_exec(&mut self, turn: Turn<'_>, mark: Mark, output: &mut Output) {
+        self.end_transaction();
+        self.forget_watches(turn.node, &mut Access::Free);
+        let error = &output.tail_since(mark)[1..];
+        let error = error.strip_prefix(b"ERR ").unwrap_or(error);
+        let text = [
+            b"EXECABORT Transaction discarded because of: ",
+            error.trim_ascii_end(),
+        ]
+        .concat();
+        output.rewind(mark);
+        Reply::new(output, self.protocol).error_bytes(&text);
     }
 
     /// The shards that a transaction needs: those of its keys and of the watched ones, all of them if it walks.

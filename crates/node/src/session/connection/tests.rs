@@ -29,7 +29,23 @@ fn select_takes_the_numbers_of_databases_alone() {
     assert_eq!(client.run("GET a"), "$-1");
     assert_eq!(client.run("SELECT 16"), "-ERR DB index is out of range");
     assert_eq!(client.run("SELECT -1"), "-ERR DB index is out of range");
-    assert_eq!(client.run("SELECT x"), "-ERR invalid DB index");
+    assert_eq!(
+        client.run("SELECT x"),
+        "-ERR value is not an integer or out of range"
+    );
+}
+
+#[test]
+fn a_select_holds_for_the_rest_of_its_pipeline() {
+    // Breaks if what is worked out for a whole pipeline ahead uses the database before the SELECT.
+    let (node, _) = node();
+    let mut client = Client::new(&node);
+    assert_eq!(
+        client.pipeline(&[
+            "SET a 0", "SELECT 1", "SET a 1", "GET a", "SELECT 0", "GET a", "SELECT 1", "GET a"
+        ]),
+        "+OK +OK +OK $1 1 +OK $1 0 +OK $1 1"
+    );
 }
 
 #[test]
