@@ -7,7 +7,6 @@
 use crate::client::{ClientClass, ClientFlag, ClientId};
 use crate::host::Now;
 use crate::node::Node;
-use crate::pubsub::push_frame;
 use bytes::Bytes;
 use cache::Change;
 use lru::LruCache;
@@ -131,45 +130,49 @@ impl Tracking {
         };
         if let Some((key, clients)) = dropped {
             for client in clients {
-                self.tell(node, client, Some(&[&key]), now);
+                tell(&self.inner.lock().modes, node, client, Some(&[&key]), now);
             }
         }
     }
 
-    /// Keys changed by `by`: tells whoever read them or named a prefix of them.
+    /// Keys changed by `by`: tells whoever read them, key by key, and then whoever named a prefix of them, all keys
+    /// of a prefix together.
     pub fn invalidate(&self, node: &Node, changes: &[Change], by: Option<ClientId>, now: Now) {
-        let mut messages: BTreeMap<ClientId, Vec<Box<[u8]>>> = BTreeMap::new();
-        {
-            let mut inner = self.inner.lock();
-            for change in changes {
-                let readers = inner.keys.pop(&change.key).unwrap_or_default();
-                inner.items -= readers.len();
-                for client in readers {
-                    let wanted = inner
-                        .modes
-                        .get(&client)
-                        .is_some_and(|mode| !(mode.noloop && by == Some(client)));
-                    if wanted {
-                        messages.entry(client).or_default().push(change.key.clone());
-                    }
+        let mut read: Vec<(ClientId, &[u8])> = Vec::new();
+        let mut named: BTreeMap<(ClientId, &[u8]), Vec<&[u8]>> = BTreeMap::new();
+        let mut inner = self.inner.lock();
+        let inner = &mut *inner;
+        for change in changes {
+            let readers = inner.keys.pop(&change.key).unwrap_or_default();
+            inner.items -= readers.len();
+            for client in readers {
+                let wanted = inner
+                    .modes
+                    .get(&client)
+                    .is_some_and(|mode| !(mode.noloop && by == Some(client)));
+                if wanted {
+                    read.push((client, &change.key));
                 }
-                for (client, mode) in &inner.modes {
-                    let matches = mode.prefixes.as_ref().is_some_and(|prefixes| {
-                        prefixes.is_empty()
-                            || prefixes.iter().any(|prefix| change.key.starts_with(prefix))
-                    });
-                    if matches && !(mode.noloop && by == Some(*client)) {
-                        let keys = messages.entry(*client).or_default();
-                        if !keys.contains(&change.key) {
-                            keys.push(change.key.clone());
-                        }
+            }
+            for (client, mode) in &inner.modes {
+                if mode.noloop && by == Some(*client) {
+                    continue;
+                }
+                let prefixes = mode.prefixes.iter().flatten();
+                for prefix in prefixes.filter(|prefix| change.key.starts_with(prefix)) {
+                    let keys = named.entry((*client, prefix)).or_default();
+                    if !keys.contains(&&*change.key) {
+                        keys.push(&change.key);
                     }
                 }
             }
         }
-        for (client, keys) in messages {
-            let keys: Vec<&[u8]> = keys.iter().map(|key| &**key).collect();
-            self.tell(node, client, Some(&keys), now);
+        for (client, key) in read {
+            tell(&inner.modes, node, client, Some(&[key]), now);
+        }
+        for ((client, _), mut keys) in named {
+            keys.sort();
+            tell(&inner.modes, node, client, Some(&keys), now);
         }
     }
 
@@ -178,52 +181,11 @@ impl Tracking {
         if !self.is_on() {
             return;
         }
-        let clients: Vec<ClientId> = {
-            let mut inner = self.inner.lock();
-            inner.keys.clear();
-            inner.items = 0;
-            inner.modes.keys().copied().collect()
-        };
-        for client in clients {
-            self.tell(node, client, None, now);
-        }
-    }
-
-    /// Sends an invalidation to where the connection wants it; no keys = all of them.
-    fn tell(&self, node: &Node, client: ClientId, keys: Option<&[&[u8]]>, now: Now) {
-        let Some(redirect) = self
-            .inner
-            .lock()
-            .modes
-            .get(&client)
-            .map(|mode| mode.redirect)
-        else {
-            return;
-        };
-        let target_id = if redirect == 0 { client } else { redirect };
-        let target = node
-            .clients
-            .get(&target_id)
-            .map(|entry| entry.value().clone());
-        let limit = node.output_limit(ClientClass::Pubsub);
-        let Some(target) = target else {
-            let owner = node.clients.get(&client).map(|entry| entry.value().clone());
-            if let Some(owner) = owner {
-                owner.set(ClientFlag::TrackingBroken);
-                if owner.facts.lock().protocol == Protocol::Resp3 {
-                    let id = redirect.to_string();
-                    owner.push(
-                        push_frame(&[b"tracking-redir-broken", id.as_bytes()], Protocol::Resp3),
-                        limit,
-                        now.monotonic_us,
-                    );
-                }
-            }
-            return;
-        };
-        let protocol = target.facts.lock().protocol;
-        if let Some(frame) = invalidation(keys, protocol, redirect != 0) {
-            target.push(frame, limit, now.monotonic_us);
+        let mut inner = self.inner.lock();
+        inner.keys.clear();
+        inner.items = 0;
+        for client in inner.modes.keys() {
+            tell(&inner.modes, node, *client, None, now);
         }
     }
 
@@ -245,9 +207,49 @@ impl Tracking {
     }
 }
 
-/// An invalidation as bytes: a RESP3 push, or for RESP2 (only with a redirection) a message of the channel
-/// `__redis__:invalidate`.
-fn invalidation(keys: Option<&[&[u8]]>, protocol: Protocol, redirected: bool) -> Option<Bytes> {
+/// Sends an invalidation to where the connection wants it; no keys = all of them.
+fn tell(
+    modes: &BTreeMap<ClientId, TrackingMode>,
+    node: &Node,
+    client: ClientId,
+    keys: Option<&[&[u8]]>,
+    now: Now,
+) {
+    let Some(mode) = modes.get(&client) else {
+        return;
+    };
+    let find = |id: ClientId| node.clients.get(&id).map(|entry| entry.value().clone());
+    let limit = node.output_limit(ClientClass::Pubsub);
+    let redirected = mode.redirect != 0;
+    let target = find(if redirected { mode.redirect } else { client });
+    let Some(target) = target else {
+        if let Some(owner) = find(client) {
+            owner.set(ClientFlag::TrackingBroken);
+            if owner.facts.lock().protocol == Protocol::Resp3 {
+                owner.push(broken(mode.redirect), limit, now.monotonic_us);
+            }
+        }
+        return;
+    };
+    let protocol = target.facts.lock().protocol;
+    if protocol == Protocol::Resp2 && !(redirected && target.has(ClientFlag::Pubsub)) {
+        return; // it could not tell a message from a reply
+    }
+    target.push(invalidation(keys, protocol), limit, now.monotonic_us);
+}
+
+/// A RESP3 push: the connection that was to get the invalidations is gone.
+fn broken(redirect: ClientId) -> Bytes {
+    let mut output = Output::new();
+    let mut reply = Reply::new(&mut output, Protocol::Resp3);
+    reply.push(2);
+    reply.bulk(b"tracking-redir-broken");
+    reply.integer(redirect as i64);
+    Bytes::from(std::mem::take(output.tail_mut()))
+}
+
+/// An invalidation as bytes: a RESP3 push, or for RESP2 a message of the channel `__redis__:invalidate`.
+fn invalidation(keys: Option<&[&[u8]]>, protocol: Protocol) -> Bytes {
     let mut output = Output::new();
     let mut reply = Reply::new(&mut output, protocol);
     match protocol {
@@ -255,12 +257,11 @@ fn invalidation(keys: Option<&[&[u8]]>, protocol: Protocol, redirected: bool) ->
             reply.push(2);
             reply.bulk(b"invalidate");
         }
-        Protocol::Resp2 if redirected => {
+        Protocol::Resp2 => {
             reply.array(3);
             reply.bulk(b"message");
             reply.bulk(b"__redis__:invalidate");
         }
-        Protocol::Resp2 => return None,
     }
     match keys {
         None => reply.null(),
@@ -271,5 +272,5 @@ fn invalidation(keys: Option<&[&[u8]]>, protocol: Protocol, redirected: bool) ->
             }
         }
     }
-    Some(Bytes::from(std::mem::take(output.tail_mut())))
+    Bytes::from(std::mem::take(output.tail_mut()))
 }

@@ -82,7 +82,7 @@ impl Session {
         let mut reply = Reply::new(output, self.protocol);
         match sub.as_slice() {
             b"id" => reply.integer(self.client.id as i64),
-            b"info" => reply.verbatim("txt", &self.line(turn, &self.client)),
+            b"info" => reply.verbatim("txt", &self.line(turn, &self.client, "client|info")),
             b"list" => self.client_list(turn, args, &mut reply),
             b"getname" => {
                 let name = self.client.facts.lock().name.clone();
@@ -91,6 +91,7 @@ impl Session {
             b"setname" => self.set_name(args.get(2), &mut reply),
             b"setinfo" => self.set_info(args, &mut reply),
             b"kill" => return self.client_kill(turn, args, &mut reply),
+            b"pause" if args.len() > 4 => reply.error_bytes(&super::server::misused(args)),
             b"pause" => pause(turn, args, &mut reply),
             b"unpause" => {
                 turn.node.pause.end();
@@ -99,6 +100,7 @@ impl Session {
                 }
                 reply.ok();
             }
+            b"unblock" if args.len() > 4 => reply.error_bytes(&super::server::misused(args)),
             b"unblock" => self.unblock(turn, args, &mut reply),
             b"no-evict" => match on_off(args.get(2)) {
                 Some(on) => {
@@ -162,7 +164,9 @@ impl Session {
                 };
                 selection.class = Some(class);
             } else if args.len() > 3 && args.get(2).eq_ignore_ascii_case(b"id") {
-                let ids: Option<Vec<ClientId>> = args.from(3).iter().map(client_id).collect();
+                // Any number will do: a connection that is not there is left out.
+                let id = |bytes| parse_i64(bytes).map(|id| id as ClientId);
+                let ids: Option<Vec<ClientId>> = args.from(3).iter().map(id).collect();
                 let Some(ids) = ids else {
                     return reply.error("ERR Invalid client ID");
                 };
@@ -174,14 +178,14 @@ impl Session {
         let mut text = Vec::new();
         for client in turn.node.clients_by_id() {
             if selection.admits(&client, self.client.id, turn.now.monotonic_us) {
-                text.extend_from_slice(&self.line(turn, &client));
+                text.extend_from_slice(&self.line(turn, &client, "client|list"));
             }
         }
         reply.verbatim("txt", &text);
     }
 
-    /// A connection's line of CLIENT LIST.
-    fn line(&self, turn: Turn<'_>, client: &Client) -> Vec<u8> {
+    /// A connection's line of CLIENT LIST. `asking` is the command that this connection runs.
+    fn line(&self, turn: Turn<'_>, client: &Client, asking: &'static str) -> Vec<u8> {
         let facts = client.facts.lock().clone();
         let me = client.id == self.client.id;
         let flags = [
@@ -207,7 +211,7 @@ impl Session {
         }
         let last_row = client.last_row.load(Ordering::Relaxed) as usize;
         let command = if me {
-            "client|list".into()
+            asking.into()
         } else if last_row < commands::rows_count() {
             commands::row_of(last_row).full_name()
         } else {
@@ -394,15 +398,26 @@ impl Session {
         if switched {
             return reply.error("ERR You can't switch OPTIN/OPTOUT mode before disabling tracking for this client, and then re-enabling it with a different mode.");
         }
-        if let Some(text) = overlapping(&prefixes) {
-            return reply.error(&text);
+        let existing = turn.node.tracking.mode(self.client.id);
+        let existing = existing.and_then(|mode| mode.prefixes).unwrap_or_default();
+        if let Some(text) = overlapping(&prefixes, &existing) {
+            return reply.error_bytes(&text);
         }
         mode.caching = match (optin, optout) {
             (true, _) => Caching::OptIn,
             (_, true) => Caching::OptOut,
             _ => Caching::All,
         };
-        mode.prefixes = broadcast.then_some(prefixes);
+        if broadcast {
+            if prefixes.is_empty() {
+                prefixes.push(Vec::new()); // every key begins with nothing
+            }
+            prefixes.extend(existing);
+            prefixes.sort();
+            prefixes.dedup();
+            mode.prefixes = Some(prefixes);
+        }
+        self.caching_next = None;
         self.tracking = (!broadcast).then_some(mode.caching);
         set_flag(&self.client, ClientFlag::Tracking, true);
         set_flag(&self.client, ClientFlag::TrackingBroadcast, broadcast);
@@ -435,12 +450,12 @@ impl Session {
     }
 
     fn client_caching(&mut self, _turn: Turn<'_>, answer: &[u8], reply: &mut Reply<'_>) {
-        let Some(mode) = self.tracking else {
+        if !self.client.has(ClientFlag::Tracking) {
             return reply.error("ERR CLIENT CACHING can be called only when the client is in tracking mode with OPTIN or OPTOUT mode enabled");
-        };
-        match (answer.to_ascii_lowercase().as_slice(), mode) {
-            (b"yes", Caching::OptIn) => self.caching_next = Some(true),
-            (b"no", Caching::OptOut) => self.caching_next = Some(false),
+        }
+        match (answer.to_ascii_lowercase().as_slice(), self.tracking) {
+            (b"yes", Some(Caching::OptIn)) => self.caching_next = Some(true),
+            (b"no", Some(Caching::OptOut)) => self.caching_next = Some(false),
             (b"yes", _) => {
                 return reply.error(
                     "ERR CLIENT CACHING YES is only valid when tracking is enabled in OPTIN mode.",
@@ -579,30 +594,37 @@ fn pause(turn: Turn<'_>, args: Args<'_>, reply: &mut Reply<'_>) {
     match parse_i64(args.get(2)) {
         None => reply.error("ERR timeout is not an integer or out of range"),
         Some(timeout_ms) if timeout_ms < 0 => reply.error("ERR timeout is negative"),
-        Some(timeout_ms) if timeout_ms > i64::MAX / 2000 => {
-            reply.error("ERR timeout is out of range")
-        }
         Some(timeout_ms) => {
             let now_us = turn.node.host.monotonic_us();
-            turn.node
-                .pause
-                .start(mode, now_us + timeout_ms as u64 * 1000, now_us);
+            let until_us = now_us.saturating_add((timeout_ms as u64).saturating_mul(1000));
+            turn.node.pause.start(mode, until_us, now_us);
             reply.ok();
         }
     }
 }
 
-/// Redis refuses prefixes of which one begins with the other.
-fn overlapping(prefixes: &[Vec<u8>]) -> Option<String> {
+/// Redis refuses prefixes of which one begins with another: a key would be told twice.
+fn overlapping(prefixes: &[Vec<u8>], existing: &[Vec<u8>]) -> Option<Vec<u8>> {
+    let overlap = |one: &[u8], other: &[u8]| one.starts_with(other) || other.starts_with(one);
+    let text = |one: &[u8], kind: &[u8], other: &[u8]| {
+        let end = b"'. Prefixes for a single client must not overlap.";
+        [
+            b"ERR Prefix '",
+            one,
+            b"' overlaps with ",
+            kind,
+            b" prefix '",
+            other,
+            end,
+        ]
+        .concat()
+    };
     for (i, one) in prefixes.iter().enumerate() {
-        for other in &prefixes[i + 1..] {
-            if one.starts_with(other) || other.starts_with(one) {
-                return Some(format!(
-                    "ERR Prefix '{}' overlaps with another provided prefix '{}'. Prefixes for a single client must not overlap.",
-                    String::from_utf8_lossy(one),
-                    String::from_utf8_lossy(other)
-                ));
-            }
+        if let Some(other) = existing.iter().find(|other| overlap(one, other)) {
+            return Some(text(one, b"an existing", other));
+        }
+        if let Some(other) = prefixes[i + 1..].iter().find(|other| overlap(one, other)) {
+            return Some(text(one, b"another provided", other));
         }
     }
     None

@@ -134,6 +134,8 @@ impl Session {
     pub(super) fn select(&mut self, turn: Turn<'_>, args: Args<'_>, reply: &mut Reply<'_>) {
         match parse_i64(args.get(1)) {
             None => reply.error("ERR value is not an integer or out of range"),
+            Some(db) if i32::try_from(db).is_err() => reply
+                .error("ERR value is out of range, value must between -2147483648 and 2147483647"),
             Some(db) if db < 0 || db >= i64::from(turn.settings.databases) => {
                 reply.error("ERR DB index is out of range")
             }

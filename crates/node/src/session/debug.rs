@@ -4,7 +4,7 @@ use super::access::Access;
 use super::{Pending, Session, Step, Turn};
 use crate::client::ClientFlag;
 use cache::Key;
-use resp::{Args, Output, Reply, parse_f64};
+use resp::{Args, Output, Protocol, Reply, parse_f64};
 
 impl Session {
     pub(super) fn debug(
@@ -18,18 +18,19 @@ impl Session {
         let sub = args.get(1).to_ascii_lowercase();
         match (sub.as_slice(), args.len()) {
             (b"sleep", 3) => {
-                let Some(seconds) =
-                    parse_f64(args.get(2)).filter(|seconds| (0.0..1e9).contains(seconds))
-                else {
-                    reply.error("ERR value is not a valid float");
-                    return Step::Done;
-                };
+                // What is no number is none, as in Redis.
+                let seconds = parse_f64(args.get(2)).unwrap_or(0.0).clamp(0.0, 1e9);
                 if access.is_held() {
                     // Sleeping with shards locked would stop the other connections.
                     reply.error("ERR DEBUG SLEEP is not allowed inside a transaction");
                     return Step::Done;
                 }
-                let until_us = turn.now.monotonic_us + (seconds * 1e6) as u64;
+                let took_us = (seconds * 1e6) as u64;
+                let until_us = turn.now.monotonic_us + took_us;
+                if let Some(row) = commands::lookup(args.get(0)) {
+                    // SLOWLOG and LATENCY are tried out with this.
+                    self.timed(turn, row, args, took_us);
+                }
                 self.pending = Some(Pending::Sleep { until_us });
                 self.client.set(ClientFlag::Blocked);
                 return Step::Wait {
@@ -142,22 +143,28 @@ fn protocol_sample(kind: &[u8], reply: &mut Reply<'_>) {
             }
         }
         b"attrib" => {
-            reply.attribute(1);
-            reply.bulk(b"key-popularity");
-            reply.array(2);
-            reply.bulk(b"key:123");
-            reply.integer(90);
+            if reply.protocol() == Protocol::Resp3 {
+                reply.attribute(1);
+                reply.bulk(b"key-popularity");
+                reply.array(2);
+                reply.bulk(b"key:123");
+                reply.integer(90);
+            }
             reply.bulk(b"Some real reply following the attribute");
+        }
+        b"push" if reply.protocol() == Protocol::Resp2 => {
+            reply.error("ERR RESP2 is not supported by this command");
         }
         b"push" => {
             reply.push(2);
             reply.bulk(b"server-cpu-usage");
             reply.integer(42);
+            reply.bulk(b"Some real reply following the push reply");
         }
         b"verbatim" => reply.verbatim("txt", b"This is a verbatim\nstring"),
         b"bignum" => reply.big_number("1234567999999999999999999999999999999"),
         b"true" => reply.boolean(true),
         b"false" => reply.boolean(false),
-        _ => reply.error("ERR Wrong protocol type name. Please use one of the following: string|integer|double|null|array|set|map|attrib|push|verbatim|true|false"),
+        _ => reply.error("ERR Wrong protocol type name. Please use one of the following: string|integer|double|bignum|null|array|set|map|attrib|push|verbatim|true|false"),
     }
 }
