@@ -19,7 +19,7 @@
 //! 11000011 length length bytes   LZF: packed length, plain length, packed bytes
 //! ```
 //!
-//! The value "1" is `00 c0 01 0b 00` and eight bytes of checksum.
+//! The value "1" is `00 c0 01 0a 00` and eight bytes of checksum.
 
 use crate::{
     Category, Context, EventClass, Flags, KeyAccess, Row, Run, STRING_BYTES_MAX,
@@ -72,8 +72,9 @@ pub static ROWS: &[Row] = &[
     },
 ];
 
-/// The version that payloads of ours carry: that of Redis 7.2. Strings have the same form in all.
-const VERSION: u16 = 11;
+/// The version that payloads of ours carry: that of Redis 7.0, so that it and all later ones restore
+/// them. Strings have the same form in all.
+const VERSION: u16 = 10;
 /// The newest version that is read: that of Redis 7.4.
 const VERSION_MAX: u16 = 12;
 const TRAILER_BYTES: usize = 10;

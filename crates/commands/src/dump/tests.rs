@@ -78,7 +78,7 @@ fn payloads_are_written_as_redis_writes_them() {
         (&[b'x'; 20], &[b"\x00\x14", &[b'x'; 20][..]].concat()),
     ];
     for (string, content) in cases {
-        assert_eq!(string_payload(string), sealed(content, 11));
+        assert_eq!(string_payload(string), sealed(content, 10));
     }
     assert!(string_payload(&[b'x'; 21]).starts_with(b"\x00\xc3"));
     let random: Vec<u8> = (0..20_000u32)
