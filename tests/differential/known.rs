@@ -18,18 +18,36 @@ pub fn reason(args: &[Vec<u8>], redis: &Value, torc: &Value) -> Option<&'static 
         .first()
         .map(|name| name.to_ascii_uppercase())
         .unwrap_or_default();
+    let is = |at: usize, word: &[u8]| {
+        args.get(at)
+            .is_some_and(|arg| arg.eq_ignore_ascii_case(word))
+    };
     let both_errors = matches!((redis, torc), (Value::Error(_), Value::Error(_)));
     match name.as_slice() {
         b"BITCOUNT" | b"BITPOS" if matches!(torc, Value::Error(_)) && !both_errors => Some(
             "since 7.2 illegal arguments are an error for a missing key too; 7.0 answers 0 or -1",
         ),
-        b"OBJECT"
-            if args
-                .get(1)
-                .is_some_and(|sub| sub.eq_ignore_ascii_case(b"FREQ")) =>
-        {
+        b"OBJECT" if is(1, b"FREQ") => {
             Some("OBJECT FREQ shows Torc's own state of a key (pinned or not)")
         }
+        b"OBJECT" if is(1, b"ENCODING") => match (redis, torc) {
+            (Value::Bulk(redis), Value::Bulk(torc)) => encoding(redis, torc),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+/// Torc tells the form of a string from its content, and from whether it was edited in place; Redis remembers how
+/// the last command made the object.
+fn encoding(redis: &[u8], torc: &[u8]) -> Option<&'static str> {
+    match (redis, torc) {
+        (b"raw", b"int" | b"embstr") => Some(
+            "SETBIT or BITFIELD SET of what is there already: Redis makes the object anew and says raw, Torc changes nothing",
+        ),
+        (b"embstr", b"int") => Some(
+            "INCRBYFLOAT to a whole number: Redis leaves a string that only looks like one, Torc says int",
+        ),
         _ => None,
     }
 }

@@ -265,7 +265,7 @@ fn exchange(
 
 fn judge(
     outcome: &mut Outcome,
-    queued: &mut Vec<Compare>,
+    queued: &mut Vec<Case>,
     index: usize,
     case: &Case,
     redis: &Value,
@@ -281,12 +281,15 @@ fn judge(
         queued.clear();
     }
     if *redis == Value::simple("QUEUED") {
-        queued.push(case.compare);
+        queued.push(case.clone());
     }
-    if case.compare.same(redis, torc, &members) {
+    let compares: Vec<Compare> = members.iter().map(|member| member.compare).collect();
+    if case.compare.same(redis, torc, &compares) {
         return;
     }
-    if let Some(reason) = known::reason(&case.args, redis, torc) {
+    let reason =
+        known::reason(&case.args, redis, torc).or_else(|| reason_inside(&members, redis, torc));
+    if let Some(reason) = reason {
         outcome.explained.push(reason);
         return;
     }
@@ -297,6 +300,23 @@ fn judge(
         torc: cut(format!("{torc:?}")),
         sort: sort_of(&case.args, redis, torc),
     });
+}
+
+/// Why the replies of an EXEC may differ: a reason for every one of its commands' replies that does.
+fn reason_inside(members: &[Case], redis: &Value, torc: &Value) -> Option<&'static str> {
+    let (Value::Array(left), Value::Array(right)) = (redis, torc) else {
+        return None;
+    };
+    if left.len() != members.len() || right.len() != members.len() {
+        return None;
+    }
+    let mut reason = None;
+    for (member, (left, right)) in members.iter().zip(left.iter().zip(right)) {
+        if !member.compare.same(left, right, &[]) {
+            reason = Some(known::reason(&member.args, left, right)?);
+        }
+    }
+    reason
 }
 
 /// A reply as far as a report needs it.
