@@ -10,17 +10,14 @@ impl Session {
         match args.get(1).to_ascii_lowercase().as_slice() {
             b"get" => {
                 let patterns = args.from(2);
-                let wanted = |name: &str| {
-                    patterns
-                        .iter()
-                        .any(|pattern| glob::matches_ignoring_case(pattern, name.as_bytes()))
-                };
-                let names: Vec<&str> = Settings::names().filter(|name| wanted(name)).collect();
-                reply.map(names.len());
+                let shown: Vec<(&str, &[u8])> = Settings::names()
+                    .filter_map(|name| Some((name, shown_as(name, patterns)?)))
+                    .collect();
+                reply.map(shown.len());
                 // Not the turn's: a CONFIG SET ahead of it in the same batch counts.
                 let settings = turn.node.settings.load();
-                for name in names {
-                    reply.bulk(name.as_bytes());
+                for (name, shown) in shown {
+                    reply.bulk(shown);
                     let value = settings.get(name).expect("a name of the table has a value");
                     reply.bulk(value.as_bytes());
                 }
@@ -37,7 +34,7 @@ impl Session {
 
     fn config_set(&mut self, turn: Turn<'_>, args: Args<'_>, reply: &mut Reply<'_>) {
         if !args.len().is_multiple_of(2) {
-            return reply.error("ERR wrong number of arguments for 'config|set' command");
+            return reply.error("ERR syntax error");
         }
         let pairs: Vec<(&[u8], &[u8])> = (2..args.len())
             .step_by(2)
@@ -65,3 +62,16 @@ impl Session {
         }
     }
 }
+
+/// How a setting that the first of `patterns` matches is named in the reply: a plain name as the client wrote it,
+/// as in Redis, one found by a pattern by its own.
+fn shown_as<'a>(name: &'a str, patterns: Args<'a>) -> Option<&'a [u8]> {
+    let pattern = patterns
+        .iter()
+        .find(|pattern| glob::matches_ignoring_case(pattern, name.as_bytes()))?;
+    let is_plain = !pattern.iter().any(|byte| b"*?[".contains(byte));
+    Some(if is_plain { pattern } else { name.as_bytes() })
+}
+
+#[cfg(test)]
+mod tests;

@@ -25,6 +25,23 @@ struct Places<'a> {
     shards: &'a [usize],
 }
 
+impl Places<'_> {
+    /// Arguments from one key to the next: a key and what belongs to it.
+    fn stride(&self) -> usize {
+        match self.keys {
+            [first, second, ..] => second.0 - first.0,
+            _ => 1,
+        }
+    }
+
+    /// Whether the last key has all that belongs to it. If not (MSET a 1 b), the command is for its own function
+    /// to refuse.
+    fn are_whole(&self, args: Args<'_>) -> bool {
+        let last = self.keys.last().map_or(0, |last| last.0);
+        last + self.stride() <= args.len()
+    }
+}
+
 impl Session {
     /// Whether a write of `args` may go ahead: the budget holds, after eviction if need be.
     pub(super) fn has_room(&self, turn: Turn<'_>, args: Args<'_>) -> bool {
@@ -195,7 +212,7 @@ impl Session {
         let write = row.flags.has(Flags::WRITE);
         self.remember_read(turn, row, call.args);
         let events = match row.split {
-            Split::Sum | Split::AllOk if write => {
+            Split::Sum | Split::AllOk if write && places.are_whole(call.args) => {
                 self.commit_parts(row, call, places, guards, output)
             }
             Split::Whole | Split::Gather | Split::Sum | Split::AllOk => run_whole(
@@ -228,11 +245,7 @@ impl Session {
         guards: &mut Guards<'_>,
         output: &mut Output,
     ) -> Events {
-        // A key and what follows it up to the next key belong together.
-        let stride = places
-            .keys
-            .get(1)
-            .map_or(1, |second| second.0 - places.keys[0].0);
+        let stride = places.stride();
         let all = call.args.spans();
         let mut sum = 0;
         let mut events = Events::new();
@@ -371,3 +384,6 @@ fn integer_reply(bytes: &[u8]) -> i64 {
         .and_then(resp::parse_i64)
         .expect("the parts of a summed command answer integers")
 }
+
+#[cfg(test)]
+mod tests;

@@ -48,13 +48,20 @@ impl Session {
             let args = batch.args(buffer, i);
             let row = match last {
                 (name, Some(row)) if name == args.get(0) && row.takes(args.len()) => Some(row),
-                _ => commands::check(args).ok(),
+                _ => {
+                    let row = commands::check(args).ok();
+                    // A subcommand's row says nothing of the next request of the same first word.
+                    if let Some(row) = row
+                        && row.subcommands.is_empty()
+                        && row.parent().is_none()
+                    {
+                        last = (args.get(0), Some(row));
+                    }
+                    row
+                }
             };
             let mut prepared = Prepared { row, place: None };
             if let Some(row) = row {
-                if row.subcommands.is_empty() {
-                    last = (args.get(0), Some(row));
-                }
                 if row.is_single_key() && matches!(row.run, Run::Data(_)) {
                     let key = Key::new(node.seed, self.db, args.get(1));
                     let shard = node.shard_of(key.bytes) as u32;
@@ -100,5 +107,24 @@ fn touch_ahead(node: &Node, keys: &[(u32, Key<'_>)]) {
         if let Some(shard) = node.try_lock(shard as usize) {
             shard.cache.touch_neighbours(key);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::testing::{Client, node};
+
+    #[test]
+    fn neighbours_with_one_first_word_run_each_their_own_subcommand() {
+        // Breaks if the row that was found for OBJECT ENCODING is taken for the OBJECT REFCOUNT behind it.
+        let (node, _) = node();
+        let mut client = Client::new(&node);
+        let requests = [
+            "SET a x",
+            "OBJECT ENCODING a",
+            "OBJECT REFCOUNT a",
+            "OBJECT IDLETIME a",
+        ];
+        assert_eq!(client.pipeline(&requests), "+OK $6 embstr :1 :0");
     }
 }
