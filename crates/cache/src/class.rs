@@ -67,6 +67,15 @@ pub(crate) fn class_of(bytes: usize) -> usize {
     usize::from(BY_EIGHTHS[bytes.div_ceil(8)])
 }
 
+/// Whether slots of `slot_bytes` are those for a record of `bytes`, of whatever length.
+#[inline]
+pub(crate) fn is_of_class(slot_bytes: usize, bytes: usize) -> bool {
+    bytes <= slot_bytes
+        && BY_EIGHTHS
+            .get(bytes.div_ceil(8))
+            .is_some_and(|class| usize::from(SIZES[usize::from(*class)]) == slot_bytes)
+}
+
 /// Slot bytes of `class`.
 pub(crate) fn slot_bytes(class: usize) -> usize {
     usize::from(SIZES[class])

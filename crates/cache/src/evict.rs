@@ -166,11 +166,7 @@ impl Cache {
 
     /// All memory that this cache holds, in bytes: pages, index, long values, bookkeeping. O(1).
     pub fn used_bytes(&self) -> usize {
-        let indexes = self.indexes.iter().flatten();
-        size_of::<Cache>()
-            + self.pages.used_bytes()
-            + self.asides.used_bytes()
-            + indexes.map(|index| index.used_bytes()).sum::<usize>()
+        size_of::<Cache>() + self.pages.used_bytes() + self.asides.used_bytes() + self.indexes_bytes
     }
 
     fn record_bytes(&self, location: Location) -> usize {

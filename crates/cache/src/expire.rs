@@ -99,7 +99,7 @@ impl Cache {
         let (db, key_bytes): (u8, Box<[u8]>) = (key.db, key.bytes.into());
         let index = self.indexes[usize::from(db)].as_deref();
         let index = index.expect("a record's database has an index");
-        let Lookup::Found(place) = index.find(key.hash, |other| other == location) else {
+        let Lookup::Found(place, _) = index.find(key.hash, |other| other == location) else {
             unreachable!("every record is in its index under its key's hash");
         };
         self.delete(db, Found { place, location });

@@ -126,6 +126,19 @@ impl Naive {
         );
     }
 
+    /// As [`crate::Cache::update`].
+    pub(crate) fn update<'n, E>(
+        &mut self,
+        key: Key<'_>,
+        compute: impl FnOnce(Option<Value<'_>>) -> Result<&'n [u8], E>,
+    ) -> Result<(), E> {
+        let before = self.peek(key);
+        let pin = before.map_or(Pin::Unpinned, |entry| entry.pin);
+        let value = compute(before.map(|entry| entry.value))?;
+        self.put(key, value, Expiry::Keep, pin);
+        Ok(())
+    }
+
     /// Makes the string at `key` exactly `len` bytes long (new bytes are zero; a new key has no expiry),
     /// marks it edited, and lends it for writing. Keeps expiry and pin. Counts as an access.
     pub(crate) fn edit(&mut self, key: Key<'_>, len: usize) -> &mut [u8] {

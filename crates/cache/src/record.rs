@@ -165,6 +165,13 @@ impl Head {
         }
     }
 
+    /// The head of the same record, its key and value inline, with a value of `value_bytes` set whole.
+    #[inline]
+    pub(crate) fn with_whole(self, value_bytes: usize) -> Head {
+        debug_assert!(!self.is_aside() && value_bytes <= 0xfff);
+        Head(self.0 & 0x000f_ffff & !EDITED | (value_bytes as u32) << 20)
+    }
+
     /// Key bytes in the slot.
     #[inline]
     pub(crate) fn key_len(self) -> usize {

@@ -26,6 +26,8 @@ pub struct Cache {
     hash_mask: u32,
     pub(crate) now_ms: u64,
     pub(crate) indexes: [Option<Box<Index>>; DATABASES],
+    /// Sum of the indexes' memory.
+    pub(crate) indexes_bytes: usize,
     pub(crate) pages: Pages,
     pub(crate) recency: Recency,
     pub(crate) asides: Asides,
@@ -49,6 +51,7 @@ impl Cache {
             hash_mask: u32::MAX,
             now_ms: 0,
             indexes: Default::default(),
+            indexes_bytes: 0,
             pages: Pages::new(),
             recency: Recency::new(),
             asides: Asides::new(),
@@ -136,10 +139,7 @@ impl Cache {
     pub(crate) fn find(&self, key: Key<'_>) -> Option<Found> {
         let index = self.indexes[usize::from(key.db)].as_deref()?;
         match self.find_in(index, key) {
-            Lookup::Found(place) => Some(Found {
-                place,
-                location: index.location(place),
-            }),
+            Lookup::Found(place, location) => Some(Found { place, location }),
             Lookup::Absent(_) => None,
         }
     }
@@ -149,6 +149,15 @@ impl Cache {
         self.indexes[usize::from(db)]
             .as_deref_mut()
             .expect("a record's database has an index")
+    }
+
+    /// Enters a record into its index, at a place that a search for `key` called absent.
+    pub(crate) fn name(&mut self, key: Key<'_>, place: Place, location: Location) {
+        let index = self.index_mut(key.db);
+        let before = index.used_bytes();
+        index.insert(place, key.hash, location);
+        let after = index.used_bytes();
+        self.indexes_bytes = self.indexes_bytes - before + after;
     }
 
     #[inline]
@@ -226,13 +235,13 @@ impl Cache {
     /// The live entry of `key`, and counts as an access (recency).
     #[inline]
     pub fn get(&mut self, key: Key<'_>) -> Option<Entry<'_>> {
-        let found = self.find_live(key)?;
+        let Found { location, .. } = self.find_live(key)?;
         let stamp = self.stamp();
-        let head = self.recency.refresh(&mut self.pages, found.location, stamp);
+        let head = self.recency.refresh(&mut self.pages, location, stamp);
         if head.is_aside() {
-            self.share(found.location, head);
+            self.share(location, head);
         }
-        Some(self.view(found.location))
+        Some(self.view(location))
     }
 
     #[cold]
@@ -298,7 +307,10 @@ impl Cache {
         let head = record::head(self.pages.slot(found.location));
         let index = self.index_mut(db);
         index.volatile_count -= usize::from(head.is_volatile());
+        let before = index.used_bytes();
         index.remove(found.place);
+        let after = index.used_bytes();
+        self.indexes_bytes = self.indexes_bytes - before + after;
         self.release(found.location, head)
     }
 

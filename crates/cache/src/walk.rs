@@ -85,6 +85,7 @@ impl Cache {
             return 0;
         };
         let count = index.len();
+        self.indexes_bytes -= index.used_bytes();
         if self.is_empty() {
             self.pages = Pages::new();
             self.recency = Recency::new();
@@ -92,6 +93,7 @@ impl Cache {
             self.hand = Hand::new();
             return count;
         }
+        self.indexes_bytes += index.used_bytes();
         self.indexes[usize::from(db)] = Some(index);
         let mut from = 0;
         loop {
@@ -100,12 +102,13 @@ impl Cache {
                 break;
             };
             from = hash;
-            let Lookup::Found(place) = index.find(hash, |other| other == location) else {
+            let Lookup::Found(place, _) = index.find(hash, |other| other == location) else {
                 unreachable!("walked to it");
             };
             self.delete(db, Found { place, location });
         }
-        self.indexes[usize::from(db)] = None;
+        let emptied = self.indexes[usize::from(db)].take().expect("put back");
+        self.indexes_bytes -= emptied.used_bytes();
         count
     }
 

@@ -4,11 +4,11 @@
 //! copied once. Else it moves to a slot of its new class and its bucket is told.
 
 use crate::aside::{Body, LongKey};
-use crate::class::{CLASSES, class_of};
+use crate::class::{CLASSES, class_of, is_of_class};
 use crate::index::{Index, Lookup, Place};
 use crate::record::{self, ASIDE_INDEX_BYTES, Head, Location, Placement, Traits};
 use crate::store::{Cache, Found};
-use crate::{ChangeKind, Expiry, Key, OwnedEntry, OwnedValue, Pin, StringForm};
+use crate::{ChangeKind, Expiry, Key, OwnedEntry, OwnedValue, Pin, StringForm, Value};
 use bytes::{Bytes, BytesMut};
 
 /// A value to be stored.
@@ -56,11 +56,98 @@ impl Cache {
     /// Sets `key` to a whole string. `At(t)` with `t` at or before log time stores nothing and removes
     /// what was there.
     pub fn put(&mut self, key: Key<'_>, value: &[u8], expiry: Expiry, pin: Pin) {
-        let place = self.find_for_write(key);
+        let place = self.find_or_place(key);
+        self.put_at(key, place, value, expiry, pin);
+    }
+
+    /// Sets `key` to the whole string that `compute` makes of what is there (nothing, if no live entry is), and
+    /// keeps its expiry and its pin: one search where [`Cache::peek`] and [`Cache::put`] would be two.
+    ///
+    /// # Errors
+    /// Those of `compute`; the cache is as it was.
+    pub fn update<'n, E>(
+        &mut self,
+        key: Key<'_>,
+        compute: impl FnOnce(Option<Value<'_>>) -> Result<&'n [u8], E>,
+    ) -> Result<(), E> {
+        let place = self.find_or_place(key);
+        let (value, pin) = match place {
+            Lookup::Found(_, location) if !self.is_expired(location) => {
+                let entry = self.view(location);
+                (compute(Some(entry.value))?, entry.pin)
+            }
+            Lookup::Found(..) | Lookup::Absent(_) => (compute(None)?, Pin::Unpinned),
+        };
+        self.put_at(key, place, value, Expiry::Keep, pin);
+        Ok(())
+    }
+
+    #[inline]
+    fn put_at(
+        &mut self,
+        key: Key<'_>,
+        place: Lookup<Place>,
+        value: &[u8],
+        expiry: Expiry,
+        pin: Pin,
+    ) {
+        match place {
+            Lookup::Found(_, location) if self.put_over(location, value, expiry, pin) => {
+                self.record_change(key.db, key.bytes, ChangeKind::Modified);
+            }
+            Lookup::Found(..) | Lookup::Absent(_) => {
+                self.put_anew(key, place, value, expiry, pin);
+            }
+        }
+    }
+
+    /// Writes a whole string over a live one whose place, list and pin serve for it as they are, and makes it the
+    /// most recent one. Otherwise does nothing and returns false. This is the way of nearly every SET, INCR
+    /// and MSET of a key that is there.
+    #[inline]
+    fn put_over(&mut self, location: Location, value: &[u8], expiry: Expiry, pin: Pin) -> bool {
+        let stamp = self.stamp();
+        let slot = self.pages.slot_mut(location);
+        let old = record::head(slot);
+        let record_len = old.body_start() + value.len();
+        if old.is_aside() || old.pin() != pin || !is_of_class(slot.len(), record_len) {
+            return false;
+        }
+        if old.is_volatile() {
+            let old_at = record::volatile_expires_at(slot);
+            let at = match expiry {
+                Expiry::Keep => old_at,
+                Expiry::At(at) => at,
+                Expiry::Never => return false,
+            };
+            if old_at.min(at) <= self.now_ms {
+                return false;
+            }
+            record::set_expires_at(slot, at);
+            self.pages.note_expiry(location, at);
+        } else if matches!(expiry, Expiry::At(_)) {
+            return false;
+        }
+        let head = old.with_whole(value.len());
+        let slot = self.pages.slot_mut(location);
+        record::set_head(slot, head);
+        record::body_mut(slot, head).copy_from_slice(value);
+        self.recency.refresh(&mut self.pages, location, stamp);
+        true
+    }
+
+    fn put_anew(
+        &mut self,
+        key: Key<'_>,
+        place: Lookup<Place>,
+        value: &[u8],
+        expiry: Expiry,
+        pin: Pin,
+    ) {
+        let place = self.prepare_write(key, place);
         let expires_at = match expiry {
             Expiry::Keep => match place {
-                Lookup::Found(place) => {
-                    let location = self.location(key.db, place);
+                Lookup::Found(_, location) => {
                     let slot = self.pages.slot(location);
                     record::expires_at(slot, record::head(slot))
                 }
@@ -96,34 +183,37 @@ impl Cache {
     /// Where `key` is or goes; what expired there is dropped first, and the write is recorded.
     fn find_for_write(&mut self, key: Key<'_>) -> Lookup<Place> {
         let place = self.find_or_place(key);
+        self.prepare_write(key, place)
+    }
+
+    /// Drops what expired at `place` and records the write; returns where `key` is or goes then.
+    fn prepare_write(&mut self, key: Key<'_>, place: Lookup<Place>) -> Lookup<Place> {
         let place = match place {
-            Lookup::Found(found) => {
-                let location = self.location(key.db, found);
-                if self.is_expired(location) {
-                    let place = found;
-                    self.drop_expired(key, Found { place, location });
-                    self.find_or_place(key)
-                } else {
-                    place
-                }
+            Lookup::Found(place, location) if self.is_expired(location) => {
+                self.drop_expired(key, Found { place, location });
+                self.find_or_place(key)
             }
-            Lookup::Absent(_) => place,
+            Lookup::Found(..) | Lookup::Absent(_) => place,
         };
         self.record_change(key.db, key.bytes, ChangeKind::Modified);
         place
     }
 
+    #[inline]
     fn find_or_place(&mut self, key: Key<'_>) -> Lookup<Place> {
-        let db = usize::from(key.db);
-        if self.indexes[db].is_none() {
-            self.indexes[db] = Some(Box::new(Index::new()));
+        match self.indexes[usize::from(key.db)].as_deref() {
+            Some(index) => self.find_in(index, key),
+            None => self.place_in_new_index(key),
         }
-        let index = self.indexes[db].as_deref().expect("made above");
-        self.find_in(index, key)
     }
 
-    fn location(&mut self, db: u8, place: Place) -> Location {
-        self.index_mut(db).location(place)
+    #[cold]
+    fn place_in_new_index(&mut self, key: Key<'_>) -> Lookup<Place> {
+        let index = Box::new(Index::new());
+        self.indexes_bytes += index.used_bytes();
+        let place = self.find_in(&index, key);
+        self.indexes[usize::from(key.db)] = Some(index);
+        place
     }
 
     /// Stores an entry and returns where, or removes what is there if its expiry has passed already.
@@ -137,8 +227,7 @@ impl Cache {
         form: StringForm,
     ) -> Option<Location> {
         if expires_at.is_some_and(|at| at <= self.now_ms) {
-            if let Lookup::Found(place) = place {
-                let location = self.location(key.db, place);
+            if let Lookup::Found(place, location) = place {
                 self.delete(key.db, Found { place, location });
             }
             return None;
@@ -154,13 +243,11 @@ impl Cache {
         match place {
             Lookup::Absent(place) => {
                 let location = self.write_new(key, head, value, expires_at);
-                let index = self.index_mut(key.db);
-                index.insert(place, key.hash, location);
-                index.volatile_count += usize::from(traits.volatile);
+                self.name(key, place, location);
+                self.index_mut(key.db).volatile_count += usize::from(traits.volatile);
                 Some(location)
             }
-            Lookup::Found(place) => {
-                let location = self.location(key.db, place);
+            Lookup::Found(place, location) => {
                 let old = record::head(self.pages.slot(location));
                 let index = self.index_mut(key.db);
                 index.volatile_count += usize::from(traits.volatile);
@@ -256,8 +343,11 @@ impl Cache {
     }
 
     /// Moves a record to a slot for `head`, with its key and as much of its body as both hold.
-    fn reshape(&mut self, db: u8, place: Place, head: Head, expires_at: Option<u64>) -> Location {
-        let from = self.location(db, place);
+    fn reshape(&mut self, db: u8, found: Found, head: Head, expires_at: Option<u64>) -> Location {
+        let Found {
+            place,
+            location: from,
+        } = found;
         let old = record::head(self.pages.slot(from));
         let to = self.pages.allocate(kind_of(head));
         record::set_head(self.pages.slot_mut(to), head);
@@ -307,13 +397,13 @@ impl Cache {
         if placement == Placement::ValueAside && !old.is_aside() {
             // The eight bytes more make it too long for a page.
             let value = record::body(self.pages.slot(found.location), old).to_vec();
-            let place = Lookup::Found(found.place);
+            let place = Lookup::Found(found.place, found.location);
             let value = New::Owned(Bytes::from(value));
             self.store(key, place, value, expires_at, old.pin(), old.form());
             return true;
         }
         let head = Head::new(traits, placement, key.bytes.len(), value_bytes);
-        self.reshape(key.db, found.place, head, expires_at);
+        self.reshape(key.db, found, head, expires_at);
         true
     }
 
@@ -322,7 +412,7 @@ impl Cache {
     pub fn edit(&mut self, key: Key<'_>, len: usize) -> &mut [u8] {
         let location = match self.find_for_write(key) {
             Lookup::Absent(place) => self.edit_new(key, place, len),
-            Lookup::Found(place) => self.edit_there(key, place, len),
+            Lookup::Found(place, location) => self.edit_there(key, Found { place, location }, len),
         };
         let slot = self.pages.slot_mut(location);
         let head = record::head(slot);
@@ -341,8 +431,8 @@ impl Cache {
     }
 
     /// Gives the record at `place` the shape for `len` bytes; an aside body is left as it is.
-    fn edit_there(&mut self, key: Key<'_>, place: Place, len: usize) -> Location {
-        let location = self.location(key.db, place);
+    fn edit_there(&mut self, key: Key<'_>, found: Found, len: usize) -> Location {
+        let location = found.location;
         let slot = self.pages.slot(location);
         let old = record::head(slot);
         let expires_at = record::expires_at(slot, old);
@@ -363,7 +453,7 @@ impl Cache {
                     self.rewrite_head(location, head);
                     location
                 } else {
-                    self.reshape(key.db, place, head, expires_at)
+                    self.reshape(key.db, found, head, expires_at)
                 };
                 let body = record::body_mut(self.pages.slot_mut(location), head);
                 if let Some(new) = body.get_mut(kept..) {
@@ -377,14 +467,14 @@ impl Cache {
                 let mut buffer = BytesMut::with_capacity(len + len.min(old_body.len()) / 4);
                 buffer.extend_from_slice(old_body);
                 let index = self.asides.insert(None, Body::Buffer(buffer));
-                self.replace_body(key, place, head, expires_at, index.to_le_bytes())
+                self.replace_body(key, found, head, expires_at, index.to_le_bytes())
             }
             (true, false) => {
                 let index = record::aside_index(slot, old);
                 let body = self.asides.remove(index);
                 let mut bytes = body.as_bytes()[..len.min(body.as_bytes().len())].to_vec();
                 bytes.resize(len, 0);
-                self.replace_body(key, place, head, expires_at, bytes)
+                self.replace_body(key, found, head, expires_at, bytes)
             }
         }
     }
@@ -393,17 +483,17 @@ impl Cache {
     fn replace_body(
         &mut self,
         key: Key<'_>,
-        place: Place,
+        found: Found,
         head: Head,
         expires_at: Option<u64>,
         body: impl AsRef<[u8]>,
     ) -> Location {
-        let location = self.location(key.db, place);
+        let location = found.location;
         let location = if kind_of(head) == self.pages.kind_at(location) {
             self.rewrite_head(location, head);
             location
         } else {
-            self.reshape(key.db, place, head, expires_at)
+            self.reshape(key.db, found, head, expires_at)
         };
         let slot = self.pages.slot_mut(location);
         record::body_mut(slot, head).copy_from_slice(body.as_ref());

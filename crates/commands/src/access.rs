@@ -78,6 +78,31 @@ pub(crate) fn put_string(
     ctx.cache(key).put(key, value, expiry, pin);
 }
 
+/// Sets `key` to the whole string that `compute` makes of the one there, if any, and keeps expiry and pin;
+/// tells listeners if the key is new.
+///
+/// # Errors
+/// `WRONG_TYPE`, and those of `compute`: nothing is changed then.
+#[inline]
+pub(crate) fn update_string<'n>(
+    ctx: &mut Context<'_>,
+    key: Key<'_>,
+    compute: impl FnOnce(Option<&[u8]>) -> Result<&'n [u8], ErrorText>,
+) -> Result<(), ErrorText> {
+    let mut is_new = false;
+    ctx.cache(key).update(key, |old| match old {
+        Some(value) => compute(Some(string_of(value)?.as_bytes())),
+        None => {
+            is_new = true;
+            compute(None)
+        }
+    })?;
+    if is_new {
+        ctx.notify(EventClass::New, "new", key);
+    }
+    Ok(())
+}
+
 /// Puts a string that was computed in place of whatever is at `key`, without an expiry; tells
 /// listeners if the key is new.
 pub(crate) fn put_edited_string(ctx: &mut Context<'_>, key: Key<'_>, value: Vec<u8>) {

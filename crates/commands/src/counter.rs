@@ -1,13 +1,13 @@
 //! Strings as numbers: INCR, DECR, INCRBY, DECRBY, INCRBYFLOAT. A change keeps the key's expiry and
 //! its pin.
 
-use crate::access::{integer, put_string, reply_integer, string_of};
-use crate::errors::{ErrorText, NOT_FLOAT, NOT_INTEGER};
+use crate::access::{integer, reply_integer, update_string};
+use crate::errors::{ErrorText, NOT_FLOAT};
 use crate::extended::Extended;
 use crate::string::{GROWING_WRITE, READ_WRITE_KEY, STRING_ROW};
 use crate::{Context, EventClass, Flags, Row, Run};
-use cache::{Expiry, Key, Pin};
-use resp::{Args, Reply, parse_i64};
+use cache::Key;
+use resp::{Args, Reply};
 
 pub(crate) const INCR: Row = Row {
     name: "incr",
@@ -86,19 +86,19 @@ fn incrbyfloat(ctx: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>) {
 /// # Errors
 /// `WRONG_TYPE`, `NOT_FLOAT`, and a sum that is not finite.
 fn add_float(ctx: &mut Context<'_>, key: Key<'_>, delta: &[u8]) -> Result<Vec<u8>, ErrorText> {
-    let (before, pin) = match ctx.cache(key).peek(key) {
-        Some(entry) => {
-            let text = string_of(entry.value)?.as_bytes();
-            (Extended::parse(text).ok_or(NOT_FLOAT)?, entry.pin)
-        }
-        None => (Extended::ZERO, Pin::Unpinned),
-    };
-    let sum = Extended::parse(delta)
-        .ok_or(NOT_FLOAT)?
-        .add(before)
-        .ok_or("ERR increment would produce NaN or Infinity")?
-        .to_text();
-    put_string(ctx, key, &sum, Expiry::Keep, pin);
+    let mut sum = Vec::new();
+    update_string(ctx, key, |before| {
+        let before = match before {
+            Some(text) => Extended::parse(text).ok_or(NOT_FLOAT)?,
+            None => Extended::ZERO,
+        };
+        sum = Extended::parse(delta)
+            .ok_or(NOT_FLOAT)?
+            .add(before)
+            .ok_or("ERR increment would produce NaN or Infinity")?
+            .to_text();
+        Ok(&sum)
+    })?;
     ctx.notify(EventClass::String, "incrbyfloat", key);
     Ok(sum)
 }
@@ -108,18 +108,17 @@ fn add_float(ctx: &mut Context<'_>, key: Key<'_>, delta: &[u8]) -> Result<Vec<u8
 /// # Errors
 /// `WRONG_TYPE`, `NOT_INTEGER`, and overflow of 64 bits.
 fn add(ctx: &mut Context<'_>, key: Key<'_>, delta: i64) -> Result<i64, ErrorText> {
-    let (before, pin) = match ctx.cache(key).peek(key) {
-        Some(entry) => {
-            let text = string_of(entry.value)?.as_bytes();
-            (parse_i64(text).ok_or(NOT_INTEGER)?, entry.pin)
-        }
-        None => (0, Pin::Unpinned),
-    };
-    let sum = before
-        .checked_add(delta)
-        .ok_or("ERR increment or decrement would overflow")?;
-    let mut digits = itoa::Buffer::new();
-    put_string(ctx, key, digits.format(sum).as_bytes(), Expiry::Keep, pin);
+    let (mut sum, mut digits) = (0, itoa::Buffer::new());
+    update_string(ctx, key, |before| {
+        let before = match before {
+            Some(text) => integer(text)?,
+            None => 0,
+        };
+        sum = before
+            .checked_add(delta)
+            .ok_or("ERR increment or decrement would overflow")?;
+        Ok(digits.format(sum).as_bytes())
+    })?;
     ctx.notify(EventClass::String, "incrby", key);
     Ok(sum)
 }

@@ -18,8 +18,8 @@ use segment::{BUCKETS_MAX, BUCKETS_MIN, Segment, buckets_for, next_buckets};
 /// The outcome of a search.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Lookup<T> {
-    /// There, at this place.
-    Found(T),
+    /// There, at this place, and the record that it names.
+    Found(T, Location),
     /// Not there; this is its place if it is inserted next.
     Absent(T),
 }
@@ -101,14 +101,9 @@ impl Index {
             at: at as u32,
         };
         match self.segments[segment].find(hash, matches) {
-            Lookup::Found(at) => Lookup::Found(place(at)),
+            Lookup::Found(at, location) => Lookup::Found(place(at), location),
             Lookup::Absent(at) => Lookup::Absent(place(at)),
         }
-    }
-
-    #[inline]
-    pub(crate) fn location(&self, place: Place) -> Location {
-        self.segments[place.segment as usize].location(place.at as usize)
     }
 
     #[inline]
@@ -119,7 +114,7 @@ impl Index {
     /// Tells the index that the record under `hash` at `from` is now at `to`.
     pub(crate) fn relocate(&mut self, hash: u32, from: Location, to: Location) {
         match self.find(hash, |location| location == from) {
-            Lookup::Found(place) => self.set_location(place, to),
+            Lookup::Found(place, _) => self.set_location(place, to),
             Lookup::Absent(_) => unreachable!("every record is in its index under its key's hash"),
         }
     }

@@ -99,17 +99,12 @@ impl Segment {
                     return Lookup::Absent(at);
                 }
                 if matches(bucket as u32) {
-                    return Lookup::Found(at);
+                    return Lookup::Found(at, bucket as u32);
                 }
             }
             // Ends at the last bucket at the latest, which is empty.
             at += 1;
         }
-    }
-
-    #[inline]
-    pub(super) fn location(&self, at: usize) -> Location {
-        self.buckets[at] as u32
     }
 
     #[inline]

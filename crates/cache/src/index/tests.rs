@@ -18,7 +18,7 @@ impl Both {
 
     fn toggle(&mut self, hash: u32, location: u32) {
         match self.index.find(hash, |other| other == location) {
-            Lookup::Found(place) => {
+            Lookup::Found(place, _) => {
                 assert!(self.model.remove(&(hash, location)).is_some());
                 self.index.remove(place);
             }

@@ -29,6 +29,9 @@ impl Cache {
             }
             assert_eq!((entries, volatile), (index.len(), index.volatile_count));
         }
+        let indexes = self.indexes.iter().flatten();
+        let bytes: usize = indexes.map(|index| index.used_bytes()).sum();
+        assert_eq!(bytes, self.indexes_bytes);
         self.check_pages(&locations);
         let volatile = self.check_list(Which::Volatile);
         let persistent = self.check_list(Which::Persistent);

@@ -1,7 +1,7 @@
 //! The whole interface under random operations, held against the naive store after each.
 
 use crate::naive::Naive;
-use crate::{Cache, Entry, Expiry, Key, Pin, Policy};
+use crate::{Cache, Entry, Expiry, Key, Pin, Policy, Value};
 use proptest::prelude::*;
 
 const NAMES: u8 = 24;
@@ -18,6 +18,7 @@ const POLICIES: [Policy; 6] = [
 enum Op {
     Get(u8),
     Put(u8, u32, Option<Option<u16>>, bool),
+    Update(u8, Option<u32>),
     Edit(u8, u32),
     Append(u8, u32),
     Remove(u8),
@@ -36,6 +37,7 @@ enum Op {
 fn value_bytes() -> impl Strategy<Value = u32> {
     prop_oneof![
         6 => 0u32..120,
+        4 => 60u32..68,
         2 => 100u32..900,
         3 => 3900u32..4110,
         1 => 4096u32..9000,
@@ -57,6 +59,8 @@ fn op() -> impl Strategy<Value = Op> {
         6 => name().prop_map(Op::Get),
         12 => (name(), value_bytes(), expiry(), prop::bool::weighted(0.15))
             .prop_map(|(name, bytes, expiry, pinned)| Op::Put(name, bytes, expiry, pinned)),
+        6 => (name(), prop::option::weighted(0.8, value_bytes()))
+            .prop_map(|(name, bytes)| Op::Update(name, bytes)),
         3 => (name(), value_bytes()).prop_map(|(name, bytes)| Op::Edit(name, bytes)),
         3 => (name(), 1u32..3000).prop_map(|(name, bytes)| Op::Append(name, bytes)),
         3 => name().prop_map(Op::Remove),
@@ -95,6 +99,16 @@ fn filling(bytes: u32, step: usize) -> Vec<u8> {
     (0..bytes as usize)
         .map(|at| (at * 7 + step) as u8)
         .collect()
+}
+
+/// What an update makes of `old`.
+fn told<'n>(new: &'n mut Option<Vec<u8>>, old: Option<Value<'_>>) -> Result<&'n [u8], usize> {
+    let old_len = old.map_or(usize::MAX, |old| old.as_bytes().len());
+    let new = new.as_mut().ok_or(old_len)?;
+    if let Some(first) = new.first_mut() {
+        *first = old_len as u8;
+    }
+    Ok(new)
 }
 
 struct Both {
@@ -168,6 +182,7 @@ impl Both {
                 self.real.put(key, &value, expiry, pin);
                 self.model.put(key, &value, expiry, pin);
             }
+            Op::Update(name, len) => self.update(name, len, step),
             Op::Edit(name, len) => self.edit(name, len as usize, step),
             Op::Append(name, more) => {
                 let bytes = bytes_of(name);
@@ -226,6 +241,18 @@ impl Both {
                 assert_eq!(self.real.clear(db), self.model.clear(db));
             }
         }
+    }
+
+    /// Sets a value of `len` bytes whose first one tells the length of what was there; fails without `len`.
+    fn update(&mut self, name: u8, len: Option<u32>, step: usize) {
+        let bytes = bytes_of(name);
+        let key = self.key(name, &bytes);
+        let mut values = [0, 1].map(|_| len.map(|len| filling(len, step)));
+        let [real, model] = &mut values;
+        let real = self.real.update(key, |old| told(real, old));
+        let model = self.model.update(key, |old| told(model, old));
+        assert_eq!(real, model);
+        assert_eq!(values[0], values[1], "shown another value");
     }
 
     fn edit(&mut self, name: u8, len: usize, step: usize) {
