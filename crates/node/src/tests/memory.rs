@@ -133,6 +133,42 @@ fn a_shard_that_was_empty_gives_its_share() {
     assert_eq!(left, 0, "cold keys outlived hot ones");
 }
 
+/// A shard that was read through since it last told its age would be robbed of keys in use.
+#[test]
+fn reads_move_a_shard_out_of_the_way() {
+    let hand = Hand::default();
+    let node = node_of(500_000, Policy::AllKeysLru, &hand);
+    let mut client = Client::new(&node);
+    let value = "x".repeat(2000);
+    let read = keys_in(&node, 1, "read", 60);
+    let idle = keys_in(&node, 6, "idle", 2000);
+    for key in read.iter().chain(&idle[..400]) {
+        hand.advance_ms(16);
+        client.run(&format!("SET {key} {value}"));
+    }
+    let kept: Vec<&String> = read.iter().filter(|key| exists(&mut client, key)).collect();
+    // All that is left of shard 1 was written before the rest, and is used from here on.
+    let mut refilled = keys_in(&node, 1, "again", 30);
+    refilled.extend(kept.into_iter().cloned());
+    for key in &refilled {
+        client.run(&format!("SET {key} {value}"));
+    }
+    for (n, key) in idle[400..800].iter().enumerate() {
+        hand.advance_ms(16);
+        if n % 20 == 0 {
+            refilled.iter().for_each(|key| {
+                client.run(&format!("GET {key}"));
+            });
+        }
+        client.run(&format!("SET {key} {value}"));
+    }
+    let left = refilled
+        .iter()
+        .filter(|key| exists(&mut client, key))
+        .count();
+    assert_eq!(left, refilled.len(), "keys in use were evicted");
+}
+
 /// Ages that were told under another policy would hide the keys that this one may take.
 #[test]
 fn a_change_of_policy_is_felt_at_once() {
@@ -239,6 +275,7 @@ fn noeviction_refuses_in_redis_words() {
     assert_eq!(client.run("EXISTS k0"), ":1");
     assert_eq!(client.run("MULTI"), "+OK");
     assert_eq!(client.run("SET k v"), OOM);
+    assert_eq!(client.run("GET k"), OOM); // to queue it takes memory as well
     assert_eq!(
         client.run("EXEC"),
         "-EXECABORT Transaction discarded because of previous errors."

@@ -147,6 +147,30 @@ fn writes_over_shards_are_seen_whole() {
     together("MSET and MGET", work);
 }
 
+/// A flush that empties one shard before it holds the next lets half of an MSET live on.
+#[test]
+fn a_flush_holds_all_shards_before_it_empties_one() {
+    let node = leaked(node(&Hand::default()));
+    let key = &keys_in(node, 2, "k", 1)[0];
+    Client::new(node).run(&format!("SET {key} v"));
+    let busy = node.lock(7);
+    let flush = std::thread::spawn(move || Client::new(node).run("FLUSHALL"));
+    let mut held = 0;
+    while held < 1000 {
+        match node.try_lock(2) {
+            Some(shard) => {
+                assert_eq!(shard.cache.len(0), 1, "emptied while another was not held");
+                held = 0;
+            }
+            None => held += 1,
+        }
+        std::thread::yield_now();
+    }
+    drop(busy);
+    assert_eq!(flush.join().expect("no panic"), "+OK");
+    assert_eq!(node.lock(2).cache.len(0), 0);
+}
+
 fn leaked_flag() -> &'static AtomicBool {
     Box::leak(Box::new(AtomicBool::new(false)))
 }
