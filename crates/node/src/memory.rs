@@ -69,6 +69,15 @@ impl Budget {
         self.pool.load(Ordering::Relaxed)
     }
 
+    /// Bytes that are missing to a pool of two steps, 0 if none: what an eviction aims at, so that the next writes
+    /// find room without one.
+    pub fn wanted(&self) -> u64 {
+        let ahead = 2 * self.step() as i64;
+        (ahead - self.pool.load(Ordering::Relaxed))
+            .max(0)
+            .unsigned_abs()
+    }
+
     /// Bytes that a shard takes at a time.
     pub fn step(&self) -> u64 {
         self.step.load(Ordering::Relaxed)

@@ -292,7 +292,7 @@ impl Node {
 
     /// Whether memory is short and could not be won back by eviction.
     ///
-    /// Evicts, if need be, until the budget holds; no shard may be locked by the caller. It ends: each round evicts
+    /// Evicts, if need be, until the budget holds with two steps to spare; no shard may be locked by the caller. It ends: each round evicts
     /// at least a key or is one of a bounded number in vain, and whoever adds keys meanwhile evicts as well.
     pub fn relieve(&self, now: Now) -> Room {
         if self.budget.missing() == 0 {
@@ -306,7 +306,7 @@ impl Node {
         }
         let policy = self.policy();
         let mut futile = 0;
-        while self.budget.missing() > 0 {
+        while self.budget.wanted() > 0 {
             let shard = match policy {
                 Policy::NoEviction => None,
                 Policy::AllKeysLru | Policy::VolatileLru => self.coldest_shard(policy, now),
@@ -315,17 +315,21 @@ impl Node {
                 }
             };
             let Some(shard) = shard else {
-                return Room::None;
+                break;
             };
             if self.evict_in(shard, policy, now) > 0 {
                 futile = 0;
             } else if futile < FUTILE_ROUNDS_MAX {
                 futile += 1;
             } else {
-                return Room::None;
+                break;
             }
         }
-        Room::Enough
+        if self.budget.missing() == 0 {
+            Room::Enough
+        } else {
+            Room::None
+        }
     }
 
     /// The shard whose next victim was used longest ago; none if nothing may go.
@@ -392,7 +396,7 @@ impl Node {
         let mut guard = self.lock(shard);
         let wanted = self
             .budget
-            .missing()
+            .wanted()
             .max(1)
             .min(self.budget.step().max(4096)) as usize;
         let victims = guard
