@@ -27,8 +27,14 @@ pub fn reason(args: &[Vec<u8>], redis: &Value, torc: &Value) -> Option<&'static 
         b"BITCOUNT" | b"BITPOS" if matches!(torc, Value::Error(_)) && !both_errors => Some(
             "since 7.2 illegal arguments are an error for a missing key too; 7.0 answers 0 or -1",
         ),
-        b"OBJECT" if is(1, b"FREQ") => {
-            Some("OBJECT FREQ shows Torc's own state of a key (pinned or not)")
+        b"CONFIG" if args.iter().skip(2).any(Vec::is_empty) && !both_errors => {
+            Some("an empty amount of memory is 0 in Redis; Torc refuses it")
+        }
+        b"DEBUG" if is(1, b"SLEEP") && !both_errors => {
+            Some("DEBUG SLEEP inside MULTI would hold the keys of others locked, Torc refuses it")
+        }
+        _ if is(1, b"HELP") && matches!((redis, torc), (Value::Array(_), Value::Array(_))) => {
+            Some("help texts are Torc's own")
         }
         b"OBJECT" if is(1, b"ENCODING") => match (redis, torc) {
             (Value::Bulk(redis), Value::Bulk(torc)) => encoding(redis, torc),

@@ -259,6 +259,12 @@ impl Cache {
         Some(self.view(found.location))
     }
 
+    /// As [`Cache::peek`] for a command that looks: a key that is found expired is dropped, as by [`Cache::get`].
+    pub fn glance(&mut self, key: Key<'_>) -> Option<Entry<'_>> {
+        let found = self.find_live(key)?;
+        Some(self.view(found.location))
+    }
+
     /// Removes `key`; whether a live entry was there.
     pub fn remove(&mut self, key: Key<'_>) -> bool {
         let Some(found) = self.find_live(key) else {

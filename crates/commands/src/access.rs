@@ -33,7 +33,7 @@ pub(crate) fn read_string<'c>(
     }
     let entry = match ctx.touch {
         Touch::Yes => ctx.cache(key).get(key),
-        Touch::No => ctx.cache(key).peek(key),
+        Touch::No => ctx.cache(key).glance(key),
     };
     entry.map(|entry| string_of(entry.value)).transpose()
 }

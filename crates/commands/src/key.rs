@@ -184,7 +184,7 @@ pub(crate) fn read<'c>(ctx: &'c mut Context<'_>, key: Key<'_>, look: Look) -> Op
     }
     match (look, ctx.touch) {
         (Look::Access, Touch::Yes) => ctx.cache(key).get(key),
-        (Look::Access, Touch::No) | (Look::Glance, _) => ctx.cache(key).peek(key),
+        (Look::Access, Touch::No) | (Look::Glance, _) => ctx.cache(key).glance(key),
     }
 }
 

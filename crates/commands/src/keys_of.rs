@@ -152,10 +152,11 @@ fn store_destination(args: Args<'_>) -> Option<usize> {
             3
         } else if option.eq_ignore_ascii_case(b"get") || option.eq_ignore_ascii_case(b"by") {
             2
+        } else if option.eq_ignore_ascii_case(b"store") && position + 1 < args.len() {
+            // Its key may be called STORE or LIMIT too.
+            destination = Some(position + 1);
+            2
         } else {
-            if option.eq_ignore_ascii_case(b"store") && position + 1 < args.len() {
-                destination = Some(position + 1);
-            }
             1
         };
     }

@@ -92,7 +92,7 @@ pub fn encoding_name(entry: &Entry<'_>) -> &'static str {
 fn entry<'c>(ctx: &'c mut Context<'_>, args: Args<'_>) -> Option<Entry<'c>> {
     // The subcommand stands before the key, but the key is still the command's first.
     let key = ctx.first_key(args.get(2));
-    ctx.cache(key).peek(key)
+    ctx.cache(key).glance(key)
 }
 
 fn encoding(ctx: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>) {

@@ -24,6 +24,20 @@ fn expiry_is_exact() {
     assert_eq!(cache.now_ms(), 2000, "log time went back");
 }
 
+// A look at an expired key must drop it, or DBSIZE goes on counting what EXISTS has denied.
+#[test]
+fn a_glance_drops_what_expired_and_counts_as_no_access() {
+    let mut cache = Cache::new(SEED);
+    put_until(&mut cache, b"k", 2000);
+    put_until(&mut cache, b"other", 9000);
+    assert!(cache.glance(key(b"k")).is_some());
+    let victims = cache.victims(crate::Policy::AllKeysLru, 1, 1, 0);
+    assert_eq!(&*victims[0].key, b"k", "a glance made it younger");
+    cache.set_now(2000);
+    assert!(cache.glance(key(b"k")).is_none());
+    assert_eq!((cache.len(0), cache.expiring_len(0)), (1, 1));
+}
+
 // The largest times that Redis accepts must come back as they were.
 #[test]
 fn expiry_keeps_all_bits() {

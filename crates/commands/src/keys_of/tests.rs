@@ -64,6 +64,15 @@ fn keys_are_where_redis_finds_them() {
             "k RO+access, x OW+update, y OW+update",
         ),
         ("georadius k 1 2 3 m store", "k RO+access"),
+        (
+            "sort k store a limit 0 1 store b",
+            "k RO+access, b OW+update",
+        ),
+        ("sort k store store desc", "k RO+access, store OW+update"),
+        (
+            "sort k desc store limit store a",
+            "k RO+access, a OW+update",
+        ),
         ("migrate h 1 k 0 100", "k RW+access+delete"),
     ];
     for (command, expected) in cases {
