@@ -16,7 +16,7 @@
 //! - values over 4 KiB lie apart ([`aside`]), where replies share them.
 //!
 //! Reading order: [`key`], [`value`], [`record`], [`class`], [`pages`], [`aside`], [`index`], [`recency`],
-//! [`store`], [`write`], [`expire`], [`evict`], [`walk`]. `naive` is the model of the property tests.
+//! [`store`], [`lookups`], [`write`], [`expire`], [`evict`], [`walk`]. `naive` is the model of the property tests.
 
 mod aside;
 mod class;
@@ -25,6 +25,7 @@ mod evict;
 mod expire;
 mod index;
 mod key;
+mod lookups;
 #[cfg(test)]
 mod naive;
 mod pages;
@@ -38,6 +39,7 @@ mod walk;
 mod write;
 
 pub use key::Key;
+pub use lookups::Lookups;
 pub use store::Cache;
 pub use value::{
     Change, ChangeKind, Entry, Expiry, OwnedEntry, OwnedValue, Pin, Policy, StringForm, Value,

@@ -3,6 +3,7 @@
 use crate::aside::{Asides, Body};
 use crate::expire::Hand;
 use crate::index::{Index, Lookup, Place};
+use crate::lookups::Lookups;
 use crate::pages::Pages;
 use crate::recency::Recency;
 use crate::record::{self, Head, Location, STAMP_SHIFT};
@@ -32,6 +33,7 @@ pub struct Cache {
     pub(crate) recency: Recency,
     pub(crate) asides: Asides,
     pub(crate) hand: Hand,
+    pub(crate) lookups: Lookups,
     observed: bool,
     changes: Vec<Change>,
 }
@@ -56,6 +58,7 @@ impl Cache {
             recency: Recency::new(),
             asides: Asides::new(),
             hand: Hand::new(),
+            lookups: Lookups::default(),
             observed: false,
             changes: Vec::new(),
         }
@@ -235,13 +238,19 @@ impl Cache {
     /// The live entry of `key`, and counts as an access (recency).
     #[inline]
     pub fn get(&mut self, key: Key<'_>) -> Option<Entry<'_>> {
-        let Found { location, .. } = self.find_live(key)?;
+        let found = self.find_live(key)?;
+        Some(self.access(found))
+    }
+
+    /// Counts an access (recency) of an entry that was found.
+    #[inline]
+    pub(crate) fn access(&mut self, Found { location, .. }: Found) -> Entry<'_> {
         let stamp = self.stamp();
         let head = self.recency.refresh(&mut self.pages, location, stamp);
         if head.is_aside() {
             self.share(location, head);
         }
-        Some(self.view(location))
+        self.view(location)
     }
 
     #[cold]
@@ -256,12 +265,6 @@ impl Cache {
         if self.is_expired(found.location) {
             return None;
         }
-        Some(self.view(found.location))
-    }
-
-    /// As [`Cache::peek`] for a command that looks: a key that is found expired is dropped, as by [`Cache::get`].
-    pub fn glance(&mut self, key: Key<'_>) -> Option<Entry<'_>> {
-        let found = self.find_live(key)?;
         Some(self.view(found.location))
     }
 

@@ -32,7 +32,7 @@ pub(crate) fn read_string<'c>(
         report_miss(ctx, key);
     }
     let entry = match ctx.touch {
-        Touch::Yes => ctx.cache(key).get(key),
+        Touch::Yes => ctx.cache(key).read(key),
         Touch::No => ctx.cache(key).glance(key),
     };
     entry.map(|entry| string_of(entry.value)).transpose()

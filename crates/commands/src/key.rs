@@ -183,7 +183,7 @@ pub(crate) fn read<'c>(ctx: &'c mut Context<'_>, key: Key<'_>, look: Look) -> Op
         ctx.notify(EventClass::KeyMiss, "keymiss", key);
     }
     match (look, ctx.touch) {
-        (Look::Access, Touch::Yes) => ctx.cache(key).get(key),
+        (Look::Access, Touch::Yes) => ctx.cache(key).read(key),
         (Look::Access, Touch::No) | (Look::Glance, _) => ctx.cache(key).glance(key),
     }
 }
@@ -232,7 +232,7 @@ fn touch(ctx: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>) {
     let mut found = 0;
     for i in 1..args.len() {
         let key = key_of(ctx, args, i);
-        if ctx.cache(key).get(key).is_some() {
+        if ctx.cache(key).read(key).is_some() {
             found += 1;
         } else {
             ctx.notify(EventClass::KeyMiss, "keymiss", key);

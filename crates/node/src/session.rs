@@ -109,8 +109,8 @@ enum Replies {
 
 /// A request that gave way.
 enum Pending {
-    /// KEYS, half done.
-    Keys(walk::KeysWalk),
+    /// KEYS or a long SCAN, half done.
+    Walk(walk::HalfWalk),
     /// DEBUG SLEEP: until then, then `+OK`.
     Sleep { until_us: u64 },
     /// WAIT, WAITAOF: until then (never, if none), then what `reply` is.
@@ -320,7 +320,7 @@ impl Session {
         if self.transaction.is_none() && !is_client {
             self.caching_next = None;
         }
-        if !pubsub::confirms(row) {
+        if self.pending.is_none() && !pubsub::confirms(row) {
             self.finish_reply(replies, mark, output);
         }
         if self.client.wants_attention() {
@@ -471,6 +471,7 @@ impl Session {
         match command {
             C::Exec => return self.exec(turn, output),
             C::Keys => return self.keys(turn, args, access, output),
+            C::Scan => return self.scan(turn, args, access, output),
             C::Wait => return self.wait(turn, args, access, output),
             C::Waitaof => return self.waitaof(turn, args, access, output),
             C::Debug => return self.debug(turn, args, access, output),
@@ -513,9 +514,8 @@ impl Session {
             C::Pubsub => self.pubsub(turn, args, &mut reply),
             C::Dbsize => self.dbsize(turn, access, &mut reply),
             C::Randomkey => self.randomkey(turn, access, &mut reply),
-            C::Scan => self.scan(turn, args, access, &mut reply),
             C::Command => commands::command(args, &mut reply),
-            C::Config => self.config(turn, args, &mut reply),
+            C::Config => self.config(turn, args, access, &mut reply),
             C::Info => self.info(turn, args, access, &mut reply),
             C::Latency => self.latency(turn, args, &mut reply),
             C::Memory => self.memory(turn, args, access, &mut reply),
@@ -530,7 +530,7 @@ impl Session {
     fn go_on(&mut self, turn: Turn<'_>, output: &mut Output) -> Step {
         let mark = output.mark();
         let step = match self.pending.take().expect("the caller saw it") {
-            Pending::Keys(walk) => self.go_on_keys(turn, walk, output),
+            Pending::Walk(walk) => self.go_on_walk(turn, walk, output),
             Pending::Sleep { until_us } if turn.now.monotonic_us >= until_us => {
                 Reply::new(output, self.protocol).ok();
                 Step::Done
@@ -604,7 +604,9 @@ impl Session {
 
     /// SLOWLOG and LATENCY of a command that was timed alone.
     fn timed(&mut self, turn: Turn<'_>, row: &'static Row, args: Args<'_>, took_us: u64) {
-        let threshold_us = turn.settings.slowlog_log_slower_than_us;
+        // Not the turn's: a CONFIG SET counts for itself.
+        let settings = turn.node.settings.load();
+        let threshold_us = settings.slowlog_log_slower_than_us;
         if threshold_us >= 0
             && took_us >= threshold_us as u64
             && !row.flags.has(Flags::SKIP_SLOWLOG)
@@ -617,7 +619,7 @@ impl Session {
                 .slowlog
                 .add(args, took_us, wall_s, &self.client.addr, &name);
         }
-        let threshold_ms = turn.settings.latency_monitor_threshold_ms;
+        let threshold_ms = settings.latency_monitor_threshold_ms;
         if threshold_ms > 0 && took_us / 1000 >= threshold_ms {
             let fast = row.flags.has(Flags::FAST);
             let event = if fast {

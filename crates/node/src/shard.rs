@@ -28,10 +28,6 @@ pub struct Shard {
     pub grant: u64,
     /// Index of the last applied entry; 0 before the first.
     pub applied: u64,
-    /// Reads that found a key.
-    pub hits: u64,
-    /// Reads that found none.
-    pub misses: u64,
     watched: HashMap<(u8, Box<[u8]>), Watched>,
     /// Whether somebody beyond WATCH wants to know of changes (client-side caching, keyspace events).
     listened: bool,
@@ -74,8 +70,6 @@ impl Shard {
             cache: Cache::new(seed),
             grant: 0,
             applied: 0,
-            hits: 0,
-            misses: 0,
             watched: HashMap::new(),
             listened: false,
             record: None,

@@ -95,6 +95,8 @@ pub(crate) struct Client<'n> {
     output: Output,
     /// What the last run ended with: [`Step::Wait`] while a request waits, [`Step::Close`] once it is over.
     pub step: Step,
+    /// How often a request gave way to others.
+    pub yields: usize,
 }
 
 impl<'n> Client<'n> {
@@ -113,6 +115,7 @@ impl<'n> Client<'n> {
             buffer: Vec::new(),
             output: Output::new(),
             step: Step::Done,
+            yields: 0,
         }
     }
 
@@ -192,7 +195,8 @@ impl<'n> Client<'n> {
                 self.session
                     .run(self.node, &self.buffer, batch, &mut next, &mut self.output);
             match self.step {
-                Step::Flush | Step::Yield => {}
+                Step::Flush => {}
+                Step::Yield => self.yields += 1,
                 Step::Done | Step::Wait { .. } | Step::Close | Step::Abort | Step::Shutdown => {
                     return;
                 }

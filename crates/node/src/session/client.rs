@@ -629,3 +629,6 @@ fn overlapping(prefixes: &[Vec<u8>], existing: &[Vec<u8>]) -> Option<Vec<u8>> {
     }
     None
 }
+
+#[cfg(test)]
+mod tests;

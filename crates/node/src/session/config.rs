@@ -1,12 +1,19 @@
 //! CONFIG.
 
+use super::access::Access;
 use super::{Session, Turn};
 use crate::settings::Settings;
 use commands::glob;
 use resp::{Args, Reply};
 
 impl Session {
-    pub(super) fn config(&mut self, turn: Turn<'_>, args: Args<'_>, reply: &mut Reply<'_>) {
+    pub(super) fn config(
+        &mut self,
+        turn: Turn<'_>,
+        args: Args<'_>,
+        access: &mut Access<'_>,
+        reply: &mut Reply<'_>,
+    ) {
         match args.get(1).to_ascii_lowercase().as_slice() {
             b"get" => {
                 let patterns = args.from(2);
@@ -25,6 +32,9 @@ impl Session {
             b"set" => self.config_set(turn, args, reply),
             b"resetstat" => {
                 turn.node.stats.reset();
+                for shard in 0..turn.node.shards_count() {
+                    access.with(turn.node, shard, |shard| shard.cache.reset_lookups());
+                }
                 reply.ok();
             }
             b"rewrite" => reply.error("ERR The server is running without a config file"),

@@ -262,3 +262,6 @@ fn used_bytes(turn: Turn<'_>, access: &mut Access<'_>) -> u64 {
         .map(|shard| access.with(turn.node, shard, |s| s.cache.used_bytes() as u64))
         .sum()
 }
+
+#[cfg(test)]
+mod tests;

@@ -4,7 +4,9 @@ use super::access::Access;
 use super::{Session, Turn};
 use crate::client::ClientFlag;
 use crate::settings::policy_name;
+use crate::shard::Shard;
 use crate::stats::{LATENCY_CLASSES, RowStats};
+use cache::Key;
 use commands::Row;
 use resp::{Args, Reply};
 use std::fmt::Write;
@@ -12,6 +14,9 @@ use std::sync::atomic::Ordering;
 
 /// The version of Redis that clients are told: many gate on it.
 pub(super) const REDIS_VERSION: &str = "7.4.0";
+
+/// Keys of a shard and database that are drawn to estimate `avg_ttl`.
+const TTL_DRAWS: u32 = 4;
 
 /// Sections in the order of INFO; whether a plain INFO has them.
 const SECTIONS: [(&str, bool); 13] = [
@@ -38,6 +43,27 @@ struct ShardSums {
     used_bytes: u64,
     hits: u64,
     misses: u64,
+    /// Of the keys with an expiry that were drawn: how many, and their remaining milliseconds.
+    ttls: [(u64, u64); 16],
+}
+
+impl ShardSums {
+    /// Looks at a few keys of each database that has keys with an expiry.
+    fn sample_ttls(&mut self, shard: &Shard, random: u64) {
+        let cache = &shard.cache;
+        for db in (0..16u8).filter(|db| cache.expiring_len(*db) > 0) {
+            for draw in 0..TTL_DRAWS {
+                let random = random.rotate_left(draw * 16);
+                let key = cache.random(db, commands::walk::draw_within(random));
+                let entry = key.and_then(|key| cache.peek(Key::new(cache.seed(), db, key)));
+                if let Some(at_ms) = entry.and_then(|entry| entry.expires_at) {
+                    let (count, sum_ms) = &mut self.ttls[usize::from(db)];
+                    *count += 1;
+                    *sum_ms += at_ms.saturating_sub(cache.now_ms());
+                }
+            }
+        }
+    }
 }
 
 impl Session {
@@ -79,8 +105,10 @@ fn shard_sums(turn: Turn<'_>, access: &mut Access<'_>) -> ShardSums {
                 sums.expiring[db] += shard.cache.expiring_len(db as u8);
             }
             sums.used_bytes += shard.cache.used_bytes() as u64;
-            sums.hits += shard.hits;
-            sums.misses += shard.misses;
+            let lookups = shard.cache.lookups();
+            sums.hits += lookups.hits;
+            sums.misses += lookups.misses;
+            sums.sample_ttls(shard, turn.node.host.random());
         });
     }
     sums
@@ -169,7 +197,12 @@ fn section(turn: Turn<'_>, name: &str, sums: &ShardSums, text: &mut String) {
         "keyspace" => {
             for db in (0..16).filter(|db| sums.keys[*db] > 0) {
                 let (keys, expires) = (sums.keys[db], sums.expiring[db]);
-                let _ = write!(text, "db{db}:keys={keys},expires={expires},avg_ttl=0\r\n");
+                let (drawn, sum_ms) = sums.ttls[db];
+                let average_ms = sum_ms / drawn.max(1);
+                let _ = write!(
+                    text,
+                    "db{db}:keys={keys},expires={expires},avg_ttl={average_ms}\r\n"
+                );
             }
         }
         other => unreachable!("{other} is in SECTIONS and has no text"),
@@ -445,3 +478,6 @@ fn percentile_us(latency: &[u64; LATENCY_CLASSES], share: f64) -> f64 {
     }
     0.0
 }
+
+#[cfg(test)]
+mod tests;

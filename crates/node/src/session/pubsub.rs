@@ -214,3 +214,6 @@ fn confirm(word: &str, name: Option<&[u8]>, count: usize, reply: &mut Reply<'_>)
     reply.bulk_or_null(name);
     reply.integer(count as i64);
 }
+
+#[cfg(test)]
+mod tests;

@@ -301,6 +301,10 @@ fn walks(command: SessionCommand) -> bool {
             | C::Info
             | C::Memory
             | C::Debug
+            | C::Config
             | C::Unwatch
     )
 }
+
+#[cfg(test)]
+mod tests;

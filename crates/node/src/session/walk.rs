@@ -1,5 +1,5 @@
 //! Commands that walk over all shards: KEYS, SCAN, DBSIZE, RANDOMKEY, FLUSHDB, FLUSHALL. Each step holds one shard's
-//! lock for a bounded walk; KEYS lets others run between its steps.
+//! lock for a bounded walk; KEYS and long SCANs let others run between their steps.
 
 use super::access::{Access, lock_all};
 use super::{Pending, Session, Step, Turn};
@@ -10,8 +10,29 @@ use resp::{Args, Output, Reply};
 /// Steps of a walk (each at most [`commands::walk::STEPS_MAX`] entries) between two turns of the other tasks.
 const STEPS_PER_TURN: usize = 16;
 
-/// KEYS, half done.
-pub(super) struct KeysWalk(Walk<'static>);
+/// A SCAN that asks for more than this gives way like KEYS.
+const SCAN_AT_ONCE_MAX: usize = 1024;
+
+/// A walk, half done.
+pub(super) struct HalfWalk {
+    walk: Walk<'static>,
+    command: WalkCommand,
+}
+
+#[derive(Clone, Copy)]
+enum WalkCommand {
+    Keys,
+    Scan,
+}
+
+impl HalfWalk {
+    fn reply(&self, reply: &mut Reply<'_>) {
+        match self.command {
+            WalkCommand::Keys => self.walk.reply_keys(reply),
+            WalkCommand::Scan => self.walk.reply_scan(reply),
+        }
+    }
+}
 
 impl Session {
     pub(super) fn keys(
@@ -21,33 +42,71 @@ impl Session {
         access: &mut Access<'_>,
         output: &mut Output,
     ) -> Step {
-        let mut walk = Walk::keys_of_owned(
-            args.get(1).to_vec(),
-            self.db,
-            turn.node.shards_count() as u32,
-        );
-        if access.is_held() {
-            while self.walk_step(turn, &mut walk, access) {}
-            walk.reply_keys(&mut Reply::new(output, self.protocol));
-            return Step::Done;
-        }
-        self.go_on_keys(turn, KeysWalk(walk), output)
+        let pattern = args.get(1).to_vec();
+        let half = HalfWalk {
+            walk: Walk::keys_of_owned(pattern, self.db, turn.node.shards_count() as u32),
+            command: WalkCommand::Keys,
+        };
+        self.begin_walk(turn, half, access, output)
     }
 
-    pub(super) fn go_on_keys(
+    pub(super) fn scan(
         &mut self,
         turn: Turn<'_>,
-        walk: KeysWalk,
+        args: Args<'_>,
+        access: &mut Access<'_>,
         output: &mut Output,
     ) -> Step {
-        let KeysWalk(mut walk) = walk;
+        let options = match ScanOptions::parse(args) {
+            Ok(options) => options,
+            Err(text) => {
+                Reply::new(output, self.protocol).error(text);
+                return Step::Done;
+            }
+        };
+        let shards_count = turn.node.shards_count() as u32;
+        if options.count > SCAN_AT_ONCE_MAX {
+            let half = HalfWalk {
+                walk: Walk::scan(options.into_owned(), self.db, shards_count),
+                command: WalkCommand::Scan,
+            };
+            return self.begin_walk(turn, half, access, output);
+        }
+        let mut walk = Walk::scan(options, self.db, shards_count);
+        while self.walk_step(turn, &mut walk, access) {}
+        walk.reply_scan(&mut Reply::new(output, self.protocol));
+        Step::Done
+    }
+
+    /// Begins a walk that may be long. A transaction, which holds all shards anyway, does it in one go.
+    fn begin_walk(
+        &mut self,
+        turn: Turn<'_>,
+        mut half: HalfWalk,
+        access: &mut Access<'_>,
+        output: &mut Output,
+    ) -> Step {
+        if access.is_held() {
+            while self.walk_step(turn, &mut half.walk, access) {}
+            half.reply(&mut Reply::new(output, self.protocol));
+            return Step::Done;
+        }
+        self.go_on_walk(turn, half, output)
+    }
+
+    pub(super) fn go_on_walk(
+        &mut self,
+        turn: Turn<'_>,
+        mut half: HalfWalk,
+        output: &mut Output,
+    ) -> Step {
         for _ in 0..STEPS_PER_TURN {
-            if !self.walk_step(turn, &mut walk, &mut Access::Free) {
-                walk.reply_keys(&mut Reply::new(output, self.protocol));
+            if !self.walk_step(turn, &mut half.walk, &mut Access::Free) {
+                half.reply(&mut Reply::new(output, self.protocol));
                 return Step::Done;
             }
         }
-        self.pending = Some(Pending::Keys(KeysWalk(walk)));
+        self.pending = Some(Pending::Walk(half));
         Step::Yield
     }
 
@@ -61,22 +120,6 @@ impl Session {
             walk.step(&shard.cache);
         });
         true
-    }
-
-    pub(super) fn scan(
-        &mut self,
-        turn: Turn<'_>,
-        args: Args<'_>,
-        access: &mut Access<'_>,
-        reply: &mut Reply<'_>,
-    ) {
-        let options = match ScanOptions::parse(args) {
-            Ok(options) => options,
-            Err(text) => return reply.error(text),
-        };
-        let mut walk = Walk::scan(options, self.db, turn.node.shards_count() as u32);
-        while self.walk_step(turn, &mut walk, access) {}
-        walk.reply_scan(reply);
     }
 
     pub(super) fn dbsize(
@@ -160,3 +203,6 @@ impl Session {
         reply.ok();
     }
 }
+
+#[cfg(test)]
+mod tests;
