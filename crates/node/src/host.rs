@@ -14,6 +14,11 @@ pub trait Host: Send + Sync + Debug {
     /// 64 fresh random bits.
     fn random(&self) -> u64;
 
+    /// Resident set of the process in bytes, 0 where the system does not tell.
+    fn resident_bytes(&self) -> u64 {
+        0
+    }
+
     /// Facts of the process for INFO; read on demand.
     fn process(&self) -> Process;
 }

@@ -14,18 +14,20 @@
 //! What this crate does *not* know: sockets, files, threads, the clock (it asks its [`Host`]), configuration
 //! files and flags. Nothing here is async.
 //!
-//! Reading order: `host`, `entry`, `shard`, `memory`, `node`, `session`, then what they use.
+//! Reading order: `host`, `entry`, `shard`, `memory`, `node`, `housework`, `session`, then what they use.
 
 mod client;
 mod effects;
 mod entry;
 mod host;
+mod housework;
 mod latency;
 mod memory;
 mod monitor;
 mod node;
 mod pause;
 mod pubsub;
+mod resident;
 mod session;
 pub mod settings;
 mod shard;
@@ -41,8 +43,10 @@ mod tracking;
 pub use client::{Client, ClientClass, ClientFlag, ClientId};
 pub use entry::{ALL_DATABASES, Entry, EntryError, EntryKind, OwnedEntry, Stamp};
 pub use host::{Host, Now, Process};
+pub use housework::Housework;
 pub use memory::Budget;
 pub use node::{Node, Room, ShardGuard};
+pub use resident::Resident;
 pub use session::{Session, Step};
 pub use settings::Settings;
 pub use shard::{Call, Shard};

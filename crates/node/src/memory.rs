@@ -7,7 +7,7 @@
 //! pool only once a step.
 //!
 //! Invariants:
-//! - pool + sum of grants = `maxmemory` (a change of `maxmemory` moves the pool alone);
+//! - pool + sum of grants = `maxmemory` less what is held back (a change of either moves the pool alone);
 //! - a shard's grant is at least what it uses whenever its lock is free.
 
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
@@ -56,6 +56,11 @@ impl Budget {
         self.pool
             .fetch_add(total as i64 - before as i64, Ordering::Relaxed);
         self.set_step(total);
+    }
+
+    /// Takes `bytes` out of use, or gives as many back if negative, without a change of `maxmemory`.
+    pub fn hold_back(&self, bytes: i64) {
+        self.pool.fetch_sub(bytes, Ordering::Relaxed);
     }
 
     /// Bytes that are missing, 0 if none.

@@ -4,11 +4,13 @@
 use crate::client::{Client, ClientClass, ClientFlag, ClientId};
 use crate::entry::Stamp;
 use crate::host::{Host, Now};
+use crate::housework::Housework;
 use crate::latency::LatencyMonitor;
 use crate::memory::Budget;
 use crate::monitor::Monitors;
 use crate::pause::Pause;
 use crate::pubsub::PubSub;
+use crate::resident::Resident;
 use crate::settings::{OutputBufferLimit, Settings};
 use crate::shard::{Listened, Shard};
 use crate::slowlog::Slowlog;
@@ -27,14 +29,12 @@ use std::sync::atomic::{AtomicI64, AtomicU8, AtomicU16, AtomicU64, Ordering};
 
 /// Largest count of keys that one eviction entry names.
 const VICTIMS_MAX: usize = 64;
+/// Keys that one call of [`Node::relieve`] evicts: about a millisecond's work.
+const RELIEF_KEYS_MAX: usize = 2048;
 /// Rounds of an eviction in a row that found the chosen keys gone or pinned before it gives up.
 const FUTILE_ROUNDS_MAX: usize = 64;
 /// Differences between two samples of the wall clock against log time that are taken for the sampling's own.
 const WALL_JITTER_MS: u64 = 10;
-/// Steps of background expiry in one shard in one turn.
-pub(crate) const RECLAIM_STEPS_MAX: usize = 16;
-/// Entries that one step of background expiry examines in one shard.
-pub(crate) const RECLAIM_WORK_MAX: usize = 256;
 
 /// One member of the cluster; shared by all its connections.
 #[derive(Debug)]
@@ -54,6 +54,8 @@ pub struct Node {
     pub settings_lock: Mutex<()>,
     /// Memory.
     pub budget: Budget,
+    /// Memory beside the budget.
+    pub resident: Resident,
     policy: AtomicU8,
     /// Live connections.
     pub clients: DashMap<ClientId, Arc<Client>>,
@@ -140,6 +142,7 @@ impl Node {
             id,
             seed,
             shards,
+            resident: Resident::new(&*host),
             budget: Budget::new(settings.maxmemory_bytes, map.shards_count()),
             policy: AtomicU8::new(settings.maxmemory_policy as u8),
             clients: DashMap::new(),
@@ -290,11 +293,16 @@ impl Node {
         clients
     }
 
-    /// Whether memory is short and could not be won back by eviction.
-    ///
-    /// Evicts, if need be, until the budget holds with two steps to spare; no shard may be locked by the caller. It ends: each round evicts
-    /// at least a key or is one of a bounded number in vain, and whoever adds keys meanwhile evicts as well.
+    /// Evicts, if need be, until the budget holds with two steps to spare, but no more than about a millisecond's work: what is missing then
+    /// (the limit was lowered, or large values came in for small ones) is left to the next calls. No shard may be
+    /// locked by the caller.
     pub fn relieve(&self, now: Now) -> Room {
+        self.relieve_for(now, 0)
+    }
+
+    /// As [`Node::relieve`] for a write of `bytes`, which makes room for at least twice as much: however fast writes
+    /// come, eviction is faster.
+    pub fn relieve_for(&self, now: Now, bytes: u64) -> Room {
         if self.budget.missing() == 0 {
             return Room::Enough;
         }
@@ -306,7 +314,8 @@ impl Node {
         }
         let policy = self.policy();
         let mut futile = 0;
-        while self.budget.wanted() > 0 {
+        let (mut keys, mut freed) = (0, 0);
+        while self.budget.wanted() > 0 && (keys < RELIEF_KEYS_MAX || freed < 2 * bytes) {
             let shard = match policy {
                 Policy::NoEviction => None,
                 Policy::AllKeysLru | Policy::VolatileLru => self.coldest_shard(policy, now),
@@ -315,16 +324,25 @@ impl Node {
                 }
             };
             let Some(shard) = shard else {
-                break;
+                return self.room();
             };
-            if self.evict_in(shard, policy, now) > 0 {
+            let (evicted, evicted_bytes) = self.evict_in(shard, policy, now);
+            keys += evicted;
+            freed += evicted_bytes;
+            if evicted > 0 {
                 futile = 0;
             } else if futile < FUTILE_ROUNDS_MAX {
                 futile += 1;
             } else {
-                break;
+                return self.room();
             }
         }
+        // What may still be missing can be had.
+        Room::Enough
+    }
+
+    /// Whether the budget holds as it is.
+    fn room(&self) -> Room {
         if self.budget.missing() == 0 {
             Room::Enough
         } else {
@@ -390,10 +408,11 @@ impl Node {
         })
     }
 
-    /// Evicts about one step's bytes in one shard, as entries of its log; returns how many keys went.
-    fn evict_in(&self, shard: usize, policy: Policy, now: Now) -> usize {
+    /// Evicts about one step's bytes in one shard, as entries of its log; returns how many keys and bytes went.
+    fn evict_in(&self, shard: usize, policy: Policy, now: Now) -> (usize, u64) {
         let stamp = self.stamp(now);
         let mut guard = self.lock(shard);
+        let before = guard.cache.used_bytes() as u64;
         let wanted = self
             .budget
             .wanted()
@@ -423,7 +442,7 @@ impl Node {
             .evicted_keys
             .fetch_add(evicted as u64, Ordering::Relaxed);
         self.publish_changes(changes, None, now);
-        evicted
+        (evicted, before.saturating_sub(used))
     }
 
     /// Tells the world of changes: invalidations to those who track the keys, events of expiry and eviction.
@@ -473,38 +492,24 @@ impl Node {
         }
     }
 
-    /// One turn of the node's housekeeping, every 100 ms: samples the wall clock, reclaims expired keys with
-    /// bounded work a shard, brings memory under a lowered budget.
+    /// One whole turn of the node's housekeeping ([`Housework`]), ten times a second.
     pub fn turn(&self) {
-        let now = self.now();
-        self.sample_wall(now);
-        for shard in 0..self.shards.len() {
-            // A shard with much to reclaim gets several short turns, its lock free in between.
-            for _ in 0..RECLAIM_STEPS_MAX {
-                let mut guard = self.lock(shard);
-                guard.cache.set_now(now.log_ms);
-                let reclaimed = guard.cache.reclaim_expired(RECLAIM_WORK_MAX);
-                guard.settle(&self.budget);
-                let changes = guard.take_changes();
-                drop(guard);
-                if !self.tracking.is_on() && changes.is_empty() {
-                    self.stats
-                        .expired_keys
-                        .fetch_add(reclaimed as u64, Ordering::Relaxed);
-                }
-                self.publish_changes(changes, None, now);
-                if reclaimed < RECLAIM_WORK_MAX / 4 {
-                    break;
-                }
-            }
+        Housework::new(self).for_each(drop);
+    }
+
+    /// Takes note of expired keys that were reclaimed.
+    pub(crate) fn note_reclaimed(&self, reclaimed: usize, changes: Vec<Change>, now: Now) {
+        if !self.tracking.is_on() && changes.is_empty() {
+            self.stats
+                .expired_keys
+                .fetch_add(reclaimed as u64, Ordering::Relaxed);
         }
-        self.relieve(now);
-        self.stats.sample(now.monotonic_us);
+        self.publish_changes(changes, None, now);
     }
 
     /// Learns how far the wall clock is from log time. What is within the error of reading two clocks one after the
     /// other changes nothing, so an expiry that was set by wall time is told back as it was given.
-    fn sample_wall(&self, now: Now) {
+    pub(crate) fn sample_wall(&self, now: Now) {
         let wall_ms = (self.host.wall_us() / 1000) as i64;
         let offset_ms = wall_ms - now.log_ms as i64;
         let before_ms = self.wall_offset_ms.load(Ordering::Relaxed);

@@ -38,6 +38,8 @@ const LINGER_MS: u64 = 250;
 const LINGER_BYTES_MAX: usize = 16 << 20;
 /// A connection that was idle for so long, microseconds, gives its buffers back when it is roused.
 const REST_US_MIN: u64 = node::REST_US_MIN;
+/// Buffers whose size changed by less than this are not worth telling the node.
+const TOLD_BYTES_STEP: usize = 64 << 10;
 /// How long the replies before SHUTDOWN may take to be written.
 const LAST_WORDS_MS: u64 = 100;
 
@@ -61,6 +63,10 @@ pub struct Connection {
     unscanned: bool,
     /// The other end has sent all that it will.
     at_end: bool,
+    /// Bytes of its buffers, as last told to the node.
+    told_bytes: usize,
+    /// Whether the node has forgotten it.
+    has_left: bool,
     /// When the task last got its thread, [`node::Host::monotonic_us`], or [`UNKNOWN_US`].
     turn_from_us: u64,
     /// The node's settings, without the cost of sharing them.
@@ -131,6 +137,8 @@ impl Connection {
             missing_bytes: 0,
             unscanned: false,
             at_end: false,
+            told_bytes: 0,
+            has_left: false,
             turn_from_us: UNKNOWN_US,
             settings,
             stop,
@@ -140,10 +148,19 @@ impl Connection {
     /// Serves the connection until it ends.
     pub async fn run(mut self) {
         let ended = self.serve().await;
-        self.session.close(&self.node);
+        self.leave();
         if let Err(Ended::AfterReply) = ended {
             let linger = Duration::from_millis(LINGER_MS);
             let _ = tokio::time::timeout(linger, self.linger()).await;
+        }
+    }
+
+    /// Leaves the node: nobody else knows of the connection then.
+    fn leave(&mut self) {
+        if !std::mem::replace(&mut self.has_left, true) {
+            self.session.close(&self.node);
+            let told_bytes = std::mem::take(&mut self.told_bytes);
+            self.node.resident.add_buffers(-(told_bytes as i64));
         }
     }
 
@@ -415,6 +432,7 @@ impl Connection {
     /// Writes what the socket did not take at once.
     async fn write_rest(&mut self) -> Result<(), Ended> {
         while !self.output.is_empty() {
+            self.tell_buffers();
             let client = &self.session.client;
             let pending = self.output.len() as u64;
             client.output_bytes.store(pending, Ordering::Relaxed);
@@ -482,6 +500,16 @@ impl Connection {
         }
     }
 
+    /// Tells the node of large buffers: they are no part of its budget, and no reason to evict.
+    fn tell_buffers(&mut self) {
+        let bytes = self.buffer.capacity() + self.output.memory_bytes();
+        if bytes.abs_diff(self.told_bytes) > TOLD_BYTES_STEP {
+            let grown = bytes as i64 - self.told_bytes as i64;
+            self.node.resident.add_buffers(grown);
+            self.told_bytes = bytes;
+        }
+    }
+
     /// Gives memory back that one large request or reply made the buffers grow to.
     fn trim(&mut self) {
         if self.buffer.is_empty() && self.buffer.capacity() > KEPT_BYTES_MAX {
@@ -489,10 +517,18 @@ impl Connection {
             self.read_bytes = READ_BYTES_MIN;
         }
         self.output.shrink();
+        self.tell_buffers();
         self.session
             .client
             .input_bytes
             .store(self.buffer.len() as u64, Ordering::Relaxed);
+    }
+}
+
+/// However its task ends, by a panic too, no trace of the connection may be left in the node.
+impl Drop for Connection {
+    fn drop(&mut self) {
+        self.leave();
     }
 }
 

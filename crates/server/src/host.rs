@@ -40,6 +40,13 @@ impl Host for SystemHost {
         rand::random()
     }
 
+    fn resident_bytes(&self) -> u64 {
+        kilobytes(
+            &fs::read_to_string("/proc/self/status").unwrap_or_default(),
+            "VmRSS:",
+        )
+    }
+
     fn process(&self) -> Process {
         let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
         let (user_us, system_us) = cpu_times();

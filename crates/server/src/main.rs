@@ -14,12 +14,12 @@ mod logs;
 
 use anyhow::Context;
 use config::{Command, Config};
-use node::Node;
+use node::{Housework, Node};
 use std::io::Write;
 use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
@@ -29,6 +29,8 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// Time between two turns of the node's housekeeping.
 const TURN_MS: u64 = 100;
+/// Time that housekeeping works before others run.
+const STEPS_MAX: Duration = Duration::from_micros(500);
 /// Turns between two looks at all clients: one a second.
 const TURNS_PER_TENDING: u64 = 10;
 /// Tasks between two looks at the runtime's shared queue. Fixed, because tuning it by measured times costs a
@@ -120,7 +122,13 @@ async fn keep_house(node: Arc<Node>, logs: logs::Logs) {
     turns.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     for turn in 0u64.. {
         turns.tick().await;
-        node.turn();
+        let mut since = Instant::now();
+        for () in Housework::new(&node) {
+            if since.elapsed() > STEPS_MAX {
+                tokio::task::yield_now().await;
+                since = Instant::now();
+            }
+        }
         if turn % TURNS_PER_TENDING == 0 {
             node.tend_clients();
         }

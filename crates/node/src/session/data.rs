@@ -52,7 +52,7 @@ impl Session {
             .sum::<u64>()
             + ENTRY_BYTES;
         bytes <= budget.total()
-            && (budget.missing() == 0 || turn.node.relieve(turn.now) == Room::Enough)
+            && (budget.missing() == 0 || turn.node.relieve_for(turn.now, bytes) == Room::Enough)
     }
 
     /// Runs a command of one key whose shard and hash are known, outside of transactions: the way of a GET or a SET.

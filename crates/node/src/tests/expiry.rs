@@ -129,8 +129,7 @@ fn turns_reclaim_all_in_bounded_work() {
         let before = stored();
         node.turn();
         turns += 1;
-        let bound =
-            8 * super::super::node::RECLAIM_WORK_MAX * super::super::node::RECLAIM_STEPS_MAX;
+        let bound = 8 * crate::housework::RECLAIM_WORK_MAX * crate::housework::RECLAIM_STEPS_MAX;
         assert!(before - stored() <= bound);
         assert!(turns < 100, "{} keys are left", stored() - 2);
     }
