@@ -19,7 +19,6 @@ enum Passes {
     None,
     Index,
     Entry,
-    Neighbours,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -97,13 +96,9 @@ fn run(
             keys.iter()
                 .for_each(|(shard, key)| shards[*shard].lock().touch_index(*key));
         }
-        if matches!(passes, Passes::Entry | Passes::Neighbours) {
+        if passes == Passes::Entry {
             keys.iter()
                 .for_each(|(shard, key)| shards[*shard].lock().touch_entry(*key));
-        }
-        if passes == Passes::Neighbours {
-            keys.iter()
-                .for_each(|(shard, key)| shards[*shard].lock().touch_neighbours(*key));
         }
         for (shard, key) in &keys {
             let mut cache = shards[*shard].lock();
@@ -144,17 +139,12 @@ fn main() {
         .map(|_| name(mixed(&mut state) % count))
         .collect();
     println!("a random read takes {:.0} ns", random_read_ns());
-    println!("operation batch   passes: none index entry neighbours (best of {ROUNDS})");
+    println!("operation batch   passes: none index entry (best of {ROUNDS})");
     for operation in [Operation::Get, Operation::Set] {
         for batch in [1, 16, 64] {
-            let mut best = [f64::MAX; 4];
+            let mut best = [f64::MAX; 3];
             for _ in 0..ROUNDS {
-                let all = [
-                    Passes::None,
-                    Passes::Index,
-                    Passes::Entry,
-                    Passes::Neighbours,
-                ];
+                let all = [Passes::None, Passes::Index, Passes::Entry];
                 for (best, passes) in best.iter_mut().zip(all) {
                     *best = best.min(run(&shards, &names, batch, passes, operation));
                 }

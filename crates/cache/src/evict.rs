@@ -25,12 +25,13 @@ impl Cache {
     /// most `victims_max`). Nothing is removed: the caller logs the decision and applies it with [`Cache::evict`].
     /// Costs some memory accesses for each victim.
     pub fn victims(
-        &self,
+        &mut self,
         policy: Policy,
         bytes_wanted: usize,
         victims_max: usize,
         random: u64,
     ) -> Vec<Victim> {
+        self.recency.settle(&mut self.pages);
         let mut chosen = Chosen {
             bytes_wanted,
             victims_max,
@@ -41,11 +42,11 @@ impl Cache {
             Policy::NoEviction => {}
             Policy::AllKeysLru => {
                 let ends =
-                    [Which::Volatile, Which::Persistent].map(|which| self.recency.oldest(which));
+                    [Which::Volatile, Which::Persistent].map(|which| self.recency.last(which));
                 self.choose_oldest(ends, &mut chosen);
             }
             Policy::VolatileLru => {
-                self.choose_oldest([self.recency.oldest(Which::Volatile), NOWHERE], &mut chosen);
+                self.choose_oldest([self.recency.last(Which::Volatile), NOWHERE], &mut chosen);
             }
             Policy::AllKeysRandom => {
                 let both = [Which::Volatile, Which::Persistent];
@@ -123,7 +124,7 @@ impl Cache {
     /// The oldest record of `lists` that is not in `taken`: for when nearly all records are pinned or chosen.
     fn oldest_but(&self, lists: &[Which], taken: &BTreeSet<Location>) -> Option<Location> {
         lists.iter().find_map(|which| {
-            let mut at = self.recency.oldest(*which);
+            let mut at = self.recency.last(*which);
             while at != NOWHERE && taken.contains(&at) {
                 at = record::prev(self.pages.slot(at));
             }
@@ -145,14 +146,13 @@ impl Cache {
     }
 
     /// Access time (log time, ms, to 16 ms) of the entry that `policy` would evict first by recency; none if
-    /// nothing may go. O(1).
+    /// nothing may go. Costs a few dozen memory accesses at most.
     pub fn coldest_ms(&self, policy: Policy) -> Option<u64> {
-        let volatile = self.recency.oldest(Which::Volatile);
+        let oldest = |which| self.recency.oldest(&self.pages, which);
+        let volatile = oldest(Which::Volatile);
         let ends = match policy {
             Policy::NoEviction => return None,
-            Policy::AllKeysLru | Policy::AllKeysRandom => {
-                [volatile, self.recency.oldest(Which::Persistent)]
-            }
+            Policy::AllKeysLru | Policy::AllKeysRandom => [volatile, oldest(Which::Persistent)],
             Policy::VolatileLru | Policy::VolatileRandom | Policy::VolatileTtl => {
                 [volatile, NOWHERE]
             }

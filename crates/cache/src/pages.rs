@@ -112,6 +112,15 @@ impl Pages {
     /// The header of the record at `location`: its length is a constant, so that no read of a field is
     /// checked again.
     #[inline]
+    pub(crate) fn header(&self, location: Location) -> &[u8] {
+        let (page, slot) = Self::split(location);
+        let page = &self.pages[page];
+        let start = slot * usize::from(page.slot_bytes);
+        &page.bytes[start..start + HEADER_BYTES]
+    }
+
+    /// As [`Pages::header`], for writing.
+    #[inline]
     pub(crate) fn header_mut(&mut self, location: Location) -> &mut [u8] {
         let (page, slot) = Self::split(location);
         let page = &mut self.pages[page];

@@ -245,12 +245,20 @@ impl Cache {
     /// Counts an access (recency) of an entry that was found.
     #[inline]
     pub(crate) fn access(&mut self, Found { location, .. }: Found) -> Entry<'_> {
-        let stamp = self.stamp();
-        let head = self.recency.refresh(&mut self.pages, location, stamp);
+        let head = record::head(self.pages.slot(location));
         if head.is_aside() {
             self.share(location, head);
         }
+        self.count_access(location);
         self.view(location)
+    }
+
+    /// Makes a record the most recent one.
+    #[inline]
+    pub(crate) fn count_access(&mut self, location: Location) {
+        let stamp = self.stamp();
+        record::set_stamp(self.pages.header_mut(location), stamp);
+        self.recency.access(&mut self.pages, location);
     }
 
     #[cold]
@@ -360,22 +368,6 @@ impl Cache {
         if let Some(slot) = location.and_then(|location| self.pages.slot_if_any(location)) {
             prefetch(&slot[0]);
             prefetch_slice(slot, 64);
-        }
-    }
-
-    /// Asks for the neighbours in recency of the record that a search for `key` meets first: an access
-    /// writes to both. A third pass, after [`Cache::touch_entry`].
-    #[inline]
-    pub fn touch_neighbours(&self, key: Key<'_>) {
-        let index = self.indexes[usize::from(key.db)].as_deref();
-        let location = index.and_then(|index| index.first_location(key.hash));
-        let Some(slot) = location.and_then(|location| self.pages.slot_if_any(location)) else {
-            return;
-        };
-        for neighbour in [record::prev(slot), record::next(slot)] {
-            if let Some(slot) = self.pages.slot_if_any(neighbour) {
-                prefetch(&slot[0]);
-            }
         }
     }
 }

@@ -131,8 +131,9 @@ impl Cache {
         let head = old.with_whole(value.len());
         let slot = self.pages.slot_mut(location);
         record::set_head(slot, head);
+        record::set_stamp(slot, stamp);
         record::body_mut(slot, head).copy_from_slice(value);
-        self.recency.refresh(&mut self.pages, location, stamp);
+        self.recency.access(&mut self.pages, location);
         true
     }
 
@@ -322,14 +323,14 @@ impl Cache {
     /// Gives a record a new head of the same kind and makes it the most recent one, of another list if it is
     /// pinned or unpinned by that.
     fn rewrite_head(&mut self, location: Location, head: Head) {
-        let stamp = self.stamp();
         let old = record::head(self.pages.slot(location));
         if old.pin() == head.pin() {
             record::set_head(self.pages.slot_mut(location), head);
-            self.recency.refresh(&mut self.pages, location, stamp);
+            self.count_access(location);
         } else {
             self.recency.leave(&mut self.pages, location);
             record::set_head(self.pages.slot_mut(location), head);
+            let stamp = self.stamp();
             self.recency.enter(&mut self.pages, location, stamp);
         }
     }
@@ -383,8 +384,7 @@ impl Cache {
             ..old.traits()
         };
         if traits.volatile == old.is_volatile() {
-            let stamp = self.stamp();
-            self.recency.refresh(&mut self.pages, found.location, stamp);
+            self.count_access(found.location);
             self.note_expiry(found.location, expires_at);
             return true;
         }

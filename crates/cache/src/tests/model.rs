@@ -269,6 +269,9 @@ impl Both {
     fn evict(&mut self, policy: usize, count: usize, random: u64) {
         self.reclaim_all();
         let policy = POLICIES[policy];
+        if matches!(policy, Policy::AllKeysLru | Policy::VolatileLru) {
+            assert_eq!(self.real.coldest_ms(policy), self.model.coldest_ms(policy));
+        }
         let real = self.real.victims(policy, usize::MAX, count, random);
         let model = self.model.victims(policy, usize::MAX, count, random);
         assert_eq!(real.len(), model.len(), "{policy:?}");

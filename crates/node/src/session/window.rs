@@ -89,9 +89,9 @@ impl Session {
     }
 }
 
-/// Asks for the memory of all keys before the first of them is used, in three passes, each of which needs what the
-/// one before asked for: index bucket, record, the record's neighbours in recency. A shard that somebody else holds
-/// is passed over: it is not worth a wait.
+/// Asks for the memory of all keys before the first of them is used, in two passes, the second of which needs
+/// what the first asked for: index bucket, record. A shard that somebody else holds is passed over: it is not worth
+/// a wait.
 fn touch_ahead(node: &Node, keys: &[(u32, Key<'_>)]) {
     for &(shard, key) in keys {
         if let Some(shard) = node.try_lock(shard as usize) {
@@ -101,11 +101,6 @@ fn touch_ahead(node: &Node, keys: &[(u32, Key<'_>)]) {
     for &(shard, key) in keys {
         if let Some(shard) = node.try_lock(shard as usize) {
             shard.cache.touch_entry(key);
-        }
-    }
-    for &(shard, key) in keys {
-        if let Some(shard) = node.try_lock(shard as usize) {
-            shard.cache.touch_neighbours(key);
         }
     }
 }
