@@ -27,10 +27,18 @@ impl Flags {
     pub const ALLOW_BUSY: Flags = Flags(1 << 17);
     pub const NO_ASYNC_LOADING: Flags = Flags(1 << 18);
     pub const NO_MANDATORY_KEYS: Flags = Flags(1 << 19);
+    /// None of Redis's, and shown to nobody: not `fast` by Redis's count, but as short as what is. A batch of such
+    /// commands is timed as a whole and not one by one.
+    pub const BRIEF: Flags = Flags(1 << 31);
 
     /// Both.
     pub const fn and(self, other: Flags) -> Flags {
         Flags(self.0 | other.0)
+    }
+
+    /// Whether any of `other` is in here.
+    pub const fn has_any(self, other: Flags) -> bool {
+        self.0 & other.0 != 0
     }
 
     /// Whether all of `other` is in here.

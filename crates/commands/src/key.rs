@@ -76,7 +76,7 @@ pub static ROWS: &[Row] = &[
     Row {
         name: "del",
         arity: -2,
-        flags: Flags::WRITE,
+        flags: Flags::WRITE.and(Flags::BRIEF),
         keys: REMOVED,
         since: "1.0.0",
         summary: "Removes keys and counts those that existed.",

@@ -159,7 +159,7 @@ fn mget(ctx: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>) {
 const MSET: Row = Row {
     name: "mset",
     arity: -3,
-    flags: GROWING_WRITE,
+    flags: GROWING_WRITE.and(Flags::BRIEF),
     keys: &[every_key(2, KeyAccess::OW.and(KeyAccess::UPDATE))],
     since: "1.0.1",
     summary: "Sets several keys to strings.",

@@ -16,7 +16,7 @@ pub const LOCK_VALUE_BYTES_MAX: usize = 256;
 pub(crate) const SET: Row = Row {
     name: "set",
     arity: -3,
-    flags: GROWING_WRITE,
+    flags: GROWING_WRITE.and(Flags::BRIEF),
     keys: &[first_key(
         KeyAccess::RW
             .and(KeyAccess::ACCESS)
@@ -147,7 +147,7 @@ fn setnx(ctx: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>) {
 pub(crate) const SETEX: Row = Row {
     name: "setex",
     arity: 4,
-    flags: GROWING_WRITE,
+    flags: GROWING_WRITE.and(Flags::BRIEF),
     keys: &[first_key(KeyAccess::OW.and(KeyAccess::UPDATE))],
     since: "2.0.0",
     summary: "Sets a key to a string that expires after seconds.",

@@ -266,7 +266,7 @@ impl Session {
             && let Run::Data(execute) = row.run
             && !turn.node.monitors.is_on()
             && !turn.node.pause.is_on()
-            && row.flags.has(Flags::FAST)
+            && row.flags.has_any(Flags::FAST.and(Flags::BRIEF))
             && turn.settings.slowlog_log_slower_than_us >= SLOWLOG_PRECISE_US
         {
             let mark = output.mark();
