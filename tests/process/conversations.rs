@@ -76,6 +76,14 @@ fn take(client: &mut Client, count: usize) -> Vec<String> {
     frames
 }
 
+/// What a connection publishes to itself comes behind the command's reply since Redis 7.2, which Torc follows; 7.0
+/// sends it ahead.
+fn own_pushes_last(frames: &[String]) -> Vec<String> {
+    let is_message = |frame: &&String| frame.starts_with(">[") && frame.contains("message\"");
+    let (pushes, replies): (Vec<&String>, Vec<&String>) = frames.iter().partition(is_message);
+    replies.into_iter().chain(pushes).cloned().collect()
+}
+
 /// Holds the conversation on both sides and compares every frame.
 fn converse(script: &str) {
     converse_with(&[], script);
@@ -89,10 +97,10 @@ fn converse_with(flags: &[&str], script: &str) {
         .map(str::trim)
         .filter(|line| !line.is_empty())
     {
-        let (name, command) = line.split_once(": ").expect("a line is NAME: command");
+        let (own, command) = line.split_once(": ").expect("a line is NAME: command");
         // `{id-of-X}` is the connection's own number, which differs between the servers.
         for side in [&mut redis, &mut torc] {
-            side.client(name);
+            side.client(own);
             let mut words = Vec::new();
             for word in command.split(' ') {
                 let word = match word
@@ -109,7 +117,7 @@ fn converse_with(flags: &[&str], script: &str) {
                 };
                 words.push(word);
             }
-            let _ = side.client(name).send_args(&words);
+            let _ = side.client(own).send_args(&words);
         }
         let names: Vec<String> = redis.clients.keys().cloned().collect();
         for name in names {
@@ -120,6 +128,9 @@ fn converse_with(flags: &[&str], script: &str) {
                 for frames in [&mut expected, &mut got] {
                     frames.iter_mut().for_each(|frame| frame.truncate(2));
                 }
+            }
+            if own == name && got == own_pushes_last(&expected) {
+                continue;
             }
             assert_eq!(
                 got, expected,

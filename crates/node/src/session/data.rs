@@ -10,6 +10,7 @@ use cache::{Cache, Change};
 use commands::{Context, Execute, Flags, Keyspace, Row, Split};
 use resp::{Args, Output, Protocol, Reply, Span};
 use smallvec::SmallVec;
+use std::collections::BTreeMap;
 
 /// Redis's words for a write that finds no room.
 pub(super) const OOM: &str = "OOM command not allowed when used memory > 'maxmemory'.";
@@ -39,6 +40,18 @@ impl Places<'_> {
     fn are_whole(&self, args: Args<'_>) -> bool {
         let last = self.keys.last().map_or(0, |last| last.0);
         last + self.stride() <= args.len()
+    }
+
+    /// Puts what several shards told in the order of the command's keys: what one shard would have told.
+    fn put_in_order<T>(&self, told: &mut [T], key_of: impl Fn(&T) -> &[u8], args: Args<'_>) {
+        if told.len() < 2 {
+            return;
+        }
+        let mut positions: BTreeMap<&[u8], usize> = BTreeMap::new();
+        for &(position, _) in self.keys {
+            positions.entry(args.get(position)).or_insert(position);
+        }
+        told.sort_by_key(|one| positions.get(key_of(one)).copied());
     }
 }
 
@@ -232,6 +245,7 @@ impl Session {
             }
             changes.extend(shard.take_changes());
         }
+        places.put_in_order(&mut changes, |change| &change.key, call.args);
         (events, changes)
     }
 
@@ -269,6 +283,7 @@ impl Session {
             }
             scratch.rewind(mark);
         }
+        places.put_in_order(&mut events, |event| &event.key, call.args);
         let mut reply = Reply::new(output, self.protocol);
         match row.split {
             Split::Sum => reply.integer(sum),
