@@ -82,6 +82,9 @@ fn start(mut config: Config) -> anyhow::Result<()> {
 }
 
 async fn serve(config: Config, logs: logs::Logs) -> anyhow::Result<()> {
+    // Ahead of the sockets: who was answered once may count on a clean end.
+    let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for signals")?;
+    let mut terminate = signal(SignalKind::terminate()).context("cannot listen for signals")?;
     let listeners = listener::listen(&config.settings)?;
     let addresses: Vec<SocketAddr> = listeners
         .iter()
@@ -105,8 +108,6 @@ async fn serve(config: Config, logs: logs::Logs) -> anyhow::Result<()> {
     let _ = output.flush();
     tracing::info!(?addresses, "ready to accept connections");
 
-    let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for signals")?;
-    let mut terminate = signal(SignalKind::terminate()).context("cannot listen for signals")?;
     tokio::select! {
         _ = interrupt.recv() => tracing::info!("interrupted, stopping"),
         _ = terminate.recv() => tracing::info!("terminated, stopping"),
