@@ -419,3 +419,15 @@ async fn an_idle_connection_holds_no_buffers() {
     assert_eq!(connection.output.memory_bytes(), 0);
     assert_eq!(connection.batch.spans.capacity(), 0);
 }
+
+#[tokio::test]
+async fn a_task_holds_its_connection_once() {
+    // Breaks if the connection's state is kept twice in the task of each of many idle connections.
+    let served = Served::start(|_| {});
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let _other = TcpStream::connect(listener.local_addr().unwrap()).await;
+    let (stream, _) = listener.accept().await.unwrap();
+    let connection = Connection::new(stream, served.node.clone(), served.stop.clone());
+    let task_bytes = size_of_val(&connection.run());
+    assert!(task_bytes < 1400, "{task_bytes} bytes");
+}
