@@ -36,7 +36,7 @@ use resp::{Args, Batch, Mark, Output, Protocol, Reply};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use window::{Prepared, Window};
+use window::{Place, Window};
 
 /// Replies beyond this are written to the socket before more requests of the same batch run: a reader that does not
 /// read stops its own requests.
@@ -95,6 +95,8 @@ pub struct Session {
     tally: Option<(&'static Row, u64)>,
     /// When the last call of [`Session::run`] began, [`crate::Host::monotonic_us`].
     began_us: u64,
+    /// Where the parts of a split command answer.
+    parts_reply: Output,
 }
 
 /// CLIENT REPLY.
@@ -162,6 +164,7 @@ impl Session {
             listen_later: false,
             tally: None,
             began_us: 0,
+            parts_reply: Output::new(),
         }
     }
 
@@ -228,12 +231,13 @@ impl Session {
         while *next < batch.len() {
             let mut window = Window::new();
             self.look_ahead(turn, buffer, batch, *next, &mut window);
-            for &prepared in &window {
+            for &prepared in window.requests() {
                 if output.len() > OUTPUT_BYTES_SOFT_MAX {
                     return Step::Flush;
                 }
                 let args = batch.args(buffer, *next);
-                let step = self.request(turn, prepared, args, output);
+                let places = window.places(prepared);
+                let step = self.request(turn, prepared.row, places, args, output);
                 match step {
                     Step::Done => *next += 1,
                     Step::Wait { .. } if self.pending.is_none() => return step, // paused: the request has not begun
@@ -257,12 +261,13 @@ impl Session {
     fn request(
         &mut self,
         turn: Turn<'_>,
-        prepared: Prepared,
+        row: Option<&'static Row>,
+        places: &[Place],
         args: Args<'_>,
         output: &mut Output,
     ) -> Step {
         if self.plain
-            && let Some(row) = prepared.row
+            && let Some(row) = row
             && let Run::Data(execute) = row.run
             && !turn.node.monitors.is_on()
             && !turn.node.pause.is_on()
@@ -270,14 +275,16 @@ impl Session {
             && turn.settings.slowlog_log_slower_than_us >= SLOWLOG_PRECISE_US
         {
             let mark = output.mark();
-            match prepared.place {
-                Some(place) => self.run_on_one(turn, row, execute, args, place, output),
-                None => self.run_data(turn, row, execute, args, &mut Access::Free, output),
+            match places {
+                [place] if row.is_single_key() => {
+                    self.run_on_one(turn, row, execute, args, *place, output);
+                }
+                _ => self.run_data(turn, row, execute, args, places, &mut Access::Free, output),
             }
             self.count(turn, row, mark, output);
             return Step::Done;
         }
-        self.request_slow_path(turn, prepared.row, args, output)
+        self.request_slow_path(turn, row, args, output)
     }
 
     /// The way of every request that is not plain: pause, MONITOR, refusals, the state of the connection, timing.
@@ -451,7 +458,7 @@ impl Session {
     ) -> Step {
         match row.run {
             Run::Data(execute) => {
-                self.run_data(turn, row, execute, args, access, output);
+                self.run_data(turn, row, execute, args, &[], access, output);
                 Step::Done
             }
             Run::Session(command) => self.session_command(turn, command, args, access, output),

@@ -5,9 +5,13 @@ use crate::shard::Shard;
 use smallvec::SmallVec;
 
 /// Locked shards in ascending order.
-pub(crate) type Guards<'g> = SmallVec<[(usize, ShardGuard<'g>); 8]>;
+pub(crate) type Guards<'g> = SmallVec<[(usize, ShardGuard<'g>); 16]>;
 
 /// How a command gets at shards.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "lives on the stack, one a transaction"
+)]
 pub(crate) enum Access<'g> {
     /// Lock what is needed, for as long as it is needed.
     Free,

@@ -1,6 +1,7 @@
 //! Data commands: from the row's keys to the shards, under their locks.
 
 use super::access::{Access, Guards, held, lock_all};
+use super::window::{Place, Places, places_of};
 use super::{Session, Turn};
 use crate::entry::Stamp;
 use crate::node::Room;
@@ -17,29 +18,23 @@ pub(super) const OOM: &str = "OOM command not allowed when used memory > 'maxmem
 /// What an entry costs beside its arguments, about: to refuse what could never fit.
 const ENTRY_BYTES: u64 = 64;
 
-/// Where a command's keys are.
+/// The keys of a command that live in several shards.
 #[derive(Clone, Copy)]
-struct Places<'a> {
-    /// Argument and shard of each key, in the order of the arguments.
-    keys: &'a [(usize, usize)],
+struct Spread<'a> {
+    /// By shard, those of one shard in the order of the arguments.
+    places: &'a [Place],
     /// The shards, sorted and without doubles.
     shards: &'a [usize],
+    /// Arguments from one key to the next: a key and what belongs to it.
+    stride: usize,
 }
 
-impl Places<'_> {
-    /// Arguments from one key to the next: a key and what belongs to it.
-    fn stride(&self) -> usize {
-        match self.keys {
-            [first, second, ..] => second.0 - first.0,
-            _ => 1,
-        }
-    }
-
+impl Spread<'_> {
     /// Whether the last key has all that belongs to it. If not (MSET a 1 b), the command is for its own function
     /// to refuse.
-    fn are_whole(&self, args: Args<'_>) -> bool {
-        let last = self.keys.last().map_or(0, |last| last.0);
-        last + self.stride() <= args.len()
+    fn is_whole(&self, args: Args<'_>) -> bool {
+        let last = self.places.iter().map(|place| place.position).max();
+        last.unwrap_or(0) as usize + self.stride <= args.len()
     }
 
     /// Puts what several shards told in the order of the command's keys: what one shard would have told.
@@ -47,9 +42,12 @@ impl Places<'_> {
         if told.len() < 2 {
             return;
         }
-        let mut positions: BTreeMap<&[u8], usize> = BTreeMap::new();
-        for &(position, _) in self.keys {
-            positions.entry(args.get(position)).or_insert(position);
+        let mut positions: BTreeMap<&[u8], u32> = BTreeMap::new();
+        for place in self.places {
+            let position = positions
+                .entry(args.get(place.position as usize))
+                .or_insert(place.position);
+            *position = place.position.min(*position);
         }
         told.sort_by_key(|one| positions.get(key_of(one)).copied());
     }
@@ -76,7 +74,7 @@ impl Session {
         row: &'static Row,
         execute: Execute,
         args: Args<'_>,
-        (shard, hash): (u32, u32),
+        place: Place,
         output: &mut Output,
     ) {
         let node = turn.node;
@@ -84,11 +82,11 @@ impl Session {
             return Reply::new(output, self.protocol).error(OOM);
         }
         let call = Call {
-            first_key_hash: Some(hash),
+            first_key_hash: Some(place.hash),
             ..self.call(turn, execute, args)
         };
         let mut reply = Reply::new(output, self.protocol);
-        let mut state = node.lock(shard as usize);
+        let mut state = node.lock(place.shard as usize);
         let events = if row.flags.has(Flags::WRITE) {
             let events = state.commit(call, &mut reply);
             state.settle(&node.budget);
@@ -124,13 +122,19 @@ impl Session {
         }
     }
 
-    /// Runs a data command, whatever its keys and shards.
+    /// Runs a data command, whatever its keys and shards. `places` are those of its keys where they are known
+    /// already, else empty.
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "what is known ahead is handed over; a struct would be built per command"
+    )]
     pub(super) fn run_data(
         &mut self,
         turn: Turn<'_>,
         row: &'static Row,
         execute: Execute,
         args: Args<'_>,
+        places: &[Place],
         access: &mut Access<'_>,
         output: &mut Output,
     ) {
@@ -139,13 +143,20 @@ impl Session {
         if row.flags.has(Flags::DENYOOM) && !access.is_held() && !self.has_room(turn, args) {
             return Reply::new(output, self.protocol).error(OOM);
         }
-        let call = self.call(turn, execute, args);
-        let shard = self.only_shard(turn, row, args);
-        let Some(shard) = shard else {
-            return self.run_on_many(turn, row, call, access, output);
+        let found;
+        let places = if places.is_empty() {
+            found = places_of(node, row, args);
+            &found
+        } else {
+            places
         };
+        let call = self.call(turn, execute, args);
+        let shard = places.first().map_or(0, |place| place.shard);
+        if places.iter().any(|place| place.shard != shard) {
+            return self.run_on_many(turn, row, call, places, access, output);
+        }
         let mut reply = Reply::new(output, self.protocol);
-        let (events, changes) = access.with(node, shard, |shard| {
+        let (events, changes) = access.with(node, shard as usize, |shard| {
             self.remember_read(turn, row, args);
             if write {
                 let events = shard.commit(call, &mut reply);
@@ -163,50 +174,38 @@ impl Session {
         }
     }
 
-    /// The shard of all of a command's keys, if it is one. A command whose keys cannot be told refuses its
-    /// arguments itself, on any shard.
-    fn only_shard(&self, turn: Turn<'_>, row: &'static Row, args: Args<'_>) -> Option<usize> {
-        let mut positions = SmallVec::new();
-        if commands::keys_of(row, args, &mut positions).is_err() {
-            return Some(0);
-        }
-        let mut shards = positions
-            .iter()
-            .map(|&position| turn.node.shard_of(args.get(position)));
-        let first = shards.next().unwrap_or(0);
-        shards.all(|shard| shard == first).then_some(first)
-    }
-
     /// Runs a command whose keys live in several shards, all of them locked together.
     fn run_on_many(
         &mut self,
         turn: Turn<'_>,
         row: &'static Row,
         call: Call<'_>,
+        places: &[Place],
         access: &mut Access<'_>,
         output: &mut Output,
     ) {
         let node = turn.node;
-        let mut positions = SmallVec::new();
-        commands::keys_of(row, call.args, &mut positions).expect("the caller found several shards");
-        let places: SmallVec<[(usize, usize); 16]> = positions
-            .iter()
-            .map(|&position| (position, node.shard_of(call.args.get(position))))
-            .collect();
-        let mut shards: SmallVec<[usize; 16]> = places.iter().map(|place| place.1).collect();
-        shards.sort_unstable();
+        let stride = places[1].position - places[0].position;
+        let mut places = Places::from_slice(places);
+        places.sort_unstable_by_key(|place| (place.shard, place.position));
+        let mut shards: SmallVec<[usize; 16]> =
+            places.iter().map(|place| place.shard as usize).collect();
         shards.dedup();
-        let keys = Places {
-            keys: &places,
+        let spread = Spread {
+            places: &places,
             shards: &shards,
+            stride: stride as usize,
         };
         let (events, changes) = match access {
             Access::Free => {
-                self.run_locked(turn, row, call, keys, &mut lock_all(node, &shards), output)
+                let mut guards = lock_all(node, &shards);
+                self.run_locked(turn, row, call, spread, &mut guards, output)
             }
-            Access::Held(guards) => self.run_locked(turn, row, call, keys, guards, output),
+            Access::Held(guards) => self.run_locked(turn, row, call, spread, guards, output),
         };
-        self.announce(turn, events, changes);
+        if !events.is_empty() || !changes.is_empty() {
+            self.announce(turn, events, changes);
+        }
         if row.flags.has(Flags::WRITE) && node.budget.missing() > 0 && !access.is_held() {
             node.relieve(turn.now);
         }
@@ -218,72 +217,83 @@ impl Session {
         turn: Turn<'_>,
         row: &'static Row,
         call: Call<'_>,
-        places: Places<'_>,
+        spread: Spread<'_>,
         guards: &mut Guards<'_>,
         output: &mut Output,
     ) -> (Events, Vec<Change>) {
         let write = row.flags.has(Flags::WRITE);
         self.remember_read(turn, row, call.args);
-        let events = match row.split {
-            Split::Sum | Split::AllOk if write && places.are_whole(call.args) => {
-                self.commit_parts(row, call, places, guards, output)
-            }
-            Split::Whole | Split::Gather | Split::Sum | Split::AllOk => run_whole(
-                turn,
-                row,
-                call,
-                places,
-                guards,
-                &mut Reply::new(output, self.protocol),
-            ),
-        };
         let mut changes = Vec::new();
-        for &shard in places.shards {
+        if matches!(row.split, Split::Sum | Split::AllOk) && write && spread.is_whole(call.args) {
+            let mut events =
+                self.commit_parts(turn, row, call, spread, guards, &mut changes, output);
+            spread.put_in_order(&mut events, |event| &event.key, call.args);
+            spread.put_in_order(&mut changes, |change| &change.key, call.args);
+            return (events, changes);
+        }
+        let mut reply = Reply::new(output, self.protocol);
+        let events = run_whole(turn, row, call, spread, guards, &mut reply);
+        for &shard in spread.shards {
             let shard = held(guards, shard);
             if write {
                 shard.settle(&turn.node.budget);
             }
-            changes.extend(shard.take_changes());
+            if shard.is_observed() {
+                changes.extend(shard.take_changes());
+            }
         }
-        places.put_in_order(&mut changes, |change| &change.key, call.args);
+        spread.put_in_order(&mut changes, |change| &change.key, call.args);
         (events, changes)
     }
 
     /// Commits a splittable write (MSET, DEL …) as one entry a shard, each with its own keys, and puts the
     /// parts' replies together.
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "one caller; what a split needs is what it is given"
+    )]
     fn commit_parts(
         &mut self,
+        turn: Turn<'_>,
         row: &'static Row,
         call: Call<'_>,
-        places: Places<'_>,
+        spread: Spread<'_>,
         guards: &mut Guards<'_>,
+        changes: &mut Vec<Change>,
         output: &mut Output,
     ) -> Events {
-        let stride = places.stride();
         let all = call.args.spans();
         let mut sum = 0;
         let mut events = Events::new();
-        let mut scratch = Output::new();
         let mut spans: SmallVec<[Span; 32]> = SmallVec::new();
-        for &shard in places.shards {
+        for places in spread.places.chunk_by(|one, next| one.shard == next.shard) {
             spans.clear();
             spans.push(all[0]);
-            for &(position, _) in places.keys.iter().filter(|place| place.1 == shard) {
-                spans.extend_from_slice(&all[position..position + stride]);
+            for place in places {
+                let position = place.position as usize;
+                spans.extend_from_slice(&all[position..position + spread.stride]);
             }
             let part = Call {
                 args: Args::new(call.args.buffer(), &spans),
+                first_key_hash: Some(places[0].hash),
                 ..call
             };
-            let mark = scratch.mark();
-            let state = held(guards, shard);
-            events.extend(state.commit(part, &mut Reply::new(&mut scratch, Protocol::Resp2)));
-            if row.split == Split::Sum {
-                sum += integer_reply(scratch.tail_mut());
+            // Replies of parts are a few bytes that nobody but this function sees.
+            self.parts_reply.tail_mut().clear();
+            let shard = held(guards, places[0].shard as usize);
+            let mut reply = Reply::new(&mut self.parts_reply, Protocol::Resp2);
+            let of_part = shard.commit(part, &mut reply);
+            if !of_part.is_empty() {
+                events.extend(of_part);
             }
-            scratch.rewind(mark);
+            shard.settle(&turn.node.budget);
+            if shard.is_observed() {
+                changes.extend(shard.take_changes());
+            }
+            if row.split == Split::Sum {
+                sum += integer_reply(self.parts_reply.tail_mut());
+            }
         }
-        places.put_in_order(&mut events, |event| &event.key, call.args);
         let mut reply = Reply::new(output, self.protocol);
         match row.split {
             Split::Sum => reply.integer(sum),
@@ -333,12 +343,12 @@ fn run_whole(
     turn: Turn<'_>,
     row: &'static Row,
     call: Call<'_>,
-    places: Places<'_>,
+    spread: Spread<'_>,
     guards: &mut Guards<'_>,
     reply: &mut Reply<'_>,
 ) -> Events {
     let node = turn.node;
-    let shards = places.shards;
+    let shards = spread.shards;
     let route = |key: &[u8]| {
         shards
             .binary_search(&node.shard_of(key))

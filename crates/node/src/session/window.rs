@@ -15,17 +15,81 @@ const KEYS_MAX: usize = 128;
 /// Fewer keys than this are not worth passes of their own.
 const KEYS_MIN: usize = 3;
 
+/// Where a key of a request lives.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Place {
+    /// Its argument.
+    pub position: u32,
+    /// Its shard.
+    pub shard: u32,
+    /// Its hash ([`Key::hash`]).
+    pub hash: u32,
+}
+
+/// Places of a request's keys, in the order of the arguments.
+pub(super) type Places = SmallVec<[Place; 16]>;
+
 /// A request with what was found out about it ahead of its turn.
 #[derive(Clone, Copy)]
 pub(super) struct Prepared {
     /// Its row; none if the request is refused for its name or number of arguments.
     pub row: Option<&'static Row>,
-    /// Shard and hash of its only key.
-    pub place: Option<(u32, u32)>,
+    /// Its keys' places, from here on in the window's.
+    first_place: u32,
+    /// How many; none if they are not known ahead.
+    places_count: u32,
 }
 
-pub(super) type Window = SmallVec<[Prepared; REQUESTS_MAX]>;
-type Touches<'a> = SmallVec<[(u32, Key<'a>); REQUESTS_MAX]>;
+/// Some requests of a batch.
+pub(super) struct Window {
+    requests: SmallVec<[Prepared; REQUESTS_MAX]>,
+    places: SmallVec<[Place; REQUESTS_MAX]>,
+}
+
+impl Window {
+    /// An empty window.
+    #[inline]
+    pub fn new() -> Self {
+        Window {
+            requests: SmallVec::new(),
+            places: SmallVec::new(),
+        }
+    }
+
+    /// The requests, in order.
+    pub fn requests(&self) -> &[Prepared] {
+        &self.requests
+    }
+
+    /// Where the keys of one of them live; empty if it has none or they are not known ahead.
+    #[inline]
+    pub fn places(&self, request: Prepared) -> &[Place] {
+        let first = request.first_place as usize;
+        &self.places[first..first + request.places_count as usize]
+    }
+}
+
+/// Where the keys of a request live. A command whose keys cannot be told refuses its arguments itself: it has none.
+pub(super) fn places_of(node: &Node, row: &Row, args: Args<'_>) -> Places {
+    let mut positions = SmallVec::new();
+    if commands::keys_of(row, args, &mut positions).is_err() {
+        return Places::new();
+    }
+    positions
+        .iter()
+        .map(|&position| place(node, args, position))
+        .collect()
+}
+
+#[inline]
+fn place(node: &Node, args: Args<'_>, position: usize) -> Place {
+    let bytes = args.get(position);
+    Place {
+        position: position as u32,
+        shard: node.shard_of(bytes) as u32,
+        hash: Key::new(node.seed, 0, bytes).hash,
+    }
+}
 
 impl Session {
     /// Looks at the requests from `first` on, as many as make a window.
@@ -38,11 +102,10 @@ impl Session {
         window: &mut Window,
     ) {
         let node = turn.node;
-        let mut touches = Touches::new();
         // Neighbours in a pipeline are mostly of one kind.
         let mut last: (&[u8], Option<&'static Row>) = (b"", None);
         for i in first..batch.len().min(first + REQUESTS_MAX) {
-            if touches.len() >= KEYS_MAX {
+            if window.places.len() >= KEYS_MAX {
                 break;
             }
             let args = batch.args(buffer, i);
@@ -60,31 +123,24 @@ impl Session {
                     row
                 }
             };
-            let mut prepared = Prepared { row, place: None };
-            if let Some(row) = row {
-                if row.is_single_key() && matches!(row.run, Run::Data(_)) {
-                    let key = Key::new(node.seed, self.db, args.get(1));
-                    let shard = node.shard_of(key.bytes) as u32;
-                    prepared.place = Some((shard, key.hash));
-                    touches.push((shard, key));
-                } else if matches!(row.run, Run::Data(_)) {
-                    self.touch_all(node, row, args, &mut touches);
+            let first_place = window.places.len();
+            if let Some(row) = row
+                && matches!(row.run, Run::Data(_))
+            {
+                if row.is_single_key() {
+                    window.places.push(place(node, args, 1));
+                } else {
+                    window.places.extend(places_of(node, row, args));
                 }
             }
-            window.push(prepared);
+            window.requests.push(Prepared {
+                row,
+                first_place: first_place as u32,
+                places_count: (window.places.len() - first_place) as u32,
+            });
         }
-        if touches.len() >= KEYS_MIN {
-            touch_ahead(node, &touches);
-        }
-    }
-
-    fn touch_all<'a>(&self, node: &Node, row: &Row, args: Args<'a>, touches: &mut Touches<'a>) {
-        let mut positions = SmallVec::new();
-        if commands::keys_of(row, args, &mut positions).is_ok() {
-            for &position in positions.iter().take(KEYS_MAX) {
-                let key = Key::new(node.seed, self.db, args.get(position));
-                touches.push((node.shard_of(key.bytes) as u32, key));
-            }
+        if window.places.len() >= KEYS_MIN {
+            touch_ahead(node, self.db, &window.places);
         }
     }
 }
@@ -92,15 +148,22 @@ impl Session {
 /// Asks for the memory of all keys before the first of them is used, in two passes, the second of which needs
 /// what the first asked for: index bucket, record. A shard that somebody else holds is passed over: it is not worth
 /// a wait.
-fn touch_ahead(node: &Node, keys: &[(u32, Key<'_>)]) {
-    for &(shard, key) in keys {
-        if let Some(shard) = node.try_lock(shard as usize) {
-            shard.cache.touch_index(key);
+fn touch_ahead(node: &Node, db: u8, places: &[Place]) {
+    // A request with very many keys would push the first out of the caches again.
+    let places = &places[..places.len().min(2 * KEYS_MAX)];
+    let key = |place: &Place| Key {
+        db,
+        hash: place.hash,
+        bytes: b"",
+    };
+    for place in places {
+        if let Some(shard) = node.try_lock(place.shard as usize) {
+            shard.cache.touch_index(key(place));
         }
     }
-    for &(shard, key) in keys {
-        if let Some(shard) = node.try_lock(shard as usize) {
-            shard.cache.touch_entry(key);
+    for place in places {
+        if let Some(shard) = node.try_lock(place.shard as usize) {
+            shard.cache.touch_entry(key(place));
         }
     }
 }
