@@ -247,10 +247,21 @@ impl Cache {
     pub(crate) fn access(&mut self, Found { location, .. }: Found) -> Entry<'_> {
         let head = record::head(self.pages.slot(location));
         if head.is_aside() {
+            self.count_access(location);
             self.share(location, head);
+            return self.view(location);
         }
-        self.count_access(location);
-        self.view(location)
+        self.recency.access(&mut self.pages, location);
+        let stamp = self.stamp();
+        let slot = self.pages.slot_mut(location);
+        record::set_stamp(slot, stamp);
+        Entry {
+            value: Value::String(record::body(slot, head)),
+            expires_at: record::expires_at(slot, head),
+            pin: head.pin(),
+            form: head.form(),
+            idle_ms: 0,
+        }
     }
 
     /// Makes a record the most recent one.
