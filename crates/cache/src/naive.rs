@@ -171,6 +171,9 @@ impl Naive {
         self.drop_if_expired(key);
         match self.copy(key) {
             Some(mut entry) => {
+                if expires_at.is_none() && entry.expires_at.is_some() {
+                    entry.pin = Pin::Unpinned;
+                }
                 entry.expires_at = expires_at;
                 self.put_entry(key, entry);
                 true

@@ -369,6 +369,7 @@ impl Cache {
     }
 
     /// Sets or clears the expiry of a live entry; whether there was one. A time at or before log time removes it.
+    /// A key that loses its expiry is a lock no longer, or it would be pinned for ever.
     pub fn set_expiry(&mut self, key: Key<'_>, expires_at: Option<u64>) -> bool {
         let Some(found) = self.find_live(key) else {
             return false;
@@ -379,8 +380,13 @@ impl Cache {
             return true;
         }
         let old = record::head(self.pages.slot(found.location));
+        let pin = match expires_at {
+            None if old.is_volatile() => Pin::Unpinned,
+            _ => old.pin(),
+        };
         let traits = Traits {
             volatile: expires_at.is_some(),
+            pin,
             ..old.traits()
         };
         if traits.volatile == old.is_volatile() {
@@ -399,7 +405,7 @@ impl Cache {
             let value = record::body(self.pages.slot(found.location), old).to_vec();
             let place = Lookup::Found(found.place, found.location);
             let value = New::Owned(Bytes::from(value));
-            self.store(key, place, value, expires_at, old.pin(), old.form());
+            self.store(key, place, value, expires_at, pin, old.form());
             return true;
         }
         let head = Head::new(traits, placement, key.bytes.len(), value_bytes);

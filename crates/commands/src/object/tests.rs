@@ -67,6 +67,9 @@ fn locks_are_told_from_other_keys() {
     assert_eq!(harness.run("OBJECT PINNED a"), ":0\r\n");
     assert_eq!(harness.run("OBJECT PINNED b"), ":1\r\n");
     assert_eq!(harness.run("OBJECT PINNED x"), "$-1\r\n");
-    harness.run("PERSIST b");
+    harness.run("PEXPIRE b 9000");
     assert_eq!(harness.run("OBJECT PINNED b"), ":1\r\n");
+    // Without an end it would be spared for ever.
+    harness.run("PERSIST b");
+    assert_eq!(harness.run("OBJECT PINNED b"), ":0\r\n");
 }

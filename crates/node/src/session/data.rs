@@ -188,9 +188,12 @@ impl Session {
         let stride = places[1].position - places[0].position;
         let mut places = Places::from_slice(places);
         places.sort_unstable_by_key(|place| (place.shard, place.position));
-        let mut shards: SmallVec<[usize; 16]> =
-            places.iter().map(|place| place.shard as usize).collect();
-        shards.dedup();
+        let mut shards: SmallVec<[usize; 16]> = SmallVec::new();
+        for place in &places {
+            if shards.last() != Some(&(place.shard as usize)) {
+                shards.push(place.shard as usize);
+            }
+        }
         let spread = Spread {
             places: &places,
             shards: &shards,

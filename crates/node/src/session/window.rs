@@ -71,14 +71,23 @@ impl Window {
 
 /// Where the keys of a request live. A command whose keys cannot be told refuses its arguments itself: it has none.
 pub(super) fn places_of(node: &Node, row: &Row, args: Args<'_>) -> Places {
+    let mut places = Places::new();
+    push_places(node, row, args, &mut places);
+    places
+}
+
+fn push_places<A: smallvec::Array<Item = Place>>(
+    node: &Node,
+    row: &Row,
+    args: Args<'_>,
+    places: &mut SmallVec<A>,
+) {
     let mut positions = SmallVec::new();
-    if commands::keys_of(row, args, &mut positions).is_err() {
-        return Places::new();
+    if commands::keys_of(row, args, &mut positions).is_ok() {
+        for position in positions {
+            places.push(place(node, args, position));
+        }
     }
-    positions
-        .iter()
-        .map(|&position| place(node, args, position))
-        .collect()
 }
 
 #[inline]
@@ -130,7 +139,7 @@ impl Session {
                 if row.is_single_key() {
                     window.places.push(place(node, args, 1));
                 } else {
-                    window.places.extend(places_of(node, row, args));
+                    push_places(node, row, args, &mut window.places);
                 }
             }
             window.requests.push(Prepared {
