@@ -178,13 +178,6 @@ impl Session {
         self.began_us
     }
 
-    /// Whether it is exempt from the idle timeout, as subscribers and monitors are.
-    pub fn may_idle(&self) -> bool {
-        self.client.has(ClientFlag::Pubsub)
-            || self.client.has(ClientFlag::Monitor)
-            || self.pending.is_some()
-    }
-
     /// Runs the requests of `batch` from `next` on, and moves `next` past what ran. Called again after a step other
     /// than [`Step::Done`], it goes on where it stopped.
     pub fn run(

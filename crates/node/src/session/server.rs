@@ -59,13 +59,13 @@ pub(super) fn answer(
         C::Help => help(args.get(0), reply),
         C::Cluster => reply.error("ERR This instance has cluster support disabled"),
         C::Readonly | C::Readwrite | C::Asking => reply.error("ERR This instance has cluster support disabled"),
-        C::Replconf | C::Sync => reply.error("ERR Torc does not replicate to Redis replicas; add nodes with 'torc serve --join'"),
-        C::Replicaof => reply.error("ERR Torc nodes replicate by themselves; add nodes with 'torc serve --join'"),
-        C::Save | C::Bgsave => reply.error("ERR Torc keeps no RDB file; replicas keep the data"),
+        C::Replconf | C::Sync => reply.error("ERR Torc does not replicate to Redis replicas"),
+        C::Replicaof => reply.error("ERR REPLICAOF is not supported by Torc: a node replicates no other server"),
+        C::Save | C::Bgsave => reply.error("ERR Torc keeps no RDB file"),
         C::Bgrewriteaof => reply.error("ERR Torc keeps no append only file"),
         C::Swapdb => reply.error("ERR SWAPDB is not supported by Torc: databases cannot be swapped while shards are replicated one by one"),
         C::Failover => reply.error("ERR FAILOVER requires connected replicas."),
-        C::Migrate => reply.error("ERR MIGRATE is not supported by Torc: shards move by themselves"),
+        C::Migrate => reply.error("ERR MIGRATE is not supported by Torc; use DUMP and RESTORE"),
         other => unreachable!("{other:?} is answered elsewhere"),
     }
 }
