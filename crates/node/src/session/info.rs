@@ -43,8 +43,9 @@ struct ShardSums {
     used_bytes: u64,
     hits: u64,
     misses: u64,
-    /// Of the keys with an expiry that were drawn: how many, and their remaining milliseconds.
-    ttls: [(u64, u64); 16],
+    /// Of the keys with an expiry that were drawn: how many, and their remaining milliseconds. A wide
+    /// sum: one key may live for all of 63 bits.
+    ttls: [(u64, u128); 16],
 }
 
 impl ShardSums {
@@ -59,7 +60,7 @@ impl ShardSums {
                 if let Some(at_ms) = entry.and_then(|entry| entry.expires_at) {
                     let (count, sum_ms) = &mut self.ttls[usize::from(db)];
                     *count += 1;
-                    *sum_ms += at_ms.saturating_sub(cache.now_ms());
+                    *sum_ms += u128::from(at_ms.saturating_sub(cache.now_ms()));
                 }
             }
         }
@@ -198,7 +199,7 @@ fn section(turn: Turn<'_>, name: &str, sums: &ShardSums, text: &mut String) {
             for db in (0..16).filter(|db| sums.keys[*db] > 0) {
                 let (keys, expires) = (sums.keys[db], sums.expiring[db]);
                 let (drawn, sum_ms) = sums.ttls[db];
-                let average_ms = sum_ms / drawn.max(1);
+                let average_ms = sum_ms / u128::from(drawn.max(1));
                 let _ = write!(
                     text,
                     "db{db}:keys={keys},expires={expires},avg_ttl={average_ms}\r\n"

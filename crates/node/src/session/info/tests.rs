@@ -76,6 +76,22 @@ fn a_database_tells_its_keys_and_how_long_they_live() {
 }
 
 #[test]
+fn the_longest_lives_have_an_average_too() {
+    // Breaks if remaining times are added up in 64 bits: INFO panicked, or told nonsense.
+    let (node, _) = node();
+    let mut client = Client::new(&node);
+    client.pipeline(&[
+        "PSETEX a 9223370000000000000 1",
+        "PSETEX b 9223370000000000000 1",
+    ]);
+    let info = client.run("INFO keyspace");
+    assert_eq!(
+        field(&info, "db0"),
+        "keys=2,expires=2,avg_ttl=9223370000000000000"
+    );
+}
+
+#[test]
 fn errors_are_counted_by_their_code() {
     // Breaks if errorstats takes words out of the middle of a text or a value for a code.
     let (node, _) = node();
