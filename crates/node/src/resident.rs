@@ -11,8 +11,8 @@ use crate::memory::Budget;
 use cache::Policy;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
-/// Part of `maxmemory` by which the process may exceed it before anything is held back: 1/10.
-const SLACK_DIVISOR: u64 = 10;
+/// Part of `maxmemory` by which the process may exceed it before anything is held back: 1/16.
+const SLACK_DIVISOR: u64 = 16;
 /// Part by which it must be below that before anything is given back; in between nothing moves.
 const CALM_DIVISOR: u64 = 32;
 /// Part of `maxmemory` that is held back or given back in one turn at most: the allocator takes up to a second
@@ -106,7 +106,7 @@ mod tests {
             held = held_after(held, total * 2, total);
         }
         assert_eq!(held, total / 2, "bounded");
-        assert_eq!(held_after(held, total + total / 10, total), held, "calm");
+        assert_eq!(held_after(held, total + total / 18, total), held, "calm");
         for _ in 0..1000 {
             held = held_after(held, total, total);
         }
