@@ -32,7 +32,6 @@ const TOP_LEVEL: &[&str] = &[
     "LICENSE",
     "README.md",
     "ARCHITECTURE.md",
-    "clippy.toml",
     "crates",
     "tests",
     "bench",
