@@ -21,7 +21,7 @@ const EDGES: &[(&str, &[&str])] = &[
         &["resp", "commands", "placement", "cache", "paxos", "txn"],
     ),
     ("admin", &["node"]),
-    ("sim", &["node"]),
+    ("sim", &["node", "paxos"]),
     ("server", &["resp", "node", "admin"]),
 ];
 
