@@ -14,28 +14,28 @@ mod data;
 mod debug;
 mod diagnostics;
 mod info;
+mod pending;
 mod pubsub;
+mod request;
 mod server;
+mod tally;
 mod transaction;
 mod walk;
 mod window;
 
 use crate::client::{Client, ClientFlag};
 use crate::host::Now;
-use crate::latency::LatencyEvent;
-use crate::monitor;
 use crate::node::Node;
-use crate::pause::PauseMode;
-use crate::pubsub::Kind;
 use crate::settings::Settings;
 use crate::tracking::Caching;
 use access::Access;
 use commands::context::Touch;
-use commands::{CheckError, Flags, Row, Run, Session as SessionCommand};
-use resp::{Args, Batch, Mark, Output, Protocol, Reply};
+use commands::{Flags, Row, Run};
+use pending::{Pending, ReplicasReply};
+use resp::{Args, Batch, Output, Protocol};
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use tally::SLOWLOG_PRECISE_US;
 use window::{Place, Window};
 
 /// Replies beyond this are written to the socket before more requests of the same batch run: a reader that does not
@@ -107,28 +107,6 @@ enum Replies {
     /// The reply of the running command (`CLIENT REPLY SKIP` itself) and of the next are dropped.
     SkipNext,
     Skip,
-}
-
-/// A request that gave way.
-enum Pending {
-    /// KEYS or a long SCAN, half done.
-    Walk(walk::HalfWalk),
-    /// DEBUG SLEEP: until then, then `+OK`.
-    Sleep { until_us: u64 },
-    /// WAIT, WAITAOF: until then (never, if none), then what `reply` is.
-    Replicas {
-        until_us: Option<u64>,
-        reply: ReplicasReply,
-    },
-}
-
-/// What a wait for replicas answers at its end on a node without any.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum ReplicasReply {
-    /// `:0`
-    Wait,
-    /// `*2 :0 :0`
-    WaitAof,
 }
 
 /// What one turn of work is done with.
@@ -280,385 +258,6 @@ impl Session {
         self.request_slow_path(turn, row, args, output)
     }
 
-    /// The way of every request that is not plain: pause, MONITOR, refusals, the state of the connection, timing.
-    fn request_slow_path(
-        &mut self,
-        turn: Turn<'_>,
-        row: Option<&'static Row>,
-        args: Args<'_>,
-        output: &mut Output,
-    ) -> Step {
-        let mark = output.mark();
-        let row = match self.admit(turn, row, args, output) {
-            Ok(row) => row,
-            Err(refused) => {
-                self.refused(turn, refused, mark, output);
-                return Step::Done;
-            }
-        };
-        if let Some(step) = self.paused(turn, row) {
-            return step;
-        }
-        let replies = self.replies;
-        let started_us = turn.node.host.monotonic_us();
-        let step = if self.transaction.is_some() && !transaction::runs_inside(row) {
-            self.queue(turn, row, args, output);
-            Step::Done
-        } else {
-            let step = self.dispatch(turn, row, args, &mut Access::Free, output);
-            self.show_to_monitors(turn, row, args);
-            step
-        };
-        let took_us = turn.node.host.monotonic_us() - started_us;
-        self.timed(turn, row, args, took_us);
-        self.note_error(turn, Some(row), mark, output);
-        turn.node.stats.ran(self.client.id, row.id(), 1, took_us);
-        self.client
-            .last_row
-            .store(row.id() as u32, Ordering::Relaxed);
-        let is_client = matches!(row.run, Run::Session(SessionCommand::Client));
-        if self.transaction.is_none() && !is_client {
-            self.caching_next = None;
-        }
-        if self.pending.is_none() && !pubsub::confirms(row) {
-            self.finish_reply(replies, mark, output);
-        }
-        if self.client.wants_attention() {
-            // What the command pushed to its own connection goes out behind its reply.
-            self.client.drain_outbox(output);
-        }
-        step
-    }
-
-    /// Shows a command that ran to those who listen.
-    fn show_to_monitors(&self, turn: Turn<'_>, row: &'static Row, args: Args<'_>) {
-        if turn.node.monitors.is_on() {
-            let node = turn.node;
-            node.monitors.show(node, &self.client, self.db, row, args);
-        }
-    }
-
-    /// Whether CLIENT PAUSE holds this request back. CLIENT itself goes on, so that a pause can be ended.
-    fn paused(&mut self, turn: Turn<'_>, row: &'static Row) -> Option<Step> {
-        if !turn.node.pause.is_on() {
-            return None;
-        }
-        let (mode, until_us) = turn.node.pause.current(turn.node.host.monotonic_us())?;
-        let writes = row.flags.has(Flags::WRITE)
-            || row.flags.has(Flags::MAY_REPLICATE)
-            || matches!(row.run, Run::Session(SessionCommand::Exec)) && self.transaction_writes();
-        let is_client = matches!(row.run, Run::Session(SessionCommand::Client));
-        if is_client || mode == PauseMode::Write && !writes {
-            return None;
-        }
-        self.postponed = true;
-        self.client.set(ClientFlag::Blocked);
-        Some(Step::Wait {
-            until_us: Some(until_us),
-        })
-    }
-
-    /// Refuses what may not run in the connection's state, in Redis's order and words.
-    fn admit(
-        &mut self,
-        turn: Turn<'_>,
-        row: Option<&'static Row>,
-        args: Args<'_>,
-        output: &mut Output,
-    ) -> Result<&'static Row, Option<&'static Row>> {
-        let mut reply = Reply::new(output, self.protocol);
-        let found = match row {
-            Some(row) => Ok(row),
-            None => commands::check(args),
-        };
-        let row = match found {
-            Ok(row) => row,
-            Err(CheckError::WrongArity(row)) => {
-                reply.error_bytes(&CheckError::WrongArity(row).text());
-                return Err(Some(row));
-            }
-            Err(error) => {
-                reply.error_bytes(&error.text());
-                return Err(None);
-            }
-        };
-        if !self.authenticated && !row.flags.has(Flags::NO_AUTH) {
-            reply.error("NOAUTH Authentication required.");
-            return Err(Some(row));
-        }
-        if matches!(row.run, Run::Later) {
-            reply.error(&commands::later_error(row));
-            return Err(Some(row));
-        }
-        if self.transaction.is_some() && row.flags.has(Flags::NO_MULTI) {
-            reply.error("ERR Command not allowed inside a transaction");
-            return Err(Some(row));
-        }
-        if self.subscriptions_count() > 0
-            && self.protocol == Protocol::Resp2
-            && !pubsub::allowed_while_subscribed(row)
-        {
-            reply.error(&format!(
-                "ERR Can't execute '{}': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are allowed in this context",
-                row.full_name()
-            ));
-            return Err(Some(row));
-        }
-        // What is queued takes memory too, reads included.
-        let queues = self.transaction.is_some() && !transaction::runs_inside(row);
-        if queues && !self.has_room(turn, args) {
-            reply.error(data::OOM);
-            return Err(Some(row));
-        }
-        let keyspace = [Flags::WRITE, Flags::READONLY, Flags::MAY_REPLICATE];
-        if self.client.has(ClientFlag::Monitor) && keyspace.iter().any(|f| row.flags.has(*f)) {
-            // Redis takes a connection that listens for a replica.
-            reply.error("ERR Replica can't interact with the keyspace");
-            return Err(Some(row));
-        }
-        Ok(row)
-    }
-
-    /// Takes note of a refusal: inside MULTI it spoils the transaction.
-    fn refused(
-        &mut self,
-        turn: Turn<'_>,
-        row: Option<&'static Row>,
-        mark: Mark,
-        output: &mut Output,
-    ) {
-        if let Some(transaction) = &mut self.transaction {
-            transaction.spoil();
-        }
-        if let Some(row) = row {
-            turn.node.stats.refused(self.client.id, row.id());
-            if matches!(row.run, Run::Session(SessionCommand::Exec)) {
-                self.abort_exec(turn, mark, output);
-            }
-        }
-        self.note_error(turn, None, mark, output);
-        self.finish_reply(self.replies, mark, output);
-    }
-
-    /// Runs one admitted command, alone or inside EXEC.
-    fn dispatch(
-        &mut self,
-        turn: Turn<'_>,
-        row: &'static Row,
-        args: Args<'_>,
-        access: &mut Access<'_>,
-        output: &mut Output,
-    ) -> Step {
-        match row.run {
-            Run::Data(execute) => {
-                self.run_data(turn, row, execute, args, &[], access, output);
-                Step::Done
-            }
-            Run::Session(command) => self.session_command(turn, command, args, access, output),
-            Run::Later => unreachable!("refused before it runs"),
-        }
-    }
-
-    fn session_command(
-        &mut self,
-        turn: Turn<'_>,
-        command: SessionCommand,
-        args: Args<'_>,
-        access: &mut Access<'_>,
-        output: &mut Output,
-    ) -> Step {
-        use SessionCommand as C;
-        match command {
-            C::Exec => return self.exec(turn, output),
-            C::Keys => return self.keys(turn, args, access, output),
-            C::Scan => return self.scan(turn, args, access, output),
-            C::Wait => return self.wait(turn, args, access, output),
-            C::Waitaof => return self.waitaof(turn, args, access, output),
-            C::Debug => return self.debug(turn, args, access, output),
-            C::Shutdown => return self.shutdown(turn, args, output),
-            C::Flushall => {
-                self.flush(turn, crate::entry::ALL_DATABASES, args, access, output);
-                return Step::Done;
-            }
-            C::Flushdb => {
-                self.flush(turn, self.db, args, access, output);
-                return Step::Done;
-            }
-            _ => {}
-        }
-        let mut reply = Reply::new(output, self.protocol);
-        match command {
-            C::Quit => {
-                reply.ok();
-                return Step::Close;
-            }
-            C::Auth => self.auth(turn, args, &mut reply),
-            C::Client => return self.client_command(turn, args, output),
-            C::Echo => reply.bulk(args.get(1)),
-            C::Hello => self.hello(turn, args, &mut reply),
-            C::Ping => self.ping(args, &mut reply),
-            C::Reset => self.reset(turn, output),
-            C::Select => self.select(turn, args, &mut reply),
-            C::Discard => self.discard(turn, &mut reply),
-            C::Multi => self.multi(&mut reply),
-            C::Unwatch => self.unwatch(turn, access, &mut reply),
-            C::Watch => self.watch(turn, args, &mut reply),
-            C::Subscribe => self.subscribe(turn, Kind::Channel, args, output),
-            C::Psubscribe => self.subscribe(turn, Kind::Pattern, args, output),
-            C::Ssubscribe => self.subscribe(turn, Kind::ShardChannel, args, output),
-            C::Unsubscribe => self.unsubscribe(turn, Kind::Channel, args, output),
-            C::Punsubscribe => self.unsubscribe(turn, Kind::Pattern, args, output),
-            C::Sunsubscribe => self.unsubscribe(turn, Kind::ShardChannel, args, output),
-            C::Publish => self.publish(turn, Kind::Channel, args, output),
-            C::Spublish => self.publish(turn, Kind::ShardChannel, args, output),
-            C::Pubsub => self.pubsub(turn, args, &mut reply),
-            C::Dbsize => self.dbsize(turn, access, &mut reply),
-            C::Randomkey => self.randomkey(turn, access, &mut reply),
-            C::Command => commands::command(args, &mut reply),
-            C::Config => self.config(turn, args, access, &mut reply),
-            C::Info => self.info(turn, args, access, &mut reply),
-            C::Latency => self.latency(turn, args, &mut reply),
-            C::Memory => self.memory(turn, args, access, &mut reply),
-            C::Monitor => self.monitor(turn, access, &mut reply),
-            C::Slowlog => self.slowlog(turn, args, &mut reply),
-            _ => server::answer(turn, command, args, &mut reply),
-        }
-        Step::Done
-    }
-
-    /// Goes on with a request that gave way.
-    fn go_on(&mut self, turn: Turn<'_>, output: &mut Output) -> Step {
-        let mark = output.mark();
-        let step = match self.pending.take().expect("the caller saw it") {
-            Pending::Walk(walk) => self.go_on_walk(turn, walk, output),
-            Pending::Sleep { until_us } if turn.now.monotonic_us >= until_us => {
-                Reply::new(output, self.protocol).ok();
-                Step::Done
-            }
-            Pending::Sleep { until_us } => {
-                self.pending = Some(Pending::Sleep { until_us });
-                Step::Wait {
-                    until_us: Some(until_us),
-                }
-            }
-            Pending::Replicas { until_us, reply }
-                if until_us.is_some_and(|until| turn.now.monotonic_us >= until) =>
-            {
-                self.no_replicas(reply, output);
-                Step::Done
-            }
-            Pending::Replicas { until_us, reply } => {
-                self.pending = Some(Pending::Replicas { until_us, reply });
-                Step::Wait { until_us }
-            }
-        };
-        if self.pending.is_none() {
-            self.client.clear(ClientFlag::Blocked);
-            self.finish_reply(self.replies, mark, output);
-        }
-        step
-    }
-
-    /// Counts a plain command; equal ones in a row are added up and told once.
-    #[inline]
-    fn count(&mut self, turn: Turn<'_>, row: &'static Row, mark: Mark, output: &mut Output) {
-        match &mut self.tally {
-            Some((same, count)) if std::ptr::eq(*same, row) => *count += 1,
-            _ => {
-                self.flush_tally(turn, 0);
-                self.tally = Some((row, 1));
-            }
-        }
-        if output.since(mark) == Some(b'-') {
-            self.note_error(turn, Some(row), mark, output);
-        }
-    }
-
-    fn flush_tally(&mut self, turn: Turn<'_>, each_us: u64) {
-        if let Some((row, count)) = self.tally.take() {
-            turn.node
-                .stats
-                .ran(self.client.id, row.id(), count, each_us * count);
-            self.client
-                .last_row
-                .store(row.id() as u32, Ordering::Relaxed);
-        }
-    }
-
-    /// Counts an error reply written since `mark`.
-    fn note_error(
-        &mut self,
-        turn: Turn<'_>,
-        row: Option<&'static Row>,
-        mark: Mark,
-        output: &mut Output,
-    ) {
-        if output.since(mark) != Some(b'-') {
-            return;
-        }
-        if let Some(row) = row {
-            turn.node.stats.failed(self.client.id, row.id());
-        }
-        turn.node.stats.error(&output.tail_since(mark)[1..]);
-    }
-
-    /// SLOWLOG and LATENCY of a command that was timed alone.
-    fn timed(&mut self, turn: Turn<'_>, row: &'static Row, args: Args<'_>, took_us: u64) {
-        // Not the turn's: a CONFIG SET counts for itself.
-        let settings = turn.node.settings.load();
-        let threshold_us = settings.slowlog_log_slower_than_us;
-        if threshold_us >= 0
-            && took_us >= threshold_us as u64
-            && !row.flags.has(Flags::SKIP_SLOWLOG)
-        {
-            let name = self.client.facts.lock().name.clone();
-            let hidden = monitor::without_secrets(row, args);
-            let args = hidden.as_ref().map_or(args, |hidden| hidden.args());
-            let wall_s = turn.node.host.wall_us() / 1_000_000;
-            turn.node
-                .slowlog
-                .add(args, took_us, wall_s, &self.client.addr, &name);
-        }
-        let threshold_ms = settings.latency_monitor_threshold_ms;
-        if threshold_ms > 0 && took_us / 1000 >= threshold_ms {
-            let fast = row.flags.has(Flags::FAST);
-            let event = if fast {
-                LatencyEvent::FastCommand
-            } else {
-                LatencyEvent::Command
-            };
-            turn.node
-                .latency
-                .add(event, took_us / 1000, turn.node.host.wall_us() / 1_000_000);
-        }
-    }
-
-    /// CLIENT REPLY OFF and SKIP drop what was written since `mark`. `before` is the mode that the command began
-    /// under: EXEC's own reply is not dropped by what is inside it.
-    fn finish_reply(&mut self, before: Replies, mark: Mark, output: &mut Output) {
-        if before == Replies::On && self.replies == Replies::On {
-            return;
-        }
-        if before != Replies::On && self.replies != Replies::On {
-            output.rewind(mark);
-        }
-        self.replies = match self.replies {
-            Replies::SkipNext => Replies::Skip,
-            Replies::Skip => Replies::On,
-            Replies::On | Replies::Off => self.replies,
-        };
-        self.replan();
-    }
-
-    /// Tells the counters and the client's face of the requests that ran.
-    fn after_batch(&mut self, turn: Turn<'_>, requests: u64) {
-        let end_us = turn.node.host.monotonic_us();
-        let took_us = end_us - turn.now.monotonic_us;
-        self.flush_tally(turn, took_us / requests.max(1));
-        self.client.active_us.store(end_us, Ordering::Relaxed);
-        self.client.db.store(self.db, Ordering::Relaxed);
-    }
-
     /// Works out anew whether the short way is open.
     fn replan(&mut self) {
         self.plain = self.authenticated
@@ -679,7 +278,3 @@ impl Session {
         node.disconnect(&self.client);
     }
 }
-
-/// A SLOWLOG threshold below this times every command alone; above it the commands that Redis flags as fast are
-/// not timed one by one.
-const SLOWLOG_PRECISE_US: i64 = 1000;
