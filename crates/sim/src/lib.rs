@@ -1,0 +1,10 @@
+//! Simulation of a cluster on one thread from one seed, and the checkers that judge what it did.
+//!
+//! What stands here knows no file, clock or argument: `main.rs` is the shell (`cargo sim`), and everything else is a
+//! function of a seed or of a history that it is given. The same seed always gives the same run.
+//!
+//! Reading order: `history` (what clients saw), `linearizability` (whether one register per key explains it).
+
+pub mod history;
+pub mod linearizability;
+pub mod random;
