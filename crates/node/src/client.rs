@@ -3,9 +3,10 @@
 //! [`crate::Session`]; this is the shared face of it.
 
 use crate::settings::OutputBufferLimit;
+use crate::slots::Slots;
 use atomic_waker::AtomicWaker;
 use bytes::Bytes;
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 use resp::{Output, Protocol};
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
 
@@ -52,6 +53,8 @@ pub struct Client {
     /// Bits of [`ClientFlag`].
     pub flags: AtomicU32,
     outbox: Mutex<Outbox>,
+    /// Replies that others fill in.
+    slots: Mutex<Slots>,
     /// Set while the outbox holds something or the connection is to end: one load tells an idle turn.
     attention: AtomicBool,
     waker: AtomicWaker,
@@ -148,6 +151,7 @@ impl Client {
             queued: AtomicU32::new(u32::MAX),
             flags: AtomicU32::new(0),
             outbox: Mutex::new(Outbox::default()),
+            slots: Mutex::new(Slots::default()),
             attention: AtomicBool::new(false),
             waker: AtomicWaker::new(),
         }
@@ -225,6 +229,12 @@ impl Client {
                 output.push_shared(frame);
             }
         }
+    }
+
+    /// The replies that others fill in, locked: shortly, and with nothing else locked below it.
+    #[inline]
+    pub fn slots(&self) -> MutexGuard<'_, Slots> {
+        self.slots.lock()
     }
 
     /// Bytes pushed and not yet taken by the connection.
