@@ -15,7 +15,9 @@
 //! What this crate does *not* know: nodes' addresses, who leads what, epochs of the map, keys'
 //! values, or whether a wanted placement has been reached.
 //!
-//! Reading order: `slot`, `ring`, `shard_map`.
+//! [`wanted_replicas`] uses the ring a second time: which members should hold and lead each shard.
+//!
+//! Reading order: `slot`, `ring`, `shard_map`, `replicas`.
 
 mod slot;
 
@@ -23,6 +25,9 @@ mod ring;
 
 mod shard_map;
 
+mod replicas;
+
+pub use replicas::{Replicas, replicas_count, wanted_replicas};
 pub use ring::{Member, Ring, RingError, RingOptions};
 pub use shard_map::{ShardCountError, ShardId, ShardMap};
 pub use slot::{SLOTS_COUNT, slot_of};

@@ -218,6 +218,20 @@ impl Ring {
         owners
     }
 
+    /// The items `0..items_count` in the order of their ranks (see [`Ring::assign`]).
+    pub(crate) fn ranked(&self, items_count: u64) -> Vec<u64> {
+        let mut items: Vec<u64> = (0..items_count).collect();
+        items.sort_by_cached_key(|&item| (hash(self.seed, Purpose::Rank, item, 0), item));
+        items
+    }
+
+    /// The members clockwise from `item`, each once, as indexes into [`Ring::members`]. Those of weight 0 are not met.
+    pub(crate) fn walk_distinct(&self, item: u64) -> impl Iterator<Item = usize> {
+        let mut met = vec![false; self.members.len()];
+        self.walk(item)
+            .filter(move |&member| !std::mem::replace(&mut met[member], true))
+    }
+
     fn home_index(&self, item: u64) -> usize {
         self.points[self.first_point(item)].member as usize
     }
