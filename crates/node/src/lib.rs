@@ -21,6 +21,7 @@ mod effects;
 mod entry;
 mod host;
 mod housework;
+pub mod journal;
 mod latency;
 mod memory;
 mod monitor;
