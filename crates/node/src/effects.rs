@@ -1,11 +1,10 @@
-//! Effects: what a command over several shards left of one shard's keys, as the arguments of a log entry
-//! ([`EntryKind::Effects`](crate::EntryKind)). A shard's log must not depend on another shard's state, so such a
-//! command is logged by its outcome.
+//! Effects: what has become of keys, as triples of key, head (1 byte: 0 gone, else 1 + 2 if pinned + 4 if edited; 8
+//! bytes: expiry as log time, 0 = none) and value: what a command over several shards left of one shard's keys, since
+//! a shard's log must not depend on another shard's state, and what snapshots are made of.
 
-use crate::entry::Entry;
 use bytes::Bytes;
 use cache::{Cache, Key, OwnedEntry, OwnedValue, Pin, StringForm};
-use resp::OwnedArgs;
+use resp::{Args, OwnedArgs};
 
 /// First byte of a head: the key exists.
 const EXISTS: u8 = 1;
@@ -14,8 +13,13 @@ const PINNED: u8 = 2;
 /// Its string was edited in place.
 const EDITED: u8 = 4;
 
+/// Whether arguments are triples with heads.
+pub(crate) fn are_triples(args: Args<'_>) -> bool {
+    args.len().is_multiple_of(3) && (1..args.len()).step_by(3).all(|at| is_head(args.get(at)))
+}
+
 /// Whether these bytes are a head: 9 of them, no unknown flag, and nothing said of a key that is gone.
-pub(crate) fn is_head(bytes: &[u8]) -> bool {
+fn is_head(bytes: &[u8]) -> bool {
     match bytes.split_first() {
         Some((&flags, expires_at)) => {
             expires_at.len() == 8
@@ -49,22 +53,15 @@ pub(crate) fn of(cache: &Cache, db: u8, keys: &[&[u8]]) -> OwnedArgs {
     OwnedArgs::from_slices(&parts)
 }
 
-/// Puts the effects of `entry` into `cache`.
+/// Puts effects on keys of `db` into `cache`.
 ///
 /// # Panics
 /// If they are not what [`of`] makes: the leader's bug.
-pub(crate) fn apply(cache: &mut Cache, entry: Entry<'_>) {
-    assert!(
-        entry.args.len().is_multiple_of(3),
-        "effects come in triples"
-    );
-    for at in (0..entry.args.len()).step_by(3) {
-        let key = Key::new(cache.seed(), entry.db, entry.args.get(at));
-        let (flags, expires_at) = entry
-            .args
-            .get(at + 1)
-            .split_first()
-            .expect("a head has 9 bytes");
+pub(crate) fn apply(cache: &mut Cache, db: u8, args: Args<'_>) {
+    assert!(args.len().is_multiple_of(3), "effects come in triples");
+    for at in (0..args.len()).step_by(3) {
+        let key = Key::new(cache.seed(), db, args.get(at));
+        let (flags, expires_at) = args.get(at + 1).split_first().expect("a head has 9 bytes");
         if flags & EXISTS == 0 {
             cache.remove(key);
             continue;
@@ -73,7 +70,7 @@ pub(crate) fn apply(cache: &mut Cache, entry: Entry<'_>) {
         cache.put_entry(
             key,
             OwnedEntry {
-                value: OwnedValue::String(Bytes::copy_from_slice(entry.args.get(at + 2))),
+                value: OwnedValue::String(Bytes::copy_from_slice(args.get(at + 2))),
                 expires_at: (expires_at != 0).then_some(expires_at),
                 pin: if flags & PINNED == 0 {
                     Pin::Unpinned

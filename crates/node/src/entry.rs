@@ -1,34 +1,37 @@
-//! A log entry and its bytes: what a shard's replicas agree on. Today a group has one member and commits
-//! on the spot; the entry is applied without being encoded first unless somebody records the log.
+//! The payload of a log entry: a batch of operations, from one or several nodes, with one stamp.
 //!
-//! Layout, version 1, integers little endian:
+//! Layout, version 2, integers little endian. Log time is not in it: the log itself carries that of every batch.
 //!
 //! ```text
 //! offset  size  what
-//!      0     1  version, 1
-//!      1     1  kind: 0 command, 1 evict, 2 flush, 3 effects
-//!      2     1  numbered database, 0..=15 (255 in a flush: all of them)
-//!      3     1  zero
-//!      4     8  log time, ms
-//!     12     8  wall time minus log time, ms, signed
-//!     20     8  the leader's draw
-//!     28     4  count of arguments, n (at least 1 in a command; keys in an evict)
-//!     32   4*n  length of each argument
-//!      …     …  the arguments' bytes, one after the other
+//!      0     1  version, 2
+//!      1     3  zero
+//!      4     8  wall time minus log time, ms, signed
+//!     12     8  the leader's draw
+//!     20        runs, to the end:
+//!               +0   4  origin: node, 0 = the leader itself
+//!               +4   8  origin: incarnation
+//!              +12   8  replies to the origin's writes up to here are not asked for again
+//!              +20   4  count of operations
+//!              +24   4  their bytes, b
+//!              +28   b  operations (`group/op.rs`)
 //! ```
 //!
-//! An evict names keys of one database. Effects are what a command over several shards left of this shard's keys:
-//! triples of key, head (1 byte: 0 gone, else 1 + 2 if pinned + 4 if edited; 8 bytes: expiry as log time, 0 = none)
-//! and value. Example, `DEL a` in database 0: 32 bytes of head with n = 2, then
-//! `03 00 00 00  01 00 00 00  'D' 'E' 'L' 'a'`.
+//! Example, nothing but node 1's write `DEL a` of 40 bytes: 20 bytes of head, then `01 00 00 00`, incarnation and
+//! done_seq, `01 00 00 00  28 00 00 00`, the operation.
 
-use crate::effects;
-use resp::{Args, OwnedArgs};
+use paxos::{Incarnation, NodeId, ReplicaId};
 
 /// The version that this code writes and reads.
-const VERSION: u8 = 1;
-/// Bytes ahead of the arguments' lengths.
-const HEAD_BYTES: usize = 32;
+const VERSION: u8 = 2;
+/// Bytes ahead of the first run.
+pub(crate) const BATCH_HEAD_BYTES: usize = 20;
+/// Bytes ahead of a run's operations.
+pub(crate) const RUN_HEAD_BYTES: usize = 28;
+/// Numbered databases.
+pub(crate) const DATABASES: u8 = 16;
+/// Database number of a flush that empties all of them.
+pub const ALL_DATABASES: u8 = 255;
 
 /// When and with what luck an entry is applied: the same on every replica.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,171 +44,171 @@ pub struct Stamp {
     pub random: u64,
 }
 
-/// What an entry does.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum EntryKind {
-    /// A client's command, by its own arguments.
-    Command,
-    /// The arguments are keys that the leader chose to evict.
-    Evict,
-    /// Empties one numbered database, or all.
-    Flush,
-    /// The arguments are triples that say what has become of keys (see the layout).
-    Effects,
-}
-
-impl EntryKind {
-    /// Whether an entry of this kind may have `arguments`.
-    fn admits(self, arguments: &[&[u8]]) -> bool {
-        match self {
-            EntryKind::Command => !arguments.is_empty(),
-            EntryKind::Evict => true,
-            EntryKind::Flush => arguments.is_empty(),
-            EntryKind::Effects => {
-                let (triples, rest) = arguments.as_chunks::<3>();
-                rest.is_empty() && triples.iter().all(|[_, head, _]| effects::is_head(head))
-            }
+impl Stamp {
+    /// The stamp of the operation at `ordinal` of a batch with this one: draws of their own for each.
+    pub(crate) fn of_op(self, ordinal: u64) -> Stamp {
+        // The finalizer of SplitMix64 (Steele, Lea, Flood 2014).
+        let step = 0x9e37_79b9_7f4a_7c15_u64;
+        let mut z = self.random.wrapping_add(ordinal.wrapping_mul(step));
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        Stamp {
+            random: z ^ (z >> 31),
+            ..self
         }
     }
 }
 
-/// Numbered databases.
-const DATABASES: u8 = 16;
-/// Database number of a flush that empties all of them.
-pub const ALL_DATABASES: u8 = 255;
-
-/// An entry, its arguments borrowed from wherever they were read.
-#[derive(Clone, Copy)]
-pub struct Entry<'a> {
-    /// What it does.
-    pub kind: EntryKind,
-    /// Numbered database.
-    pub db: u8,
-    /// When and with what luck.
-    pub stamp: Stamp,
-    /// A command's arguments, an evict's keys, nothing in a flush.
-    pub args: Args<'a>,
+/// Operations of one node, one after the other in the order of their sequence numbers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Run<'a> {
+    /// Whose; the default is the leader's own decisions.
+    pub origin: ReplicaId,
+    /// Replies to its writes up to here are not asked for again.
+    pub done_seq: u64,
+    /// How many operations.
+    pub count: u32,
+    /// Their bytes.
+    pub ops: &'a [u8],
 }
 
-/// Bytes that are no entry of this version.
+/// Bytes that are no batch of this version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum EntryError {
     /// Cut short, or longer than it says.
     #[error("log entry has a wrong length")]
     Length,
     /// Another version of the layout.
-    #[error("log entry has version {0}, this node reads version 1")]
+    #[error("log entry has version {0}, this node reads version 2")]
     Version(u8),
-    /// A kind that this version does not know.
-    #[error("log entry has unknown kind {0}")]
-    Kind(u8),
-    /// A numbered database that there is none of.
-    #[error("log entry has database {0}")]
-    Database(u8),
-    /// Arguments that its kind does not have, or a head with something where zero must be.
-    #[error("log entry's parts do not fit its kind")]
+    /// Something where zero must be.
+    #[error("log entry has something where zero must be")]
     Shape,
 }
 
-impl Entry<'_> {
-    /// Appends the entry's bytes to `out`.
-    pub fn encode(&self, out: &mut Vec<u8>) {
-        let kind = match self.kind {
-            EntryKind::Command => 0,
-            EntryKind::Evict => 1,
-            EntryKind::Flush => 2,
-            EntryKind::Effects => 3,
-        };
-        out.extend_from_slice(&[VERSION, kind, self.db, 0]);
-        out.extend_from_slice(&self.stamp.log_ms.to_le_bytes());
-        out.extend_from_slice(&self.stamp.wall_offset_ms.to_le_bytes());
-        out.extend_from_slice(&self.stamp.random.to_le_bytes());
-        out.extend_from_slice(&(self.args.len() as u32).to_le_bytes());
-        for argument in self.args.iter() {
-            out.extend_from_slice(&(argument.len() as u32).to_le_bytes());
-        }
-        for argument in self.args.iter() {
-            out.extend_from_slice(argument);
-        }
-    }
+/// Appends room for a batch's head and its first run's, to be filled in by [`write_heads`].
+pub(crate) fn reserve_heads(out: &mut Vec<u8>) {
+    out.resize(out.len() + BATCH_HEAD_BYTES + RUN_HEAD_BYTES, 0);
 }
 
-/// An entry that owns its arguments, as read back from bytes.
-pub struct OwnedEntry {
-    kind: EntryKind,
-    db: u8,
-    stamp: Stamp,
-    args: OwnedArgs,
+/// Fills in the head of the batch at the front of `out`.
+pub(crate) fn write_batch_head(out: &mut [u8], wall_offset_ms: i64, draw: u64) {
+    out[0] = VERSION;
+    out[4..12].copy_from_slice(&wall_offset_ms.to_le_bytes());
+    out[12..20].copy_from_slice(&draw.to_le_bytes());
 }
 
-impl OwnedEntry {
-    /// Reads exactly one entry.
+/// Fills in a run's head.
+pub(crate) fn write_run_head(
+    out: &mut [u8],
+    origin: ReplicaId,
+    done_seq: u64,
+    count: u32,
+    bytes: usize,
+) {
+    let bytes = u32::try_from(bytes).expect("a batch is far below 4 GiB");
+    out[..4].copy_from_slice(&origin.node.0.to_le_bytes());
+    out[4..12].copy_from_slice(&origin.incarnation.0.to_le_bytes());
+    out[12..20].copy_from_slice(&done_seq.to_le_bytes());
+    out[20..24].copy_from_slice(&count.to_le_bytes());
+    out[24..28].copy_from_slice(&bytes.to_le_bytes());
+}
+
+/// Appends a whole run.
+pub(crate) fn push_run(out: &mut Vec<u8>, run: Run<'_>) {
+    let at = out.len();
+    out.resize(at + RUN_HEAD_BYTES, 0);
+    write_run_head(
+        &mut out[at..],
+        run.origin,
+        run.done_seq,
+        run.count,
+        run.ops.len(),
+    );
+    out.extend_from_slice(run.ops);
+}
+
+/// A batch that borrows from its payload.
+#[derive(Clone, Copy, Debug)]
+pub struct Batch<'a> {
+    /// Wall time minus log time in milliseconds.
+    pub wall_offset_ms: i64,
+    /// The leader's draw.
+    pub draw: u64,
+    runs: &'a [u8],
+}
+
+impl<'a> Batch<'a> {
+    /// Reads a payload's head and looks at the lengths of its runs, not at the operations in them.
     ///
     /// # Errors
-    /// A line each of [`EntryError`]; nothing is allocated on the word of a count that the bytes do not bear out.
-    pub fn decode(bytes: &[u8]) -> Result<Self, EntryError> {
-        let head = bytes
-            .first_chunk::<HEAD_BYTES>()
+    /// A line each of [`EntryError`].
+    pub fn parse(payload: &'a [u8]) -> Result<Self, EntryError> {
+        let (head, runs) = payload
+            .split_first_chunk::<BATCH_HEAD_BYTES>()
             .ok_or(EntryError::Length)?;
         if head[0] != VERSION {
             return Err(EntryError::Version(head[0]));
         }
-        let kind = match head[1] {
-            0 => EntryKind::Command,
-            1 => EntryKind::Evict,
-            2 => EntryKind::Flush,
-            3 => EntryKind::Effects,
-            other => return Err(EntryError::Kind(other)),
-        };
-        let db = head[2];
-        if db >= DATABASES && !(kind == EntryKind::Flush && db == ALL_DATABASES) {
-            return Err(EntryError::Database(db));
-        }
-        let word = |at: usize| {
-            u64::from_le_bytes(head[at..at + 8].try_into().expect("8 bytes of the head"))
-        };
-        let count =
-            u32::from_le_bytes(head[28..32].try_into().expect("4 bytes of the head")) as usize;
-        let lengths = count
-            .checked_mul(4)
-            .and_then(|size| bytes[HEAD_BYTES..].get(..size))
-            .ok_or(EntryError::Length)?;
-        let mut rest = &bytes[HEAD_BYTES + lengths.len()..];
-        let mut arguments = Vec::with_capacity(count);
-        for length in lengths.as_chunks::<4>().0 {
-            let (argument, after) = rest
-                .split_at_checked(u32::from_le_bytes(*length) as usize)
-                .ok_or(EntryError::Length)?;
-            arguments.push(argument);
-            rest = after;
-        }
-        if !rest.is_empty() {
-            return Err(EntryError::Length);
-        }
-        if head[3] != 0 || !kind.admits(&arguments) {
+        if head[1..4] != [0; 3] {
             return Err(EntryError::Shape);
         }
-        Ok(OwnedEntry {
-            kind,
-            db,
-            stamp: Stamp {
-                log_ms: word(4),
-                wall_offset_ms: word(12) as i64,
-                random: word(20),
-            },
-            args: OwnedArgs::from_slices(&arguments),
+        let mut rest = runs;
+        while !rest.is_empty() {
+            rest = split_run(rest).ok_or(EntryError::Length)?.1;
+        }
+        Ok(Batch {
+            wall_offset_ms: long(head, 4) as i64,
+            draw: long(head, 12),
+            runs,
         })
     }
 
-    /// The entry, borrowed.
-    pub fn entry(&self) -> Entry<'_> {
-        Entry {
-            kind: self.kind,
-            db: self.db,
-            stamp: self.stamp,
-            args: self.args.args(),
-        }
+    /// The runs, in order.
+    pub fn runs(&self) -> impl Iterator<Item = Run<'a>> + use<'a> {
+        let mut rest = self.runs;
+        std::iter::from_fn(move || {
+            let (run, after) = split_run(rest)?;
+            rest = after;
+            Some(run)
+        })
     }
+}
+
+/// What [`crate::Shard::take_record`] gave: log time and payload of each entry.
+#[cfg(test)]
+pub(crate) fn recorded(record: &[u8]) -> impl Iterator<Item = (u64, bytes::Bytes)> {
+    let mut rest = record;
+    std::iter::from_fn(move || {
+        let (length, after) = rest.split_first_chunk::<4>()?;
+        let (entry, after) = after.split_at(u32::from_le_bytes(*length) as usize);
+        rest = after;
+        let payload = bytes::Bytes::copy_from_slice(&entry[8..]);
+        Some((long(entry, 0), payload))
+    })
+}
+
+fn split_run(bytes: &[u8]) -> Option<(Run<'_>, &[u8])> {
+    let (head, rest) = bytes.split_first_chunk::<RUN_HEAD_BYTES>()?;
+    let (ops, rest) = rest.split_at_checked(word(head, 24) as usize)?;
+    let run = Run {
+        origin: ReplicaId {
+            node: NodeId(word(head, 0)),
+            incarnation: Incarnation(long(head, 4)),
+        },
+        done_seq: long(head, 12),
+        count: word(head, 20),
+        ops,
+    };
+    Some((run, rest))
+}
+
+fn word(head: &[u8], at: usize) -> u32 {
+    u32::from_le_bytes(head[at..at + 4].try_into().expect("4 bytes of the head"))
+}
+
+fn long(head: &[u8], at: usize) -> u64 {
+    u64::from_le_bytes(head[at..at + 8].try_into().expect("8 bytes of the head"))
 }
 
 #[cfg(test)]

@@ -17,8 +17,13 @@
 //! Reading order: `host`, `entry`, `shard`, `memory`, `node`, `housework`, `session`, then what they use.
 
 mod client;
+#[allow(dead_code, reason = "the engine that uses all of it comes next")]
+mod cluster;
 mod effects;
+#[allow(dead_code, reason = "the engine that uses all of it comes next")]
 mod entry;
+#[allow(dead_code, reason = "the engine that uses all of it comes next")]
+mod group;
 mod host;
 mod housework;
 pub mod journal;
@@ -43,7 +48,8 @@ mod tests;
 mod tracking;
 
 pub use client::{Client, ClientClass, ClientFlag, ClientId};
-pub use entry::{ALL_DATABASES, Entry, EntryError, EntryKind, OwnedEntry, Stamp};
+pub use cluster::{Cluster, Flusher};
+pub use entry::{ALL_DATABASES, Stamp};
 pub use host::{Host, Now, Process};
 pub use housework::Housework;
 pub use memory::Budget;

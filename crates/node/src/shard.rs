@@ -1,16 +1,21 @@
 //! One shard's state machine on this node: its cache, its position in the log, who watches its keys.
 //!
-//! Applying an entry is a function of (state, index, entry) alone. A group of one commits what it is given
-//! on the spot: [`Shard::commit`] takes the next index and applies. Replication will put a Paxos group
-//! between the two and change nothing in [`Shard::apply`].
+//! Applying an entry is a function of (state, index, entry) alone (`group::apply`). A group of one commits what it is
+//! given on the spot: [`Shard::commit`] takes the next index and runs it.
 
 use crate::effects;
-use crate::entry::{ALL_DATABASES, Entry, EntryKind, Stamp};
+use crate::entry::{
+    ALL_DATABASES, BATCH_HEAD_BYTES, DATABASES, Stamp, reserve_heads, write_batch_head,
+    write_run_head,
+};
+use crate::group::op::{OpFlags, OpHead, OpKind, encode};
+use crate::group::origins::Origins;
 use crate::memory::Budget;
 use cache::{Cache, Change, ChangeKind, Key};
 use commands::context::Touch;
-use commands::{Context, Event, Execute, Keyspace, Run};
-use resp::{Args, Output, Protocol, Reply};
+use commands::{Context, Event, Execute, Keyspace};
+use paxos::ReplicaId;
+use resp::{Args, Reply};
 use smallvec::SmallVec;
 use std::collections::{BTreeSet, HashMap};
 
@@ -31,8 +36,10 @@ pub struct Shard {
     watched: HashMap<(u8, Box<[u8]>), Watched>,
     /// Whether somebody beyond WATCH wants to know of changes (client-side caching, keyspace events).
     listened: bool,
-    /// Where entries go as bytes, in order, each after its length (u32, little endian), while recorded.
-    record: Option<Vec<u8>>,
+    /// Whose writes were applied, and their last replies.
+    pub(crate) origins: Origins,
+    /// Where entries go as bytes, while recorded.
+    record: Option<Record>,
 }
 
 struct Watched {
@@ -72,6 +79,7 @@ impl Shard {
             applied: 0,
             watched: HashMap::new(),
             listened: false,
+            origins: Origins::default(),
             record: None,
         }
     }
@@ -83,96 +91,31 @@ impl Shard {
 
     /// Commits a write to this group of one: it is logged at the next index and applied at once.
     pub fn commit(&mut self, call: Call<'_>, reply: &mut Reply<'_>) -> Events {
-        self.log(Entry {
-            kind: EntryKind::Command,
-            db: call.db,
-            stamp: call.stamp,
-            args: call.args,
-        });
+        self.log(OpKind::Write, call.db, call.stamp, call.args);
         self.run(call, reply)
     }
 
     /// Commits an eviction of `victims` (keys of `db`), chosen by the leader; returns how many went.
     pub fn commit_evict(&mut self, db: u8, stamp: Stamp, victims: Args<'_>) -> usize {
-        let entry = Entry {
-            kind: EntryKind::Evict,
-            db,
-            stamp,
-            args: victims,
-        };
-        self.log(entry);
-        self.evict(entry)
+        self.log(OpKind::Evict, db, stamp, victims);
+        self.evict(db, victims)
     }
 
     /// Commits the emptying of `db` ([`ALL_DATABASES`]: of all).
     pub fn commit_flush(&mut self, db: u8, stamp: Stamp) -> usize {
-        let entry = Entry {
-            kind: EntryKind::Flush,
-            db,
-            stamp,
-            args: Args::new(&[], &[]),
-        };
-        self.log(entry);
-        self.flush(entry)
+        self.log(OpKind::Flush, db, stamp, Args::new(&[], &[]));
+        self.flush(db)
     }
 
     /// Takes the next index without running anything here: for a command that runs on several locked shards
     /// together, once on each of them.
-    pub fn log(&mut self, entry: Entry<'_>) {
+    fn log(&mut self, kind: OpKind, db: u8, stamp: Stamp, args: Args<'_>) {
         self.applied += 1;
-        self.cache.set_now(entry.stamp.log_ms);
+        self.cache.set_now(stamp.log_ms);
         if let Some(record) = &mut self.record {
             // Another thread may have read the clock later and been here first: the entry is executed at the shard's
             // log time, so that is what it must say, or an expiry counted from it would differ on replay.
-            let stamp = Stamp {
-                log_ms: self.cache.now_ms(),
-                ..entry.stamp
-            };
-            let at = record.len();
-            record.extend_from_slice(&[0; 4]);
-            Entry { stamp, ..entry }.encode(record);
-            let length = u32::try_from(record.len() - at - 4)
-                .expect("a request is at most as long as its buffer may be, 1 GiB by default");
-            record[at..at + 4].copy_from_slice(&length.to_le_bytes());
-        }
-    }
-
-    /// Applies an entry that was agreed on elsewhere (a follower, a replay). Replies and events go nowhere.
-    ///
-    /// # Panics
-    /// If the entry names a command that is no data command, or is older than the one before it: the leader's bugs.
-    pub fn apply(&mut self, entry: Entry<'_>) {
-        assert!(
-            entry.stamp.log_ms >= self.cache.now_ms(),
-            "log time went back"
-        );
-        self.log(entry);
-        match entry.kind {
-            EntryKind::Command => {
-                let row =
-                    commands::lookup(entry.args.get(0)).expect("a logged command is in the table");
-                let Run::Data(execute) = row.run else {
-                    panic!("{} is logged but is no data command", row.name)
-                };
-                let call = Call {
-                    execute,
-                    db: entry.db,
-                    args: entry.args,
-                    stamp: entry.stamp,
-                    first_key_hash: None,
-                    touch: Touch::Yes,
-                    event_mask: 0,
-                };
-                let mut output = Output::new();
-                self.run(call, &mut Reply::new(&mut output, Protocol::Resp2));
-            }
-            EntryKind::Evict => {
-                self.evict(entry);
-            }
-            EntryKind::Flush => {
-                self.flush(entry);
-            }
-            EntryKind::Effects => effects::apply(&mut self.cache, entry),
+            record.push(self.cache.now_ms(), kind, db, stamp, args);
         }
     }
 
@@ -204,18 +147,13 @@ impl Shard {
             let keys: Vec<&[u8]> = of_db.map(|(_, key)| &key[..]).collect();
             if !keys.is_empty() {
                 let effects = effects::of(&self.cache, db, &keys);
-                self.log(Entry {
-                    kind: EntryKind::Effects,
-                    db,
-                    stamp,
-                    args: effects.args(),
-                });
+                self.log(OpKind::Effects, db, stamp, effects.args());
             }
         }
     }
 
     #[inline]
-    fn run(&mut self, call: Call<'_>, reply: &mut Reply<'_>) -> Events {
+    pub(crate) fn run(&mut self, call: Call<'_>, reply: &mut Reply<'_>) -> Events {
         self.cache.set_now(call.stamp.log_ms);
         let seed = self.cache.seed();
         let mut context = Context {
@@ -234,29 +172,28 @@ impl Shard {
         context.events
     }
 
-    fn evict(&mut self, entry: Entry<'_>) -> usize {
+    pub(crate) fn evict(&mut self, db: u8, victims: Args<'_>) -> usize {
         let seed = self.cache.seed();
-        entry
-            .args
+        victims
             .iter()
-            .filter(|key| self.cache.evict(Key::new(seed, entry.db, key)))
+            .filter(|key| self.cache.evict(Key::new(seed, db, key)))
             .count()
     }
 
-    fn flush(&mut self, entry: Entry<'_>) -> usize {
+    pub(crate) fn flush(&mut self, flushed: u8) -> usize {
         // A watched key that was not there does not change by a flush, as in Redis.
         let (cache, seed) = (&self.cache, self.cache.seed());
         for ((db, key), watched) in &mut self.watched {
-            if (entry.db == ALL_DATABASES || entry.db == *db)
+            if (flushed == ALL_DATABASES || flushed == *db)
                 && cache.peek(Key::new(seed, *db, key)).is_some()
             {
                 watched.version += 1;
             }
         }
-        let databases = if entry.db == ALL_DATABASES {
-            0..16
+        let databases = if flushed == ALL_DATABASES {
+            0..DATABASES
         } else {
-            entry.db..entry.db + 1
+            flushed..flushed + 1
         };
         databases.map(|db| self.cache.clear(db)).sum()
     }
@@ -336,12 +273,50 @@ impl Shard {
 
     /// Starts recording the log's entries as bytes.
     pub fn record(&mut self) {
-        self.record = Some(Vec::new());
+        self.record = Some(Record::default());
     }
 
-    /// The entries recorded so far, each after its length; recording goes on.
+    /// The entries recorded so far ([`crate::entry::recorded`] reads them); recording goes on.
     pub fn take_record(&mut self) -> Vec<u8> {
-        self.record.as_mut().map(std::mem::take).unwrap_or_default()
+        self.record
+            .as_mut()
+            .map(|record| std::mem::take(&mut record.bytes))
+            .unwrap_or_default()
+    }
+}
+
+/// Entries of a group of one, as a group of several would log them: each after its length (u32, little endian) and
+/// its log time (u64).
+#[derive(Default)]
+struct Record {
+    bytes: Vec<u8>,
+}
+
+impl Record {
+    fn push(&mut self, log_ms: u64, kind: OpKind, db: u8, stamp: Stamp, args: Args<'_>) {
+        let at = self.bytes.len();
+        self.bytes.extend_from_slice(&[0; 4]);
+        self.bytes.extend_from_slice(&log_ms.to_le_bytes());
+        let payload = self.bytes.len();
+        reserve_heads(&mut self.bytes);
+        let head = OpHead {
+            kind,
+            db,
+            flags: OpFlags::NONE,
+            seq: 0,
+            after: 0,
+        };
+        let length = encode(&mut self.bytes, head, args.iter());
+        let run = &mut self.bytes[payload + BATCH_HEAD_BYTES..];
+        write_run_head(run, ReplicaId::default(), 0, 1, length);
+        write_batch_head(
+            &mut self.bytes[payload..],
+            stamp.wall_offset_ms,
+            stamp.random,
+        );
+        let length = u32::try_from(self.bytes.len() - at - 4)
+            .expect("a request is at most as long as its buffer may be, 1 GiB by default");
+        self.bytes[at..at + 4].copy_from_slice(&length.to_le_bytes());
     }
 }
 

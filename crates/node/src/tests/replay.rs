@@ -1,7 +1,7 @@
 //! The determinism check: what a node's shards recorded, applied elsewhere, leads to the same state.
 
 use super::{Hand, Lot, node_of, send};
-use crate::entry::OwnedEntry;
+use crate::entry::recorded;
 use crate::node::Node;
 use crate::shard::Shard;
 use crate::testing::Client;
@@ -30,11 +30,7 @@ impl Followers {
     /// Applies what was recorded since and holds the outcome against the node's own state.
     pub fn catch_up(&mut self, records: &[Vec<u8>]) {
         for (shard, record) in self.shards.iter_mut().zip(records) {
-            let mut rest = &record[..];
-            while let Some((length, after)) = rest.split_first_chunk::<4>() {
-                let (bytes, after) = after.split_at(u32::from_le_bytes(*length) as usize);
-                let owned = OwnedEntry::decode(bytes).expect("a shard records whole entries");
-                let due_ms = owned.entry().stamp.log_ms;
+            for (due_ms, payload) in recorded(record) {
                 let now_ms = shard.cache.now_ms();
                 if due_ms > now_ms && self.lot.below(2) == 0 {
                     shard
@@ -44,8 +40,7 @@ impl Followers {
                 if self.lot.below(4) == 0 {
                     shard.cache.reclaim_expired(self.lot.below(40) as usize);
                 }
-                shard.apply(owned.entry());
-                rest = after;
+                shard.replay(due_ms, &payload);
             }
         }
     }

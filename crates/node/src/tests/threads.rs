@@ -2,7 +2,7 @@
 
 use super::replay::{Followers, record, take_records};
 use super::{Hand, Lot, keys_in, node, node_of};
-use crate::entry::OwnedEntry;
+use crate::entry::recorded;
 use crate::host::{Host, Process};
 use crate::node::Node;
 use crate::testing::Client;
@@ -330,17 +330,10 @@ fn the_log_of_many_threads_replays() {
     together("recorded commands", work.collect());
     let records = take_records(node);
     for record in &records {
-        let mut rest = &record[..];
         let mut before_ms = 0;
-        while let Some((length, after)) = rest.split_first_chunk::<4>() {
-            let (bytes, after) = after.split_at(u32::from_le_bytes(*length) as usize);
-            let entry = OwnedEntry::decode(bytes).expect("recorded");
-            assert!(
-                entry.entry().stamp.log_ms >= before_ms,
-                "log time went back"
-            );
-            before_ms = entry.entry().stamp.log_ms;
-            rest = after;
+        for (log_ms, _) in recorded(record) {
+            assert!(log_ms >= before_ms, "log time went back");
+            before_ms = log_ms;
         }
         assert!(before_ms > 0);
     }

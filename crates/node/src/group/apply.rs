@@ -1,0 +1,247 @@
+//! Applying a chosen entry: a function of (state, entry) alone, the same on every replica. It never fails; bytes that
+//! are no batch of ours stop the node.
+
+use super::op::{Op, OpKind, split_first};
+use super::origins::Stored;
+use crate::effects;
+use crate::entry::{Batch, Run, Stamp};
+use crate::shard::{Call, Events, Shard};
+use cache::{Cache, Key};
+use commands::Run as RowRun;
+use paxos::{Incarnation, NodeId, ReplicaId};
+use resp::{Output, Reply};
+use xxhash_rust::xxh3::xxh3_64_with_seed;
+
+/// What applying leaves beside the state. Followers drop it.
+#[derive(Default)]
+pub(crate) struct Applied {
+    /// Keyspace events, in order.
+    pub events: Events,
+    /// Room for one reply at a time.
+    pub scratch: Output,
+}
+
+/// How entries are applied here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Applying {
+    /// Classes of keyspace events that are wanted: a leader's, else none.
+    pub event_mask: u16,
+}
+
+impl Shard {
+    /// Applies a batch; `answer` is told the reply of every write that ran, by origin and sequence number.
+    ///
+    /// # Panics
+    /// If the payload is no batch, names a command that is no data command, or is older than the entry before it:
+    /// the leader's bugs.
+    pub(crate) fn apply_batch(
+        &mut self,
+        log_ms: u64,
+        payload: &[u8],
+        applying: Applying,
+        out: &mut Applied,
+        answer: &mut dyn FnMut(ReplicaId, u64, &Stored),
+    ) {
+        assert!(log_ms >= self.cache.now_ms(), "log time went back");
+        self.cache.set_now(log_ms);
+        let batch = Batch::parse(payload).expect("what was chosen is a batch");
+        let stamp = Stamp {
+            log_ms,
+            wall_offset_ms: batch.wall_offset_ms,
+            random: batch.draw,
+        };
+        let mut ordinal = 0;
+        for run in batch.runs() {
+            if run.origin == ReplicaId::default() {
+                self.apply_decisions(run, stamp, &mut ordinal, applying, out);
+            } else {
+                self.apply_run(run, stamp, &mut ordinal, applying, out, answer);
+            }
+        }
+    }
+
+    /// Applies what a recorded entry says, as a follower does.
+    #[cfg(test)]
+    pub(crate) fn replay(&mut self, log_ms: u64, payload: &[u8]) {
+        let applying = Applying { event_mask: 0 };
+        self.applied += 1;
+        self.apply_batch(
+            log_ms,
+            payload,
+            applying,
+            &mut Applied::default(),
+            &mut |_, _, _| {},
+        );
+    }
+
+    /// What the leader decided by itself: nobody waits for replies.
+    fn apply_decisions(
+        &mut self,
+        run: Run<'_>,
+        stamp: Stamp,
+        ordinal: &mut u64,
+        applying: Applying,
+        out: &mut Applied,
+    ) {
+        let mut rest = run.ops;
+        while !rest.is_empty() {
+            let (op, after) = split_first(rest).expect("the leader's own operation");
+            rest = after;
+            let mark = out.scratch.mark();
+            self.run_op(&op, stamp.of_op(*ordinal), applying, out);
+            out.scratch.rewind(mark);
+            *ordinal += 1;
+        }
+    }
+
+    /// The writes of one origin: those that are the next of it run, the others were here before or come again.
+    fn apply_run(
+        &mut self,
+        run: Run<'_>,
+        stamp: Stamp,
+        ordinal: &mut u64,
+        applying: Applying,
+        out: &mut Applied,
+        answer: &mut dyn FnMut(ReplicaId, u64, &Stored),
+    ) {
+        let mut origin = self.origins.take(run.origin);
+        origin.done(run.done_seq);
+        let mut rest = run.ops;
+        while !rest.is_empty() {
+            let (op, after) = split_first(rest).expect("a leader looks at what it proposes");
+            rest = after;
+            if origin.is_next(op.head.seq) {
+                let mark = out.scratch.mark();
+                self.run_op(&op, stamp.of_op(*ordinal), applying, out);
+                let reply = stored_since(&mut out.scratch, mark);
+                answer(run.origin, op.head.seq, &reply);
+                origin.apply(reply);
+            }
+            *ordinal += 1;
+        }
+        self.origins.put(run.origin, origin);
+    }
+
+    /// Runs one operation; its reply goes to the end of `out.scratch`.
+    pub(crate) fn run_op(
+        &mut self,
+        op: &Op<'_>,
+        stamp: Stamp,
+        applying: Applying,
+        out: &mut Applied,
+    ) {
+        let db = op.head.db;
+        match op.head.kind {
+            OpKind::Write | OpKind::Read => {
+                let protocol = op.head.flags.protocol();
+                let row = commands::check(op.args()).expect("a logged command has a row");
+                let RowRun::Data(execute) = row.run else {
+                    panic!("{} is logged but is no data command", row.name)
+                };
+                let call = Call {
+                    execute,
+                    db,
+                    args: op.args(),
+                    stamp,
+                    first_key_hash: None,
+                    touch: op.head.flags.touch(),
+                    event_mask: applying.event_mask,
+                };
+                let mut reply = Reply::new(&mut out.scratch, protocol);
+                let events = self.run(call, &mut reply);
+                if !events.is_empty() {
+                    out.events.extend(events);
+                }
+            }
+            OpKind::Flush => {
+                self.flush(db);
+                Reply::new(&mut out.scratch, op.head.flags.protocol()).ok();
+            }
+            OpKind::Multi => self.run_multi(op, stamp, applying, out),
+            OpKind::Evict => {
+                self.evict(db, op.args());
+            }
+            OpKind::Forget => {
+                for id in op.args().iter() {
+                    self.origins.forget(replica_of(id));
+                }
+            }
+            OpKind::Effects => effects::apply(&mut self.cache, db, op.args()),
+            OpKind::Internal | OpKind::Check => panic!("{:?} is never logged", op.head.kind),
+        }
+    }
+
+    /// Runs the operations of a transaction, unless a check fails: then null is its reply.
+    fn run_multi(&mut self, op: &Op<'_>, stamp: Stamp, applying: Applying, out: &mut Applied) {
+        let protocol = op.head.flags.protocol();
+        let mut commands_count = 0;
+        for nested in op.nested() {
+            if nested.head.kind != OpKind::Check {
+                commands_count += 1;
+                continue;
+            }
+            let args = nested.args();
+            let wanted = args.get(1).try_into().expect("8 bytes, as decoded");
+            let found = fingerprint(&self.cache, nested.head.db, args.get(0));
+            if found != u64::from_le_bytes(wanted) {
+                return Reply::new(&mut out.scratch, protocol).null_array();
+            }
+        }
+        Reply::new(&mut out.scratch, protocol).array(commands_count);
+        let commands = op.nested().filter(|op| op.head.kind != OpKind::Check);
+        for (ordinal, nested) in commands.enumerate() {
+            self.run_op(&nested, stamp.of_op(1 + ordinal as u64), applying, out);
+        }
+    }
+}
+
+/// Takes the reply since `mark` out of `scratch`.
+fn stored_since(scratch: &mut Output, mark: resp::Mark) -> Stored {
+    let reply = match scratch.as_one_slice() {
+        Some(_) => Stored::of(scratch.tail_since(mark)),
+        None => {
+            // A long value came as a shared chunk: gather it. The scratch holds this reply alone.
+            let mut whole = Vec::with_capacity(scratch.len());
+            while !scratch.is_empty() {
+                let mut slices = [std::io::IoSlice::new(&[]); 8];
+                let filled = scratch.io_slices(&mut slices);
+                let before = whole.len();
+                slices[..filled]
+                    .iter()
+                    .for_each(|slice| whole.extend_from_slice(slice));
+                scratch.advance(whole.len() - before);
+            }
+            return Stored::Long(whole.into());
+        }
+    };
+    scratch.rewind(mark);
+    reply
+}
+
+/// What a key holds, in 8 bytes: equal as long as value, expiry and existence are the same. A key that was changed and
+/// changed back has the same one (WATCH over nodes tells contents, not versions). 0 = there is none.
+pub(crate) fn fingerprint(cache: &Cache, db: u8, key: &[u8]) -> u64 {
+    let Some(entry) = cache.peek(Key::new(cache.seed(), db, key)) else {
+        return 0;
+    };
+    let seed = entry.expires_at.unwrap_or(0) ^ (u64::from(entry.pin as u8) << 63);
+    xxh3_64_with_seed(entry.value.as_bytes(), seed).max(1)
+}
+
+/// A replica's id as the argument of a forget.
+pub(crate) fn replica_bytes(id: ReplicaId) -> [u8; 12] {
+    let mut bytes = [0; 12];
+    bytes[..4].copy_from_slice(&id.node.0.to_le_bytes());
+    bytes[4..].copy_from_slice(&id.incarnation.0.to_le_bytes());
+    bytes
+}
+
+fn replica_of(bytes: &[u8]) -> ReplicaId {
+    let (node, incarnation) = bytes.split_at(4);
+    ReplicaId {
+        node: NodeId(u32::from_le_bytes(node.try_into().expect("12 bytes"))),
+        incarnation: Incarnation(u64::from_le_bytes(
+            incarnation.try_into().expect("12 bytes"),
+        )),
+    }
+}

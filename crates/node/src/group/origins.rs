@@ -1,0 +1,289 @@
+//! Who asked for what: the part of a shard's state that makes each write happen exactly once.
+//!
+//! Every node numbers the writes that it wants of a group 1, 2, 3 … and sends them again whenever their fate is not
+//! known. A write is applied only if it is the next of its origin; what came before is a duplicate, what lies beyond
+//! a gap comes again. The replies of the last writes are kept until the origin says that it has them, so that any
+//! leader can give them (Ongaro, "Consensus: Bridging Theory and Practice", 2014, §6.3).
+//!
+//! The table is part of the replicated state: of snapshots and of the checksum. `proposed` alone is the leader's own.
+
+use bytes::Bytes;
+use paxos::{Incarnation, NodeId, ReplicaId};
+use smallvec::SmallVec;
+use std::collections::{BTreeMap, VecDeque};
+use xxhash_rust::xxh3::xxh3_64_with_seed;
+
+/// Replies up to this length are kept as a copy.
+const COPIED_BYTES_MAX: usize = 4096;
+
+/// A reply that is kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Stored {
+    /// A copy.
+    Short(SmallVec<[u8; 16]>),
+    /// A long one.
+    Long(Bytes),
+}
+
+impl Stored {
+    /// Keeps `reply`.
+    #[inline]
+    pub fn of(reply: &[u8]) -> Stored {
+        if reply.len() <= COPIED_BYTES_MAX {
+            Stored::Short(SmallVec::from_slice(reply))
+        } else {
+            Stored::Long(Bytes::copy_from_slice(reply))
+        }
+    }
+
+    /// The reply.
+    #[inline]
+    pub fn as_bytes(&self) -> &[u8] {
+        match self {
+            Stored::Short(bytes) => bytes,
+            Stored::Long(bytes) => bytes,
+        }
+    }
+}
+
+/// What is known of one origin's writes.
+///
+/// Invariants: `replies` are those of the last `replies.len()` applied writes, in order; `proposed >= applied`.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Origin {
+    /// The last write that was applied.
+    applied: u64,
+    replies: VecDeque<Stored>,
+    /// The last write that this replica, as leader, has proposed.
+    pub proposed: u64,
+}
+
+impl Origin {
+    /// The last write that was applied.
+    #[inline]
+    pub fn applied(&self) -> u64 {
+        self.applied
+    }
+
+    /// Whether a write is the next, and so to be applied.
+    #[inline]
+    pub fn is_next(&self, seq: u64) -> bool {
+        seq == self.applied + 1
+    }
+
+    /// Drops the replies to writes up to `done_seq`: the origin has them.
+    #[inline]
+    pub fn done(&mut self, done_seq: u64) {
+        while !self.replies.is_empty() && self.first() <= done_seq {
+            self.replies.pop_front();
+        }
+    }
+
+    /// Takes note of the next write's reply.
+    #[inline]
+    pub fn apply(&mut self, reply: Stored) {
+        self.applied += 1;
+        self.proposed = self.proposed.max(self.applied);
+        self.replies.push_back(reply);
+    }
+
+    /// The reply to a write that was applied; none if the origin has said that it has it.
+    pub fn reply(&self, seq: u64) -> Option<&Stored> {
+        let place = seq.checked_sub(self.first())?;
+        self.replies.get(usize::try_from(place).ok()?)
+    }
+
+    /// All replies that are kept, with the writes that they belong to.
+    pub fn replies(&self) -> impl Iterator<Item = (u64, &Stored)> {
+        (self.first()..).zip(&self.replies)
+    }
+
+    /// The write that the first reply belongs to.
+    #[inline]
+    fn first(&self) -> u64 {
+        self.applied + 1 - self.replies.len() as u64
+    }
+}
+
+/// All origins of a shard's writes. As many as nodes are alive, and a few that are not forgotten yet.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Origins {
+    table: BTreeMap<ReplicaId, Origin>,
+}
+
+impl Origins {
+    /// What is known of an origin.
+    pub fn get(&self, origin: ReplicaId) -> Option<&Origin> {
+        self.table.get(&origin)
+    }
+
+    /// The last write of an origin that was applied; 0 if none was.
+    pub fn applied(&self, origin: ReplicaId) -> u64 {
+        self.table.get(&origin).map_or(0, Origin::applied)
+    }
+
+    /// What is known of an origin, to be changed.
+    pub fn entry(&mut self, origin: ReplicaId) -> &mut Origin {
+        self.table.entry(origin).or_default()
+    }
+
+    /// Takes an origin out, to be put back by [`Origins::put`]: the shard is borrowed in between.
+    pub fn take(&mut self, origin: ReplicaId) -> Origin {
+        std::mem::take(self.entry(origin))
+    }
+
+    /// Puts an origin back.
+    pub fn put(&mut self, origin: ReplicaId, state: Origin) {
+        *self.entry(origin) = state;
+    }
+
+    /// Forgets an origin whose life is over.
+    pub fn forget(&mut self, origin: ReplicaId) {
+        self.table.remove(&origin);
+    }
+
+    /// The origins, in order.
+    pub fn iter(&self) -> impl Iterator<Item = (ReplicaId, &Origin)> {
+        self.table.iter().map(|(id, origin)| (*id, origin))
+    }
+
+    /// Becoming leader: what earlier leaders proposed and is not applied is to be proposed again.
+    pub fn reset_proposed(&mut self) {
+        for origin in self.table.values_mut() {
+            origin.proposed = origin.applied;
+        }
+    }
+
+    /// A checksum of all of it but `proposed`.
+    pub fn checksum(&self) -> u64 {
+        let mut bytes = Vec::new();
+        self.encode(&mut bytes);
+        xxh3_64_with_seed(&bytes, 0)
+    }
+
+    /// Appends the table to `out`: count of origins (u32), then each: node (u32), incarnation, applied (u64), count
+    /// of replies (u32), each reply after its length (u32).
+    pub fn encode(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(&(self.table.len() as u32).to_le_bytes());
+        for (id, origin) in &self.table {
+            out.extend_from_slice(&id.node.0.to_le_bytes());
+            out.extend_from_slice(&id.incarnation.0.to_le_bytes());
+            out.extend_from_slice(&origin.applied.to_le_bytes());
+            out.extend_from_slice(&(origin.replies.len() as u32).to_le_bytes());
+            for reply in &origin.replies {
+                let reply = reply.as_bytes();
+                out.extend_from_slice(&(reply.len() as u32).to_le_bytes());
+                out.extend_from_slice(reply);
+            }
+        }
+    }
+
+    /// Reads what [`Origins::encode`] made from the front of `bytes`; returns it and what follows. None if the bytes
+    /// are no such table.
+    pub fn decode(mut bytes: &[u8]) -> Option<(Origins, &[u8])> {
+        let mut table = BTreeMap::new();
+        for _ in 0..word(&mut bytes)? {
+            let id = ReplicaId {
+                node: NodeId(word(&mut bytes)?),
+                incarnation: Incarnation(long(&mut bytes)?),
+            };
+            let applied = long(&mut bytes)?;
+            let mut replies = VecDeque::new();
+            for _ in 0..word(&mut bytes)? {
+                let length = word(&mut bytes)? as usize;
+                let (reply, rest) = bytes.split_at_checked(length)?;
+                replies.push_back(Stored::of(reply));
+                bytes = rest;
+            }
+            if replies.len() as u64 > applied {
+                return None;
+            }
+            let origin = Origin {
+                applied,
+                replies,
+                proposed: applied,
+            };
+            table.insert(id, origin);
+        }
+        Some((Origins { table }, bytes))
+    }
+}
+
+fn word(bytes: &mut &[u8]) -> Option<u32> {
+    let (field, rest) = bytes.split_first_chunk::<4>()?;
+    *bytes = rest;
+    Some(u32::from_le_bytes(*field))
+}
+
+fn long(bytes: &mut &[u8]) -> Option<u64> {
+    let (field, rest) = bytes.split_first_chunk::<8>()?;
+    *bytes = rest;
+    Some(u64::from_le_bytes(*field))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn id(node: u32) -> ReplicaId {
+        ReplicaId {
+            node: NodeId(node),
+            incarnation: Incarnation(9),
+        }
+    }
+
+    #[test]
+    fn only_the_next_write_of_an_origin_is_applied() {
+        // Breaks if a write that is sent twice were applied twice, or one beyond a gap before those in it.
+        let mut origin = Origin::default();
+        assert!(origin.is_next(1) && !origin.is_next(2));
+        origin.apply(Stored::of(b"+OK\r\n"));
+        assert!(!origin.is_next(1) && origin.is_next(2) && !origin.is_next(3));
+    }
+
+    #[test]
+    fn replies_stay_until_the_origin_has_them() {
+        // Breaks if a write whose answer was lost on the way could not be answered again, or memory grew for ever.
+        let mut origin = Origin::default();
+        for n in 0..5u8 {
+            origin.apply(Stored::of(&[n]));
+        }
+        origin.done(2);
+        assert_eq!(origin.reply(2), None);
+        assert_eq!(origin.reply(3).unwrap().as_bytes(), [2]);
+        assert_eq!(origin.reply(5).unwrap().as_bytes(), [4]);
+        assert_eq!(origin.reply(6), None);
+        origin.done(9);
+        assert_eq!(origin.replies().count(), 0);
+        assert_eq!(origin.applied(), 5);
+    }
+
+    #[test]
+    fn a_table_survives_its_encoding() {
+        // Breaks if a replica that got a snapshot would apply a write again that the snapshot holds.
+        let mut origins = Origins::default();
+        origins.entry(id(1)).apply(Stored::of(b":1\r\n"));
+        origins.entry(id(1)).apply(Stored::of(&[7; 5000]));
+        origins.entry(id(2)).apply(Stored::of(b""));
+        origins.entry(id(2)).done(1);
+        let mut bytes = Vec::new();
+        origins.encode(&mut bytes);
+        bytes.push(b'x');
+        let (decoded, rest) = Origins::decode(&bytes).unwrap();
+        assert_eq!(rest, b"x");
+        assert_eq!(decoded.checksum(), origins.checksum());
+        assert_eq!(
+            decoded
+                .get(id(1))
+                .unwrap()
+                .reply(2)
+                .unwrap()
+                .as_bytes()
+                .len(),
+            5000
+        );
+        for cut in 0..bytes.len() - 1 {
+            assert!(Origins::decode(&bytes[..cut]).is_none(), "{cut}");
+        }
+    }
+}
