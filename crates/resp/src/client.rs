@@ -98,6 +98,21 @@ impl ReplyDecoder {
     }
 }
 
+/// Parts the first reply of `bytes` from what follows it; none if they do not begin with a whole reply.
+pub fn split_reply(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
+    let length = Measure::default().step(bytes).ok()??;
+    Some(bytes.split_at(length))
+}
+
+/// The replies in an array, one after the other; none if the reply is no array.
+pub fn split_array(reply: &[u8]) -> Option<&[u8]> {
+    let line_end = reply.windows(2).position(|pair| pair == b"\r\n")?;
+    let count = reply[..line_end].strip_prefix(b"*")?;
+    parse_i64(count)
+        .is_some_and(|count| count >= 0)
+        .then(|| &reply[line_end + 2..])
+}
+
 /// Finds the end of a reply.
 ///
 /// - `position` is behind the last frame that was measured.

@@ -25,7 +25,7 @@ mod tree;
 
 pub use args::{Args, OwnedArgs, Span};
 pub use batch::{Batch, Request, Source};
-pub use client::{ReplyDecoder, ReplyError, encode_request};
+pub use client::{ReplyDecoder, ReplyError, encode_request, split_array, split_reply};
 pub use error::ProtocolError;
 pub use number::{DoubleText, parse_f64, parse_i64, parse_u64, write_i64, write_u64};
 pub use output::{Mark, Output};

@@ -210,6 +210,28 @@ impl Output {
         other.drop_written();
     }
 
+    /// Moves what is pending before the mark to the end of `to`. Small bytes are copied, chunks are not. Marks
+    /// before this one are void then. Panics if what is before the mark was moved or written already.
+    pub fn move_front(&mut self, until: Mark, to: &mut Output) {
+        let end = self.tail_offset(until.tail);
+        let mut position = self.tail_written;
+        while self.shared_written < until.shared {
+            let chunk = self
+                .shared
+                .pop_front()
+                .expect("chunks before the mark are pending");
+            self.shared_written += 1;
+            self.shared_bytes -= chunk.bytes.len();
+            let at = self.tail_offset(chunk.at);
+            to.tail.extend_from_slice(&self.tail[position..at]);
+            to.push_shared(chunk.bytes);
+            position = at;
+        }
+        to.tail.extend_from_slice(&self.tail[position..end]);
+        self.tail_written = end;
+        self.drop_written();
+    }
+
     /// Gives back the memory that a large reply took, once it has been written. Cheap when there
     /// is nothing to give back, so it may be called after every batch.
     pub fn shrink(&mut self) {

@@ -120,3 +120,18 @@ fn requests_are_arrays_of_bulk_strings() {
     );
     assert_eq!(out, expected.as_bytes());
 }
+
+#[test]
+fn replies_part_where_they_end() {
+    // Breaks if the parts of a command over several shards were put together from pieces of replies.
+    let bytes = b"*2\r\n$3\r\nfoo\r\n$-1\r\n:7\r\n";
+    let (first, rest) = split_reply(bytes).unwrap();
+    assert_eq!(rest, b":7\r\n");
+    let elements = split_array(first).unwrap();
+    let (element, rest) = split_reply(elements).unwrap();
+    assert_eq!((element, rest), (&b"$3\r\nfoo\r\n"[..], &b"$-1\r\n"[..]));
+    assert_eq!(split_reply(b"$3\r\nfo"), None);
+    assert_eq!(split_reply(b"junk\r\n"), None);
+    assert_eq!(split_array(b"-ERR\r\n"), None);
+    assert_eq!(split_array(b"*-1\r\n"), None);
+}

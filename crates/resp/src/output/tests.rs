@@ -180,3 +180,26 @@ proptest! {
         prop_assert!(drained(output, slices_max, written_max) == model);
     }
 }
+
+#[test]
+fn what_is_before_a_mark_moves_with_its_chunks() {
+    // Breaks if replies that came later were put in the wrong place, or a long value lost its own.
+    let mut output = Output::new();
+    output.tail_mut().extend_from_slice(b"ab");
+    output.push_shared(Bytes::from_static(b"CDE"));
+    let first = output.mark();
+    output.tail_mut().extend_from_slice(b"f");
+    let second = output.mark();
+    output.push_shared(Bytes::from_static(b"GH"));
+    output.tail_mut().extend_from_slice(b"i");
+    let mut to = Output::new();
+    output.move_front(first, &mut to);
+    to.tail_mut().extend_from_slice(b"-");
+    output.move_front(second, &mut to);
+    output.move_front(second, &mut to);
+    assert_eq!((output.len(), to.len()), (3, 7));
+    to.tail_mut().extend_from_slice(b"-");
+    output.move_front(output.mark(), &mut to);
+    assert!(output.is_empty());
+    assert_eq!(drained(to, 2, 3), b"abCDE-f-GHi");
+}
