@@ -211,28 +211,32 @@ impl<'a> Walk<'a> {
     /// Looks at the next entries of [`Walk::shard`], whose cache is `cache`: at most [`STEPS_MAX`] and
     /// those that share the last one's hash.
     pub fn step(&mut self, cache: &Cache) {
-        let steps_max = self.count_left.min(STEPS_MAX);
+        let steps_max = self.steps_max();
         let (filter, found) = (&self.filter, &mut self.found);
-        let mut seen = 0;
-        let next = cache.scan(
+        let visit = visit(
+            cache,
             self.db,
             self.cursor.position,
             steps_max,
-            &mut |key, entry| {
-                seen += 1;
-                if filter.admits(key, &entry) {
-                    found.push(key);
-                }
-            },
+            filter,
+            found,
         );
-        match next {
+        self.advance(visit, steps_max);
+    }
+
+    fn steps_max(&self) -> usize {
+        self.count_left.min(STEPS_MAX)
+    }
+
+    fn advance(&mut self, visit: Visit, steps_max: usize) {
+        match visit.next {
             Some(position) => {
                 // Expired entries were looked at without being seen.
-                self.count_left = self.count_left.saturating_sub(seen.max(steps_max));
+                self.count_left = self.count_left.saturating_sub(visit.seen.max(steps_max));
                 self.cursor.position = position;
             }
             None => {
-                self.count_left = self.count_left.saturating_sub(seen);
+                self.count_left = self.count_left.saturating_sub(visit.seen);
                 self.cursor = Cursor {
                     shard: self.cursor.shard + 1,
                     position: 0,
@@ -266,6 +270,32 @@ impl<'a> Walk<'a> {
     pub fn reply_keys(&self, reply: &mut Reply<'_>) {
         self.found.reply(reply);
     }
+}
+
+/// What a step saw.
+struct Visit {
+    /// Where the shard's walk goes on; none at its end.
+    next: Option<u32>,
+    seen: usize,
+}
+
+/// Looks at about `steps_max` entries from `position` on.
+fn visit(
+    cache: &Cache,
+    db: u8,
+    position: u32,
+    steps_max: usize,
+    filter: &Filter<'_>,
+    found: &mut Keys,
+) -> Visit {
+    let mut seen = 0;
+    let next = cache.scan(db, position, steps_max, &mut |key, entry| {
+        seen += 1;
+        if filter.admits(key, &entry) {
+            found.push(key);
+        }
+    });
+    Visit { next, seen }
 }
 
 /// Keys in a row, in one piece of memory: a walk may find millions.
@@ -336,5 +366,8 @@ pub fn draw_within(random: u64) -> u64 {
     mixed ^ (mixed >> 31)
 }
 
+mod elsewhere;
 #[cfg(test)]
 mod tests;
+
+pub use elsewhere::{Question, answer_step};

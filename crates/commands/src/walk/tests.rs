@@ -279,3 +279,53 @@ proptest! {
         }
     }
 }
+
+proptest! {
+    #[test]
+    fn a_step_elsewhere_is_as_good_as_one_here(
+        count in 1usize..1500,
+        start in any::<u32>(),
+        pattern in prop::option::of("[0-9*?]{1,3}"),
+        type_name in prop::option::of("string|hash"),
+    ) {
+        // Breaks if SCAN skipped or doubled keys of shards that another node leads.
+        let shards = shards(3, 2000);
+        let options = || ScanOptions {
+            cursor: Cursor { shard: 0, position: start },
+            count,
+            filter: Filter {
+                pattern: pattern.as_ref().map(|pattern| Cow::Borrowed(pattern.as_bytes())),
+                type_name: type_name.as_ref().map(|name| Cow::Borrowed(name.as_bytes())),
+            },
+        };
+        let mut here = Walk::scan(options(), 0, 3);
+        finish(&mut here, &shards);
+        let mut elsewhere = Walk::scan(options(), 0, 3);
+        while let Some(shard) = elsewhere.shard() {
+            let question = elsewhere.question();
+            let arguments: Vec<&[u8]> = question.arguments().collect();
+            let args = OwnedArgs::from_slices(&arguments);
+            let mut output = resp::Output::new();
+            let mut reply = Reply::new(&mut output, resp::Protocol::Resp2);
+            answer_step(&shards[shard as usize], 0, args.args(), &mut reply);
+            prop_assert!(elsewhere.take_answer(output.tail_mut()));
+        }
+        prop_assert_eq!(here.next_cursor(), elsewhere.next_cursor());
+        prop_assert!(here.found().iter().eq(elsewhere.found().iter()));
+    }
+}
+
+#[test]
+fn an_answer_of_no_such_form_changes_nothing() {
+    // Breaks if an error from another node ended a walk as if all had been seen.
+    let mut walk = Walk::keys(b"*", 0, 3);
+    for answer in [
+        &b"-CLUSTERDOWN no\r\n"[..],
+        b"*1\r\n:3\r\n",
+        b"*2\r\n:-2\r\n:0\r\n",
+        b"",
+    ] {
+        assert!(!walk.take_answer(answer));
+        assert_eq!((walk.shard(), walk.next_cursor()), (Some(0), 0));
+    }
+}
