@@ -33,6 +33,8 @@ mod monitor;
 mod node;
 mod pause;
 mod pubsub;
+#[allow(dead_code, reason = "the engine asks them next")]
+mod questions;
 mod resident;
 mod session;
 pub mod settings;
@@ -55,7 +57,7 @@ pub use housework::Housework;
 pub use memory::Budget;
 pub use node::{Node, Room, ShardGuard};
 pub use resident::Resident;
-pub use session::{Session, Step};
+pub use session::{Manner, Session, Step};
 pub use settings::Settings;
 pub use shard::{Call, Shard};
 pub use slots::{Slots, Ticket};

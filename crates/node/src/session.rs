@@ -56,6 +56,9 @@ pub enum Step {
         /// [`crate::Host::monotonic_us`]; none = only when roused.
         until_us: Option<u64>,
     },
+    /// Write the output, then call again when roused: replies are on their way, from a log or from another node.
+    /// They come in any case, be they errors, so a connection whose other end sends no more is not given up.
+    Replies,
     /// Write the output, then close.
     Close,
     /// Close without writing: the client is not to see what is left.
@@ -64,11 +67,22 @@ pub enum Step {
     Shutdown,
 }
 
+/// How a connection's listener treats keys that are led elsewhere.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Manner {
+    /// Whatever node is asked, it answers.
+    #[default]
+    Plain,
+    /// As Redis Cluster: `MOVED` names the node to ask.
+    Cluster,
+}
+
 /// One connection's state.
 pub struct Session {
     /// What others see of it.
     pub client: Arc<Client>,
     protocol: Protocol,
+    manner: Manner,
     db: u8,
     authenticated: bool,
     /// Whether a request may take the short way: authenticated, and none of the states below.
@@ -124,6 +138,7 @@ impl Session {
         Session {
             client,
             protocol: Protocol::Resp2,
+            manner: Manner::Plain,
             db: 0,
             authenticated,
             plain: authenticated,
@@ -144,6 +159,16 @@ impl Session {
             began_us: 0,
             parts_reply: Output::new(),
         }
+    }
+
+    /// The same in the manner of its listener.
+    pub fn in_manner(self, manner: Manner) -> Self {
+        Session { manner, ..self }
+    }
+
+    /// The manner of its listener.
+    pub fn manner(&self) -> Manner {
+        self.manner
     }
 
     /// Whether it has shown who it is.
@@ -215,6 +240,7 @@ impl Session {
                     Step::Flush
                     | Step::Yield
                     | Step::Wait { .. }
+                    | Step::Replies
                     | Step::Close
                     | Step::Abort
                     | Step::Shutdown => {

@@ -197,9 +197,12 @@ impl<'n> Client<'n> {
             match self.step {
                 Step::Flush => {}
                 Step::Yield => self.yields += 1,
-                Step::Done | Step::Wait { .. } | Step::Close | Step::Abort | Step::Shutdown => {
-                    return;
-                }
+                Step::Done
+                | Step::Wait { .. }
+                | Step::Replies
+                | Step::Close
+                | Step::Abort
+                | Step::Shutdown => return,
             }
         }
     }

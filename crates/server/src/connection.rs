@@ -394,6 +394,13 @@ impl Connection {
                         Woken::Read | Woken::Time | Woken::Written(_) => {}
                     }
                 }
+                Step::Replies => {
+                    self.flush().await?;
+                    match self.wait(Wait::ForTime, None).await? {
+                        Woken::Attention => self.attend()?,
+                        Woken::Read | Woken::Time | Woken::Written(_) => {}
+                    }
+                }
                 Step::Close => {
                     self.flush().await?;
                     return Err(Ended::AfterReply);

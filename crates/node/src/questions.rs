@@ -1,0 +1,48 @@
+//! What nodes ask each other about one shard beside clients' commands: its size, steps of a walk over it, a key by lot,
+//! what a watched key holds. They are reads: whoever leads the shard answers them.
+//!
+//! The first argument is the question, replies are RESP2:
+//!
+//! | question | arguments | answer |
+//! |---|---|---|
+//! | `len` | | integer: keys in the database |
+//! | `walk` | five (`commands::walk`) | array |
+//! | `random` | draw | bulk: a key; null if none was hit |
+//! | `fingerprint` | key … | array of bulks: 8 bytes each, what [`fingerprint`] says |
+
+use crate::group::apply::fingerprint;
+use cache::Cache;
+use commands::walk::{answer_step, draw_within};
+use resp::{Args, Reply, parse_u64};
+
+/// How many keys the database has.
+pub(crate) const LEN: &[u8] = b"len";
+/// A step of KEYS or SCAN.
+pub(crate) const WALK: &[u8] = b"walk";
+/// A key by lot.
+pub(crate) const RANDOM: &[u8] = b"random";
+/// What watched keys hold.
+pub(crate) const FINGERPRINT: &[u8] = b"fingerprint";
+
+/// Answers a question about database `db` of a shard, whose cache stands at the log time of the answer.
+pub(crate) fn answer(cache: &Cache, db: u8, args: Args<'_>, reply: &mut Reply<'_>) {
+    match args.get(0) {
+        LEN => reply.integer(cache.len(db) as i64),
+        WALK => answer_step(cache, db, args.from(1), reply),
+        RANDOM if args.len() == 2 => match parse_u64(args.get(1)) {
+            Some(draw) => reply.bulk_or_null(cache.random(db, draw_within(draw))),
+            None => refuse(reply),
+        },
+        FINGERPRINT => {
+            reply.array(args.len() - 1);
+            for key in args.from(1).iter() {
+                reply.bulk(&fingerprint(cache, db, key).to_le_bytes());
+            }
+        }
+        _ => refuse(reply),
+    }
+}
+
+fn refuse(reply: &mut Reply<'_>) {
+    reply.error("ERR no question about a shard");
+}
