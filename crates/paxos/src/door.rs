@@ -5,7 +5,7 @@ use crate::types::{Ballot, Config, Entry, Index, NodeId, ReplicaId};
 use bytes::Bytes;
 
 /// Times and bounds of a group. All replicas of a group must have the same `lease_us` and `drift_ppm`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Settings {
     /// Time between two beats of a leader, us.
     pub heartbeat_us: u64,
@@ -80,6 +80,8 @@ pub enum Input {
         /// New learners.
         learners: Vec<ReplicaId>,
     },
+    /// Campaign at once, without asking first and whoever leads (an operator, a test). Refused unless it votes.
+    Campaign,
     /// The connection to this node was refused or broke: it counts as silent at once.
     PeerDown(NodeId),
     /// The owner made a part of a snapshot that `SnapshotStep::More` asked for.
@@ -186,7 +188,8 @@ pub enum RoleChange {
     },
     /// It campaigns.
     Candidate,
-    /// It leads: may propose (see `Replica::can_propose`), but shows nothing before `visible_us`.
+    /// It leads: may propose (see `Replica::can_propose`), but shows nothing before `visible_us`. Comes again, for the
+    /// same ballot, if a later configuration raises these.
     Leader {
         /// Its ballot.
         ballot: Ballot,
@@ -218,7 +221,9 @@ pub struct Output {
     pub send: Vec<Message>,
     /// Chosen entries to apply, dense and in order.
     pub apply: Vec<(Index, Entry)>,
-    /// Tickets of reads that may be answered now, from the state after `apply`.
+    /// Tickets of reads that may be answered now, from the state after `apply`. Expiry is judged by the leader's log time
+    /// when `Input::Read` was stepped, or by that of the last applied entry if it is later; not by a later one, which no
+    /// quorum knows of yet.
     pub serve: Vec<u64>,
     /// Tickets of reads that this replica cannot answer any more: it does not lead.
     pub deny: Vec<u64>,

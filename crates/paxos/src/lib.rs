@@ -10,14 +10,30 @@
 //! What this crate does *not* know: sockets, threads, clocks (`now_us` is an argument), random sources (a seed is an
 //! argument), keys, shards, commands.
 //!
-//! Reading order: `types`, `message`, `door`.
+//! Reading order: `types`, `message`, `door`, `replica`, `log`, `acceptor`, `election`, `leader`, `lease`, `reads`,
+//! `transfer`, `catchup`, `membership`, `snapshot`; `mutation` for simulations.
 
+mod acceptor;
+mod catchup;
 mod door;
+mod election;
+mod leader;
+mod lease;
+mod log;
+mod membership;
 mod message;
+mod mutation;
+mod reads;
+mod replica;
+mod snapshot;
+mod transfer;
 mod types;
 
 pub use door::{Input, Output, Record, RoleChange, Settings, SnapshotBase, SnapshotStep};
 pub use message::{AcceptedEntry, Kind, Message};
+#[cfg(feature = "mutations")]
+pub use mutation::{MUTATIONS, Mutation};
+pub use replica::{Replica, Start};
 pub use types::{
     Ballot, Config, Entry, Generation, GroupId, Incarnation, Index, NodeId, ReplicaId,
 };

@@ -159,6 +159,8 @@ pub enum Kind {
     Transfer {
         /// The ballot whose lease is released.
         ballot: Ballot,
+        /// The sender's log time, ms: no read was answered beyond it.
+        log_ms: u64,
     },
     /// Asks whether the sender still leads, for reads without a lease.
     ReadProbe {
@@ -166,6 +168,8 @@ pub enum Kind {
         ballot: Ballot,
         /// Names the round.
         round: u64,
+        /// The sender's log time, ms: the reads of this round are answered as of then at the latest.
+        log_ms: u64,
     },
     /// Yes: nothing above `ballot` was promised when it was asked.
     ReadProbeReply {

@@ -1,0 +1,66 @@
+//! Catch-up: a chosen prefix is immutable, so anybody may serve it to anybody.
+
+use crate::door::Output;
+use crate::leader::take;
+use crate::message::Kind;
+use crate::replica::{Replica, Role};
+use crate::types::{Entry, Index, ReplicaId};
+
+impl Replica {
+    /// Somebody wants chosen entries.
+    pub(crate) fn on_catch_up_request(&mut self, from: ReplicaId, first: Index, out: &mut Output) {
+        if first <= self.log.trimmed() {
+            self.offers.push(from);
+            return;
+        }
+        let (entries, _) = take(
+            &self.log,
+            first,
+            self.chosen,
+            self.settings.message_bytes_max,
+        );
+        let kind = Kind::CatchUp {
+            first,
+            entries,
+            chosen: self.chosen,
+        };
+        out.send_first.push(self.names.message(from, kind));
+    }
+
+    /// Chosen entries came.
+    pub(crate) fn on_catch_up(
+        &mut self,
+        from: ReplicaId,
+        first: Index,
+        entries: Vec<Entry>,
+        chosen: Index,
+        out: &mut Output,
+    ) {
+        if let Role::Leader(leader) = &self.role
+            && (leader.ready || leader.last > self.chosen)
+        {
+            // What it has proposed and counts itself is not mixed with what others have chosen meanwhile.
+            return;
+        }
+        let news = self.learn_chosen(first, entries, out);
+        if from == self.promised.replica && matches!(self.role, Role::Follower) {
+            // The leader feeds on its own; it wants to know how far this is. No send time: this renews no lease.
+            self.send_accepted(from, self.promised, 0, out);
+        } else if news && chosen > self.chosen {
+            let from_index = self.chosen.next();
+            let kind = Kind::CatchUpRequest { from: from_index };
+            out.send_first.push(self.names.message(from, kind));
+        }
+        self.after_learning(out);
+    }
+
+    /// More is known chosen, by a snapshot or by catch-up: does a campaign come further?
+    pub(crate) fn after_learning(&mut self, out: &mut Output) {
+        if let Role::Candidate(phase1) = &mut self.role {
+            let chosen = self.chosen;
+            phase1.best.retain(|&index, _| index > chosen);
+            self.send_prepares(out);
+            self.count_promises(out);
+        }
+    }
+}

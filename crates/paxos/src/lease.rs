@@ -1,0 +1,202 @@
+//! Leases, the wait of a new leader, and log time (DESIGN-PAXOS §3.6).
+//!
+//! An acceptor that hears a leader promises, for a lease's length, that nothing of another ballot will show. A leader
+//! holds a lease while a quorum's promises last, counted from when it *sent* what they answer. A new leader learns from
+//! its promises how long former leases may last and shows nothing before.
+
+use crate::door::Settings;
+use crate::mutation::Mutation;
+use crate::replica::{Replica, Role};
+use crate::types::{Ballot, Index};
+
+/// What an acceptor owes: until when nothing but the effects of a ballot may show. Its own clock, us.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub(crate) struct Grants {
+    /// The ballot that was granted to last.
+    ballot: Ballot,
+    /// Until when, for that ballot.
+    until_us: u64,
+    /// Until when, for all else: earlier ballots, configurations learned, a life before a restart.
+    others_until_us: u64,
+}
+
+impl Grants {
+    /// Grants to a leader that was just heard.
+    pub(crate) fn grant(&mut self, ballot: Ballot, until_us: u64) {
+        if ballot != self.ballot {
+            self.others_until_us = self.others_until_us.max(self.until_us);
+            self.ballot = ballot;
+            self.until_us = 0;
+        }
+        self.until_us = self.until_us.max(until_us);
+    }
+
+    /// Grants to whoever it may concern.
+    pub(crate) fn grant_unnamed(&mut self, until_us: u64) {
+        self.others_until_us = self.others_until_us.max(until_us);
+    }
+
+    /// Until when something is owed. A ballot whose leader released its lease is owed nothing.
+    pub(crate) fn until_us(&self, released: Option<Ballot>) -> u64 {
+        if released == Some(self.ballot) {
+            self.others_until_us
+        } else {
+            self.others_until_us.max(self.until_us)
+        }
+    }
+}
+
+/// Log time as an acceptor saw it last, or as a leader makes it run with its clock.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub(crate) struct LogTime {
+    /// Log time, ms …
+    pub(crate) ms: u64,
+    /// … at this time of the own clock, us.
+    pub(crate) at_us: u64,
+}
+
+impl LogTime {
+    /// Something carried this log time.
+    pub(crate) fn observe(&mut self, ms: u64, now_us: u64) {
+        if ms > self.ms {
+            *self = LogTime { ms, at_us: now_us };
+        }
+    }
+
+    /// A leader's: runs with the clock.
+    pub(crate) fn now_ms(&self, now_us: u64) -> u64 {
+        self.ms + now_us.saturating_sub(self.at_us) / 1000
+    }
+
+    /// A leader's: goes on from here if that is later.
+    pub(crate) fn raise(&mut self, ms: u64, now_us: u64) {
+        if ms > self.now_ms(now_us) {
+            *self = LogTime { ms, at_us: now_us };
+        }
+    }
+}
+
+/// Longest that `us` of one clock may be on another: both may be off by `drift_ppm`.
+pub(crate) fn scaled_up(settings: &Settings, us: u64) -> u64 {
+    us + (us.saturating_mul(2 * settings.drift_ppm)).div_ceil(1_000_000)
+}
+
+/// Log time, ms, that nobody can have been beyond who was seen at `ms` this long ago.
+pub(crate) fn aged_ms(settings: &Settings, ms: u64, age_us: u64) -> u64 {
+    // One more for what a leader's division cut off.
+    ms + scaled_up(settings, age_us).div_ceil(1000) + 1
+}
+
+impl Replica {
+    /// The clock time, us, until which reads may be served from the applied state without asking anybody; 0 = not at
+    /// all; `u64::MAX` for a sole voter. Check the clock against it *after* a read was computed and before its answer
+    /// leaves.
+    pub fn lease_until(&self) -> u64 {
+        let Role::Leader(leader) = &self.role else {
+            return 0;
+        };
+        let phase1 = leader.ready || self.mutations.has(Mutation::ReadWithoutPhase1);
+        let limbo = self.chosen >= leader.limbo || self.mutations.has(Mutation::ReadBeforeLimbo);
+        if !phase1 || !limbo || self.now_us < leader.phase1.visible_us {
+            return 0;
+        }
+        if leader.released && !self.mutations.has(Mutation::LeaseDuringTransfer) {
+            return 0;
+        }
+        let old_members = self.mutations.has(Mutation::LeaseOverOldMembers);
+        let voters = if old_members {
+            leader.voters_before.max(self.config.voters.len())
+        } else {
+            self.config.voters.len()
+        };
+        // The leader counts as one that echoes now.
+        let others_needed = voters / 2;
+        if others_needed == 0 {
+            return u64::MAX;
+        }
+        let counts = |f: &&crate::leader::Follower| f.is_voter || old_members;
+        // The latest time that enough voters have echoed: O(voters²), without a sorted copy.
+        let echoed_us = leader
+            .followers
+            .iter()
+            .filter(counts)
+            .map(|f| f.echoed_us)
+            .filter(|&at| {
+                let as_late = leader.followers.iter().filter(counts);
+                as_late.filter(|f| f.echoed_us >= at).count() >= others_needed
+            })
+            .max()
+            .unwrap_or(0);
+        if echoed_us == 0 {
+            return 0;
+        }
+        assert!(
+            echoed_us <= self.now_us,
+            "a lease rests on what was sent already"
+        );
+        let lease_us = self.settings.lease_us;
+        let margin_us = (scaled_up(&self.settings, lease_us) - lease_us) + self.settings.epsilon_us;
+        (echoed_us + lease_us).saturating_sub(margin_us)
+    }
+
+    /// A leader's: no reply, read or event before this time of its clock, us. 0 for others.
+    pub fn visible_us(&self) -> u64 {
+        match &self.role {
+            Role::Leader(leader) if !self.mutations.has(Mutation::AcknowledgeBeforeVisible) => {
+                leader.phase1.visible_us
+            }
+            Role::Leader(_) | Role::Follower | Role::Asking(_) | Role::Candidate(_) => 0,
+        }
+    }
+
+    /// A leader's log time, ms; for others the highest that they have seen.
+    pub fn log_ms(&self, now_us: u64) -> u64 {
+        match &self.role {
+            Role::Leader(_) => self.log_time.now_ms(now_us),
+            Role::Follower | Role::Asking(_) | Role::Candidate(_) => self.log_time.ms,
+        }
+    }
+
+    /// How long this acceptor still owes a former leader, us of its clock.
+    pub(crate) fn lease_left_us(&self, released: Option<Ballot>) -> u64 {
+        self.grants.until_us(released).saturating_sub(self.now_us)
+    }
+
+    /// A configuration was learned otherwise than by one's own count. A lease of the former configuration may rest on
+    /// a quorum that no quorum of this one meets, so it is granted here and now.
+    pub(crate) fn grant_for_config(&mut self) {
+        if self.mutations.has(Mutation::ConfigGrantsNothing) {
+            return;
+        }
+        let until_us = self.now_us + self.settings.lease_us;
+        self.grants.grant_unnamed(until_us);
+        match &mut self.role {
+            Role::Candidate(phase1) => phase1.visible_us = phase1.visible_us.max(until_us),
+            Role::Leader(leader) => {
+                leader.phase1.visible_us = leader.phase1.visible_us.max(until_us);
+            }
+            Role::Follower | Role::Asking(_) => {}
+        }
+    }
+
+    /// Whether a leader may show anything: phase 1 done here, the tail chosen, former leases over (R10, R11).
+    pub(crate) fn may_show(&self) -> bool {
+        match &self.role {
+            Role::Leader(leader) => {
+                (leader.ready || self.mutations.has(Mutation::ReadWithoutPhase1))
+                    && (self.chosen >= leader.limbo
+                        || self.mutations.has(Mutation::ReadBeforeLimbo))
+                    && self.now_us >= leader.phase1.visible_us
+            }
+            Role::Follower | Role::Asking(_) | Role::Candidate(_) => false,
+        }
+    }
+
+    /// A leader's: the highest index that phase 1 brought to light. [`Index`] 0 for others.
+    pub fn limbo(&self) -> Index {
+        match &self.role {
+            Role::Leader(leader) => leader.limbo,
+            Role::Follower | Role::Asking(_) | Role::Candidate(_) => Index(0),
+        }
+    }
+}

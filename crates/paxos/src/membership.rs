@@ -1,0 +1,171 @@
+//! Changes of the configuration (DESIGN-PAXOS §3.9; rules R4, R5, R6).
+//!
+//! A configuration is an entry. It rules from the index behind it, and nothing is proposed there before it is chosen, so
+//! who votes at an index is a function of what was chosen before. Replacing a member is one entry.
+
+use crate::door::Output;
+use crate::mutation::Mutation;
+use crate::replica::{ConfigNews, Replica, Role};
+use crate::types::{Config, Entry, Index, ReplicaId};
+
+/// A learner this many indexes behind what is chosen may become a voter.
+const PROMOTION_LAG_MAX: u64 = 64;
+
+/// Members of a configuration, voters or learners.
+const MEMBERS_MAX: usize = 64;
+
+impl Replica {
+    /// The owner wants another configuration.
+    pub(crate) fn on_reconfigure(
+        &mut self,
+        mut voters: Vec<ReplicaId>,
+        mut learners: Vec<ReplicaId>,
+        out: &mut Output,
+    ) {
+        voters.sort_unstable();
+        learners.sort_unstable();
+        if let Err(why) = self.check_change(&voters, &learners) {
+            out.refused = Some(why);
+            return;
+        }
+        let number = self.config.number + 1;
+        let config = Config {
+            number,
+            voters,
+            learners,
+        };
+        if let Role::Leader(leader) = &mut self.role {
+            if self.mutations.has(Mutation::ConfigAtAppend)
+                || self.mutations.has(Mutation::ProposeBehindConfig)
+            {
+                self.propose(Entry::Config(config), out);
+            } else {
+                // Proposed as soon as all before it is chosen; until then nothing else is proposed.
+                leader.wanted = Some(config);
+            }
+        }
+    }
+
+    /// Whether a change is safe to propose now, and leaves a quorum that is alive.
+    fn check_change(
+        &self,
+        voters: &[ReplicaId],
+        learners: &[ReplicaId],
+    ) -> Result<(), &'static str> {
+        let Role::Leader(leader) = &self.role else {
+            return Err("only a leader changes the configuration");
+        };
+        if !leader.ready || !leader.phase1.best.is_empty() {
+            return Err("the leader has not finished phase 1 here");
+        }
+        if leader.barrier.is_some() || leader.wanted.is_some() || leader.transfer.is_some() {
+            return Err("another change or a hand-over is under way");
+        }
+        if voters.is_empty() || voters.len() + learners.len() > MEMBERS_MAX {
+            return Err("a configuration has at least one voter, and not too many members");
+        }
+        let same_node = voters.windows(2).any(|two| two[0].node == two[1].node);
+        let twice = learners.windows(2).any(|two| two[0] == two[1]);
+        if same_node || twice || learners.iter().any(|id| voters.contains(id)) {
+            return Err("a node has one vote, and a replica one part");
+        }
+        let lax = self.mutations.has(Mutation::PromoteLaggard);
+        let has_caught_up = |id: ReplicaId| {
+            id == self.names.me
+                || self.acked(id).0 + PROMOTION_LAG_MAX >= self.chosen.0
+                    && self.acked(id) >= self.config_index
+        };
+        for &voter in voters {
+            let learns = self.config.learners.contains(&voter);
+            let may_vote = self.is_voter(voter) || lax || (learns && has_caught_up(voter));
+            if !may_vote {
+                return Err("a new voter is a learner that has caught up");
+            }
+        }
+        let alive_us = self
+            .now_us
+            .saturating_sub(2 * self.settings.election_max_us);
+        let alive = voters.iter().filter(|&&voter| {
+            let follower = leader.followers.iter().find(|f| f.id == voter);
+            voter == self.names.me
+                || follower.is_some_and(|f| f.echoed_us >= alive_us) && has_caught_up(voter)
+        });
+        if alive.count() < voters.len() / 2 + 1 && !lax {
+            return Err("too few of the new voters are alive and have caught up");
+        }
+        Ok(())
+    }
+
+    /// A configuration in the chosen prefix is new: it rules from here on.
+    pub(crate) fn on_config(&mut self, news: ConfigNews, out: &mut Output) {
+        out.config = Some(self.config.clone());
+        if news == ConfigNews::Learned {
+            self.grant_for_config();
+        }
+        match &self.role {
+            Role::Leader(_) => self.cross(out),
+            Role::Asking(_) if !self.may_campaign() => {
+                self.role = Role::Follower;
+                self.tell_follower(out);
+            }
+            Role::Asking(_) | Role::Candidate(_) | Role::Follower => {}
+        }
+    }
+
+    /// A leader's configuration has changed: those that left hear of it, those that came are asked for promises.
+    fn cross(&mut self, out: &mut Output) {
+        // To all members of the former configuration: what is chosen, so that those that left know.
+        self.send_beats(out);
+        let me = self.names.me;
+        if !self.is_voter(me) {
+            self.give_up_leading(out);
+            return;
+        }
+        let keeps = self.mutations.has(Mutation::LeaseOverOldMembers);
+        let config = self.config.clone();
+        let Role::Leader(leader) = &mut self.role else {
+            return;
+        };
+        let former = leader.followers.clone();
+        leader.follow(&config, me);
+        if keeps {
+            leader.voters_before = former.iter().filter(|f| f.is_voter).count() + 1;
+            let left = former
+                .into_iter()
+                .filter(|f| !config.voters.contains(&f.id) && !config.learners.contains(&f.id));
+            leader.followers.extend(left.map(|mut follower| {
+                follower.is_voter = false;
+                follower
+            }));
+        }
+        leader.ready = false;
+        self.drop_streams_of_strangers(out);
+        self.send_prepares(out);
+        // Newcomers say in their answers how far they are.
+        self.send_beats(out);
+    }
+
+    /// A leader that is no voter any more leaves the rest to whoever has everything.
+    fn give_up_leading(&mut self, out: &mut Output) {
+        let Role::Leader(leader) = &mut self.role else {
+            return;
+        };
+        leader.released = true;
+        let ballot = leader.phase1.ballot;
+        let heir = leader
+            .followers
+            .iter()
+            .filter(|f| self.config.voters.contains(&f.id))
+            .max_by_key(|f| (f.acked, f.id))
+            .map(|f| f.id);
+        if let Some(heir) = heir {
+            self.send_transfer(ballot, heir, out);
+        }
+        self.become_follower(out);
+    }
+
+    /// A leader's: where the configuration in force stands.
+    pub fn config_index(&self) -> Index {
+        self.config_index
+    }
+}

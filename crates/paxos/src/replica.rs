@@ -1,0 +1,596 @@
+//! The replica: its state, what it is asked, and who handles which input.
+
+use crate::door::{Input, Output, Record, RoleChange, Settings, SnapshotBase};
+use crate::election::{Asking, Phase1};
+use crate::leader::Leader;
+use crate::lease::{Grants, LogTime};
+use crate::log::Log;
+use crate::message::{AcceptedEntry, Kind, Message};
+use crate::mutation::{Mutation, Mutations};
+use crate::snapshot::{Incoming, Outgoing};
+use crate::types::{Ballot, Config, Entry, Generation, GroupId, Index, ReplicaId};
+
+/// How a replica begins.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Start {
+    /// Sole founder of a group, or member of a founding configuration, with an empty log.
+    Founder(Config),
+    /// Joins: knows nothing, waits for a leader to feed it.
+    Joiner,
+    /// The same life, with its memory read back from disk.
+    Recovered {
+        /// The last `Record::Promised`.
+        promised: Ballot,
+        /// The state that the owner has loaded.
+        base: SnapshotBase,
+        /// The records of acceptance, in their order; those at or below the base are passed over.
+        log: Vec<AcceptedEntry>,
+        /// The last `Record::Chosen`. May lag.
+        chosen: Index,
+    },
+}
+
+/// Who this is; makes messages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Names {
+    pub(crate) group: GroupId,
+    pub(crate) generation: Generation,
+    pub(crate) me: ReplicaId,
+}
+
+impl Names {
+    pub(crate) fn message(&self, to: ReplicaId, kind: Kind) -> Message {
+        Message {
+            group: self.group,
+            generation: self.generation,
+            from: self.me,
+            to,
+            kind,
+        }
+    }
+}
+
+/// What a replica is at the moment. An acceptor it is always.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Role {
+    /// Follows, or waits to be fed.
+    Follower,
+    /// Asks whether others would promise (pre-vote).
+    Asking(Asking),
+    /// Phase 1 under way.
+    Candidate(Box<Phase1>),
+    /// Phase 1 done.
+    Leader(Box<Leader>),
+}
+
+/// One member of a group.
+///
+/// - `promised` never falls, and no accepted ballot is above it.
+/// - `trimmed <= chosen <= upto <= last entry of the log`.
+/// - `upto` is the highest index such that all above `chosen` up to it was accepted under `promised`.
+/// - `chosen` rises only, and its entries leave in `Output::apply` in the same step, in order, each once.
+/// - While it leads, its ballot is `promised`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Replica {
+    pub(crate) settings: Settings,
+    pub(crate) names: Names,
+    pub(crate) mutations: Mutations,
+    random: u64,
+    pub(crate) now_us: u64,
+
+    /// Nothing below is promised or accepted.
+    pub(crate) promised: Ballot,
+    pub(crate) log: Log,
+    pub(crate) chosen: Index,
+    pub(crate) upto: Index,
+    /// The last configuration in the chosen prefix …
+    pub(crate) config: Config,
+    /// … and where it stands, at the latest.
+    pub(crate) config_index: Index,
+    /// What is known chosen from before a restart and not applied yet.
+    chosen_hint: Index,
+
+    pub(crate) grants: Grants,
+    pub(crate) log_time: LogTime,
+    /// The leader as heard, or oneself.
+    pub(crate) leader: Option<ReplicaId>,
+    /// No pre-vote is granted before: a leader or candidate was heard.
+    pub(crate) sticky_until_us: u64,
+    /// The highest round heard of.
+    pub(crate) round_seen: u64,
+    /// When to ask for votes, or to give a campaign up.
+    pub(crate) deadline_us: u64,
+    pub(crate) role: Role,
+
+    pub(crate) incoming: Option<Incoming>,
+    pub(crate) outgoing: Vec<Outgoing>,
+    pub(crate) stream_last: u64,
+    /// Who is to be offered a snapshot at the end of this step.
+    pub(crate) offers: Vec<ReplicaId>,
+
+    /// Names the last record.
+    token: u64,
+    /// All records up to here are durable.
+    pub(crate) persisted: u64,
+    /// Up to here the owner has a checkpoint.
+    pub(crate) checkpoint: Index,
+}
+
+impl Replica {
+    /// A replica at its start. `seed` is for jitter and names of streams: another one for every start.
+    ///
+    /// # Panics
+    /// If a recovered log has holes.
+    pub fn new(
+        settings: Settings,
+        group: GroupId,
+        generation: Generation,
+        me: ReplicaId,
+        start: Start,
+        seed: u64,
+        now_us: u64,
+    ) -> Replica {
+        let mut replica = Replica {
+            settings,
+            names: Names {
+                group,
+                generation,
+                me,
+            },
+            mutations: Mutations::default(),
+            random: seed,
+            now_us,
+            promised: Ballot::default(),
+            log: Log::default(),
+            chosen: Index(0),
+            upto: Index(0),
+            config: Config::default(),
+            config_index: Index(0),
+            chosen_hint: Index(0),
+            grants: Grants::default(),
+            log_time: LogTime::default(),
+            leader: None,
+            sticky_until_us: 0,
+            round_seen: 0,
+            deadline_us: 0,
+            role: Role::Follower,
+            incoming: None,
+            outgoing: Vec::new(),
+            stream_last: 0,
+            offers: Vec::new(),
+            token: 0,
+            persisted: 0,
+            checkpoint: Index(0),
+        };
+        replica.stream_last = replica.draw() >> 16;
+        match start {
+            Start::Founder(config) => {
+                replica.config = config;
+                let soon_us = replica.draw_between(settings.heartbeat_us, settings.election_min_us);
+                replica.deadline_us = now_us + soon_us;
+            }
+            Start::Joiner => replica.put_deadline_off(),
+            Start::Recovered {
+                promised,
+                base,
+                log,
+                chosen,
+            } => replica.recover(promised, base, log, chosen),
+        }
+        if replica.is_sole_voter() {
+            replica.deadline_us = now_us;
+        }
+        replica
+    }
+
+    fn recover(
+        &mut self,
+        promised: Ballot,
+        base: SnapshotBase,
+        log: Vec<AcceptedEntry>,
+        chosen: Index,
+    ) {
+        self.promised = promised;
+        self.round_seen = promised.round;
+        self.log = Log::after(base.index);
+        self.chosen = base.index;
+        self.checkpoint = base.index;
+        self.config = base.config;
+        self.config_index = base.index;
+        self.log_time.observe(base.log_ms, self.now_us);
+        for accepted in log {
+            if accepted.index > base.index {
+                assert!(
+                    accepted.ballot <= promised,
+                    "what was accepted was promised"
+                );
+                self.observe_entry(&accepted.entry);
+                self.log
+                    .put(accepted.index, accepted.ballot, accepted.entry);
+            }
+        }
+        self.chosen_hint = chosen.min(self.log.last());
+        self.count_upto();
+        // What was granted before the restart is not on disk, so as much as could be is taken as granted now.
+        self.grants
+            .grant_unnamed(self.now_us + self.settings.lease_us);
+        self.put_deadline_off();
+    }
+
+    /// Takes in what happened and appends to `out` what is to be done about it. `now_us`: the owner's monotonic clock;
+    /// an earlier time than in the step before counts as that.
+    pub fn step(&mut self, now_us: u64, input: Input, out: &mut Output) {
+        self.now_us = self.now_us.max(now_us);
+        let promised = self.promised;
+        let chosen = self.chosen;
+        let records = out.persist.len();
+        if self.chosen_hint > self.chosen {
+            let hint = self.chosen_hint;
+            self.advance_chosen(hint, ConfigNews::Learned, out);
+        }
+        match input {
+            Input::Message(message) => self.on_message(message, out),
+            Input::Tick => self.on_tick(out),
+            Input::Propose { log_ms, payload } => self.on_propose(log_ms, payload, out),
+            Input::Persisted(token) => self.on_persisted(token, out),
+            Input::Read(ticket) => self.on_read(ticket, out),
+            Input::TransferTo(target) => self.on_transfer_to(target, out),
+            Input::Reconfigure { voters, learners } => self.on_reconfigure(voters, learners, out),
+            Input::Campaign => self.on_campaign(out),
+            Input::PeerDown(node) => self.on_peer_down(node),
+            Input::SnapshotChunk {
+                stream,
+                bytes,
+                last,
+            } => self.on_chunk_made(stream, bytes, last, out),
+            Input::SnapshotFailed { stream } => self.on_snapshot_failed(stream, out),
+            Input::SnapshotInstalled { stream, base } => self.on_installed(stream, base, out),
+            Input::Checkpointed(index) => {
+                self.checkpoint = self.checkpoint.max(index);
+                self.trim(out);
+            }
+        }
+        self.lead_on(out);
+        self.begin_streams(out);
+        if self.settings.durable && out.persist.len() > records {
+            if self.chosen > chosen {
+                out.persist.push(Record::Chosen(self.chosen));
+            }
+            self.token += 1;
+        }
+        out.token = self.token;
+        self.check(promised, chosen);
+    }
+
+    /// Invariants that must hold between any two steps.
+    fn check(&self, promised: Ballot, chosen: Index) {
+        if cfg!(feature = "mutations") {
+            // A replica with a rule taken out is to be caught by what it does.
+            return;
+        }
+        assert!(self.promised >= promised, "a promise never falls");
+        assert!(self.chosen >= chosen, "what is chosen stays chosen");
+        assert!(
+            self.log.trimmed() <= self.chosen
+                && self.chosen <= self.upto
+                && self.upto <= self.log.last(),
+            "trimmed <= chosen <= accepted <= last"
+        );
+        if let Role::Leader(leader) = &self.role {
+            assert_eq!(
+                leader.phase1.ballot, self.promised,
+                "leads what it promised"
+            );
+            assert!(self.chosen <= leader.last && leader.last <= self.upto);
+        }
+        debug_assert!(
+            (self.chosen.0 + 1..=self.log.last().0).all(|index| {
+                self.log
+                    .get(Index(index))
+                    .is_some_and(|(ballot, _)| *ballot <= self.promised)
+            }),
+            "no accepted ballot is above the promise"
+        );
+    }
+
+    fn on_message(&mut self, message: Message, out: &mut Output) {
+        let Names {
+            group,
+            generation,
+            me,
+        } = self.names;
+        let for_me = message.to == me
+            || (message.to.node == me.node && self.mutations.has(Mutation::IgnoreIncarnation));
+        if !for_me
+            || message.group != group
+            || message.generation != generation
+            || message.from == me
+        {
+            return;
+        }
+        let from = message.from;
+        match message.kind {
+            Kind::PreVote { ballot } => self.on_pre_vote(from, ballot, out),
+            Kind::PreVoteReply { ballot, granted } => {
+                self.on_pre_vote_reply(from, ballot, granted, out);
+            }
+            Kind::Prepare {
+                ballot,
+                from: first,
+                released,
+            } => self.on_prepare(from, ballot, first, released, out),
+            Kind::Promise { .. } => self.on_promise(from, message.kind, out),
+            Kind::Accept {
+                ballot,
+                first,
+                entries,
+                commit,
+                sent_us,
+            } => self.on_accept(from, ballot, (first, entries), commit, sent_us, out),
+            Kind::Beat {
+                ballot,
+                commit,
+                sent_us,
+                log_ms,
+            } => self.on_beat(from, ballot, commit, sent_us, log_ms, out),
+            Kind::Accepted {
+                ballot,
+                upto,
+                sent_us,
+            } => self.on_accepted(from, ballot, upto, sent_us, out),
+            Kind::Nack { ballot, promised } => self.on_nack(from, ballot, promised, out),
+            Kind::CatchUpRequest { from: first } => self.on_catch_up_request(from, first, out),
+            Kind::CatchUp {
+                first,
+                entries,
+                chosen,
+            } => self.on_catch_up(from, first, entries, chosen, out),
+            Kind::SnapshotOffer {
+                stream,
+                base,
+                config,
+            } => self.on_offer(from, stream, base, config, out),
+            Kind::SnapshotChunk {
+                stream,
+                sequence,
+                bytes,
+                last,
+            } => self.on_chunk(from, stream, sequence, (bytes, last), out),
+            Kind::SnapshotAck {
+                stream,
+                next,
+                abort,
+            } => self.on_snapshot_ack(from, stream, next, abort, out),
+            Kind::Transfer { ballot, log_ms } => self.on_transfer(from, ballot, log_ms, out),
+            Kind::ReadProbe {
+                ballot,
+                round,
+                log_ms,
+            } => self.on_read_probe(from, ballot, round, log_ms, out),
+            Kind::ReadProbeReply { ballot, round } => {
+                self.on_read_probe_reply(from, ballot, round);
+            }
+        }
+    }
+
+    fn on_tick(&mut self, out: &mut Output) {
+        if self.now_us < self.next_wake_us() {
+            return;
+        }
+        self.tick_streams(out);
+        match &self.role {
+            Role::Leader(_) => self.tick_leader(out),
+            Role::Candidate(_) => self.tick_candidate(out),
+            Role::Follower | Role::Asking(_) => self.tick_follower(out),
+        }
+    }
+
+    fn on_persisted(&mut self, token: u64, out: &mut Output) {
+        // Completions may come out of order; progress does not go back.
+        self.persisted = self.persisted.max(token.min(self.token));
+        match &mut self.role {
+            Role::Candidate(_) => self.count_promises(out),
+            Role::Leader(_) => self.count_own_acks(out),
+            Role::Follower | Role::Asking(_) => {}
+        }
+    }
+
+    /// The earliest time, us, at which a tick does anything.
+    pub fn next_wake_us(&self) -> u64 {
+        let own = match &self.role {
+            Role::Leader(leader) => leader.wake_us(self.now_us),
+            Role::Candidate(phase1) => self
+                .deadline_us
+                .min(phase1.asked_us + self.settings.heartbeat_us),
+            Role::Follower | Role::Asking(_) if self.may_campaign() => self.deadline_us,
+            Role::Follower | Role::Asking(_) => u64::MAX,
+        };
+        self.outgoing
+            .iter()
+            .map(|stream| stream.wake_us(&self.settings))
+            .fold(own, u64::min)
+    }
+}
+
+/// What is asked of a replica between steps.
+impl Replica {
+    /// Whether it leads: phase 1 is done in its ballot.
+    pub fn is_leader(&self) -> bool {
+        matches!(self.role, Role::Leader(_))
+    }
+
+    /// Who leads, as heard; itself if it does.
+    pub fn leader(&self) -> Option<ReplicaId> {
+        self.leader
+    }
+
+    /// All up to here is chosen and was given out to be applied.
+    pub fn chosen(&self) -> Index {
+        self.chosen
+    }
+
+    /// The configuration in force after `chosen`.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// Nothing below was promised or accepted since.
+    pub fn ballot(&self) -> Ballot {
+        self.promised
+    }
+
+    /// Its own name.
+    pub fn me(&self) -> ReplicaId {
+        self.names.me
+    }
+
+    /// Its group.
+    pub fn group(&self) -> GroupId {
+        self.names.group
+    }
+
+    /// Its group's generation.
+    pub fn generation(&self) -> Generation {
+        self.names.generation
+    }
+
+    /// Bytes of the entries that it holds in memory.
+    pub fn log_bytes(&self) -> usize {
+        self.log.bytes()
+    }
+
+    /// The entries that it holds are those above this index.
+    pub fn trimmed(&self) -> Index {
+        self.log.trimmed()
+    }
+
+    /// Takes a rule out (for simulations).
+    #[cfg(feature = "mutations")]
+    pub fn mutate(&mut self, mutation: Mutation) {
+        self.mutations.add(mutation);
+        if mutation == Mutation::NoGrantAfterRestart {
+            self.grants = Grants::default();
+        }
+        if mutation == Mutation::ForgetPromise {
+            self.promised = Ballot::default();
+            self.round_seen = 0;
+            self.upto = self.chosen;
+            self.count_upto();
+        }
+    }
+}
+
+/// How a configuration became known as chosen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ConfigNews {
+    /// By the own count of acknowledgements.
+    Counted,
+    /// From others, or from disk.
+    Learned,
+}
+
+/// Pieces that every role uses.
+impl Replica {
+    /// A number drawn from the seed (splitmix64).
+    pub(crate) fn draw(&mut self) -> u64 {
+        self.random = self.random.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut mixed = self.random;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        mixed ^ (mixed >> 31)
+    }
+
+    /// Uniform in `low..=high`.
+    pub(crate) fn draw_between(&mut self, low: u64, high: u64) -> u64 {
+        low + self.draw() % (high.saturating_sub(low) + 1)
+    }
+
+    /// Names the records of the step that is under way.
+    pub(crate) fn next_token(&self) -> u64 {
+        self.token + 1
+    }
+
+    /// Whether it votes in the configuration that it knows, and so may campaign (R8).
+    pub(crate) fn may_campaign(&self) -> bool {
+        self.is_voter(self.names.me) || self.mutations.has(Mutation::CampaignAsNonVoter)
+    }
+
+    /// Whether a replica votes in the configuration in force, by its full name (R5).
+    pub(crate) fn is_voter(&self, id: ReplicaId) -> bool {
+        self.config.voters.contains(&id)
+    }
+
+    pub(crate) fn is_sole_voter(&self) -> bool {
+        self.config.voters == [self.names.me]
+    }
+
+    /// How many make a quorum.
+    pub(crate) fn quorum(&self) -> usize {
+        self.config.voters.len() / 2 + 1
+    }
+
+    /// Remembers log time that an entry carries.
+    pub(crate) fn observe_entry(&mut self, entry: &Entry) {
+        if let Entry::Batch { log_ms, .. } = entry {
+            self.see_log_ms(*log_ms);
+        }
+    }
+
+    /// Remembers log time that something carried.
+    pub(crate) fn see_log_ms(&mut self, log_ms: u64) {
+        match &self.role {
+            Role::Leader(_) => self.log_time.raise(log_ms, self.now_us),
+            Role::Follower | Role::Asking(_) | Role::Candidate(_) => {
+                self.log_time.observe(log_ms, self.now_us);
+            }
+        }
+    }
+
+    /// Counts anew how far the log was accepted under what is promised.
+    pub(crate) fn count_upto(&mut self) {
+        self.upto = self.upto.max(self.chosen);
+        while self
+            .log
+            .get(self.upto.next())
+            .is_some_and(|(ballot, _)| *ballot == self.promised && ballot.round > 0)
+        {
+            self.upto = self.upto.next();
+        }
+    }
+
+    /// All up to `to`, which the log holds, is chosen: gives it out to be applied.
+    pub(crate) fn advance_chosen(&mut self, to: Index, news: ConfigNews, out: &mut Output) {
+        if self.is_installing() {
+            // The state is about to be replaced by one that is further.
+            return;
+        }
+        let mut crossed = false;
+        while self.chosen < to {
+            let index = self.chosen.next();
+            let (_, entry) = self
+                .log
+                .get(index)
+                .expect("what is chosen is in the log until it is applied");
+            let entry = entry.clone();
+            self.chosen = index;
+            if let Entry::Config(config) = &entry {
+                self.config = config.clone();
+                self.config_index = index;
+                crossed = true;
+            }
+            out.apply.push((index, entry));
+        }
+        self.upto = self.upto.max(self.chosen);
+        if crossed {
+            self.on_config(news, out);
+        }
+        self.trim(out);
+    }
+
+    /// Tells the owner which role this is now.
+    pub(crate) fn tell_follower(&self, out: &mut Output) {
+        out.role = Some(RoleChange::Follower {
+            leader: self.leader,
+        });
+    }
+}
