@@ -32,6 +32,7 @@ mod memory;
 mod monitor;
 mod node;
 mod pause;
+pub mod peers;
 mod pubsub;
 #[allow(dead_code, reason = "the engine asks them next")]
 mod questions;
@@ -48,6 +49,7 @@ mod testing;
 #[cfg(test)]
 mod tests;
 mod tracking;
+pub mod wire;
 
 pub use client::{Client, ClientClass, ClientFlag, ClientId};
 pub use cluster::{Cluster, Flusher};
@@ -56,9 +58,11 @@ pub use host::{Host, Now, Process};
 pub use housework::Housework;
 pub use memory::Budget;
 pub use node::{Node, Room, ShardGuard};
+pub use peers::Peers;
 pub use resident::Resident;
 pub use session::{Manner, Session, Step};
 pub use settings::Settings;
 pub use shard::{Call, Shard};
 pub use slots::{Slots, Ticket};
 pub use tend::REST_US_MIN;
+pub use wire::PeerMessage;

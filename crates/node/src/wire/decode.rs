@@ -1,0 +1,137 @@
+//! A message out of a frame's bytes.
+
+use bytes::{Buf, Bytes};
+use paxos::{GroupId, NodeId};
+
+use super::codec::{BALLOT_BYTES, Reader};
+use super::message::{
+    Called, Changed, Forward, ForwardRefused, ForwardReply, ForwardedReply, KeyChange,
+    KeyChangeKind, NodeBeat, PeerMessage, Publish, PublishKind, RequestKind,
+};
+use super::{SLICED_BYTES_MIN, WireError, replicas};
+
+/// Takes one message off the front of `bytes`. Its payloads share the memory of `bytes`, unless it is short and will be
+/// kept for long.
+///
+/// # Errors
+/// Bytes that are no message of this version.
+pub fn decode(bytes: &mut Bytes) -> Result<PeerMessage, WireError> {
+    let head = bytes.first_chunk::<5>().ok_or(WireError::Length(0))?;
+    let length = u32::from_le_bytes([head[0], head[1], head[2], head[3]]) as usize;
+    let kind = head[4];
+    if length == 0 || length > bytes.len() - 4 {
+        return Err(WireError::Length(kind));
+    }
+    bytes.advance(4);
+    let message = bytes.split_to(length);
+    let mut from = if length < SLICED_BYTES_MIN && replicas::is_kept(kind) {
+        Reader::new(Bytes::copy_from_slice(&message))
+    } else {
+        Reader::new(message)
+    };
+    let message = decode_body(kind, &mut from)?;
+    from.finish()?;
+    Ok(message)
+}
+
+fn decode_body(kind: u8, from: &mut Reader) -> Result<PeerMessage, WireError> {
+    Ok(match kind {
+        1..=replicas::KIND_MAX => PeerMessage::Paxos(replicas::decode(kind, from)?),
+        32 => PeerMessage::Forward(Forward {
+            group: GroupId(from.u32()?),
+            origin: from.replica()?,
+            done_seq: from.u64()?,
+            ops: from.rest(),
+        }),
+        33 => PeerMessage::ForwardReply(decode_forward_reply(from)?),
+        34 => {
+            let group = GroupId(from.u32()?);
+            let (known, leader) = (from.flag()?, NodeId(from.u32()?));
+            if !known && leader != NodeId::default() {
+                return Err(from.bad_value());
+            }
+            PeerMessage::ForwardRefused(ForwardRefused {
+                group,
+                leader: known.then_some(leader),
+            })
+        }
+        35 => PeerMessage::NodeBeat(decode_beat(from)?),
+        36 => PeerMessage::Publish(Publish {
+            call: from.u64()?,
+            kind: match from.u8()? {
+                0 => PublishKind::Channel,
+                1 => PublishKind::Shard,
+                _ => return Err(from.bad_value()),
+            },
+            channel: from.bytes()?,
+            payload: from.rest(),
+        }),
+        37 => PeerMessage::Called(Called {
+            call: from.u64()?,
+            integer: from.u64()? as i64,
+        }),
+        38 => PeerMessage::Changed(decode_changed(from)?),
+        39 => PeerMessage::Meta(from.rest()),
+        other => return Err(WireError::Kind(other)),
+    })
+}
+
+fn decode_forward_reply(from: &mut Reader) -> Result<ForwardReply, WireError> {
+    let group = GroupId(from.u32()?);
+    let count = from.count(1 + 8 + 4)?;
+    let mut items = Vec::with_capacity(count);
+    for _ in 0..count {
+        items.push(ForwardedReply {
+            kind: match from.u8()? {
+                0 => RequestKind::Write,
+                1 => RequestKind::Read,
+                _ => return Err(from.bad_value()),
+            },
+            number: from.u64()?,
+            reply: from.bytes()?,
+        });
+    }
+    Ok(ForwardReply { group, items })
+}
+
+fn decode_beat(from: &mut Reader) -> Result<NodeBeat, WireError> {
+    let (sent_us, meta_epoch) = (from.u64()?, from.u64()?);
+    let (needs_room_bytes, listens_to) = (from.u64()?, from.u8()?);
+    let count = from.count(4 + BALLOT_BYTES)?;
+    let mut leads = Vec::with_capacity(count);
+    for _ in 0..count {
+        leads.push((GroupId(from.u32()?), from.ballot()?));
+    }
+    Ok(NodeBeat {
+        sent_us,
+        meta_epoch,
+        leads,
+        needs_room_bytes,
+        listens_to,
+    })
+}
+
+fn decode_changed(from: &mut Reader) -> Result<Changed, WireError> {
+    let by = (NodeId(from.u32()?), from.u64()?);
+    let count = from.count(1 + 1 + 4)?;
+    let mut items = Vec::with_capacity(count.min(CHANGES_AHEAD_MAX));
+    for _ in 0..count {
+        let (db, kind, key) = (from.u8()?, from.u8()?, from.bytes()?);
+        let kind = match kind {
+            0 => KeyChangeKind::Modified,
+            1 => KeyChangeKind::Expired,
+            2 => KeyChangeKind::Evicted,
+            3 => KeyChangeKind::Flushed,
+            4 => KeyChangeKind::Event {
+                class: from.u16()?,
+                name: from.bytes()?,
+            },
+            _ => return Err(from.bad_value()),
+        };
+        items.push(KeyChange { db, kind, key });
+    }
+    Ok(Changed { by, items })
+}
+
+/// Changes that room is taken for at once: they are larger in memory than at their shortest on the wire.
+const CHANGES_AHEAD_MAX: usize = 256;

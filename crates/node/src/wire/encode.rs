@@ -1,0 +1,136 @@
+//! A message into a frame's output.
+
+use resp::Output;
+
+use super::codec::Writer;
+use super::message::{
+    Changed, Forward, ForwardReply, KeyChangeKind, NodeBeat, PeerMessage, PublishKind, RequestKind,
+};
+use super::{MESSAGE_BYTES_MAX, WireError, replicas};
+
+/// What a message added to an output.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Encoded {
+    /// Its bytes.
+    pub bytes: usize,
+    /// How many chunks of them were added without a copy.
+    pub shared_count: usize,
+}
+
+/// Appends a message.
+///
+/// # Errors
+/// [`WireError::TooLong`]; nothing is appended then.
+pub fn encode(message: &PeerMessage, output: &mut Output) -> Result<Encoded, WireError> {
+    let (mark, at) = (output.mark(), output.tail_mut().len());
+    let mut out = Writer::new(output);
+    out.u32(0);
+    body(message, &mut out);
+    let (shared_bytes, shared_count) = (out.shared_bytes, out.shared_count);
+    let tail = output.tail_mut();
+    let bytes = tail.len() - at + shared_bytes;
+    if bytes > MESSAGE_BYTES_MAX {
+        output.rewind(mark);
+        return Err(WireError::TooLong(bytes));
+    }
+    tail[at..at + 4].copy_from_slice(&(bytes as u32 - 4).to_le_bytes());
+    Ok(Encoded {
+        bytes,
+        shared_count,
+    })
+}
+
+fn body(message: &PeerMessage, out: &mut Writer<'_>) {
+    match message {
+        PeerMessage::Paxos(message) => {
+            out.u8(replicas::number(&message.kind));
+            replicas::encode(message, out);
+        }
+        PeerMessage::Forward(forward) => encode_forward(forward, out),
+        PeerMessage::ForwardReply(reply) => encode_forward_reply(reply, out),
+        PeerMessage::ForwardRefused(refused) => {
+            out.u8(34);
+            out.u32(refused.group.0);
+            out.u8(u8::from(refused.leader.is_some()));
+            out.u32(refused.leader.map_or(0, |leader| leader.0));
+        }
+        PeerMessage::NodeBeat(beat) => encode_beat(beat, out),
+        PeerMessage::Publish(publish) => {
+            out.u8(36);
+            out.u64(publish.call);
+            out.u8(match publish.kind {
+                PublishKind::Channel => 0,
+                PublishKind::Shard => 1,
+            });
+            out.bytes(&publish.channel);
+            out.rest(&publish.payload);
+        }
+        PeerMessage::Called(called) => {
+            out.u8(37);
+            out.u64(called.call);
+            out.u64(called.integer as u64);
+        }
+        PeerMessage::Changed(changed) => encode_changed(changed, out),
+        PeerMessage::Meta(bytes) => {
+            out.u8(39);
+            out.rest(bytes);
+        }
+    }
+}
+
+fn encode_forward(forward: &Forward, out: &mut Writer<'_>) {
+    out.u8(32);
+    out.u32(forward.group.0);
+    out.replica(forward.origin);
+    out.u64(forward.done_seq);
+    out.rest(&forward.ops);
+}
+
+fn encode_forward_reply(reply: &ForwardReply, out: &mut Writer<'_>) {
+    out.u8(33);
+    out.u32(reply.group.0);
+    out.count(reply.items.len());
+    for item in &reply.items {
+        out.u8(match item.kind {
+            RequestKind::Write => 0,
+            RequestKind::Read => 1,
+        });
+        out.u64(item.number);
+        out.bytes(&item.reply);
+    }
+}
+
+fn encode_beat(beat: &NodeBeat, out: &mut Writer<'_>) {
+    out.u8(35);
+    out.u64(beat.sent_us);
+    out.u64(beat.meta_epoch);
+    out.u64(beat.needs_room_bytes);
+    out.u8(beat.listens_to);
+    out.count(beat.leads.len());
+    for (group, ballot) in &beat.leads {
+        out.u32(group.0);
+        out.ballot(*ballot);
+    }
+}
+
+fn encode_changed(changed: &Changed, out: &mut Writer<'_>) {
+    out.u8(38);
+    out.u32(changed.by.0.0);
+    out.u64(changed.by.1);
+    out.count(changed.items.len());
+    for change in &changed.items {
+        out.u8(change.db);
+        out.u8(match change.kind {
+            KeyChangeKind::Modified => 0,
+            KeyChangeKind::Expired => 1,
+            KeyChangeKind::Evicted => 2,
+            KeyChangeKind::Flushed => 3,
+            KeyChangeKind::Event { .. } => 4,
+        });
+        out.bytes(&change.key);
+        if let KeyChangeKind::Event { class, name } = &change.kind {
+            out.u16(*class);
+            out.bytes(name);
+        }
+    }
+}

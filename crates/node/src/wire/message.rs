@@ -1,0 +1,191 @@
+//! What nodes tell each other.
+
+use bytes::Bytes;
+use paxos::{Ballot, GroupId, NodeId, ReplicaId};
+
+/// One thing that a node tells another.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PeerMessage {
+    /// Between the replicas of a group.
+    Paxos(paxos::Message),
+    /// Requests for the leader of a group.
+    Forward(Forward),
+    /// Their answers.
+    ForwardReply(ForwardReply),
+    /// The receiver of a [`Forward`] does not lead, or misses requests that came before.
+    ForwardRefused(ForwardRefused),
+    /// Once every 50 ms, to every node.
+    NodeBeat(NodeBeat),
+    /// PUBLISH, for the receiver's subscribers.
+    Publish(Publish),
+    /// How many subscribers a [`Publish`] reached.
+    Called(Called),
+    /// Keys that changed, for the receiver's tracking clients and subscribers of keyspace events.
+    Changed(Changed),
+    /// Requests to the meta group and their answers, in the meta group's own encoding.
+    Meta(Bytes),
+}
+
+/// Requests of one origin for one group, in order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Forward {
+    /// The group.
+    pub group: GroupId,
+    /// Whose requests these are.
+    pub origin: ReplicaId,
+    /// Replies to writes up to here are not asked for again.
+    pub done_seq: u64,
+    /// The requests, one after the other, as they are queued and logged.
+    pub ops: Bytes,
+}
+
+/// Answers to requests of the receiver.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ForwardReply {
+    /// The group.
+    pub group: GroupId,
+    /// Each request's answer.
+    pub items: Vec<ForwardedReply>,
+}
+
+/// The answer to one forwarded request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ForwardedReply {
+    /// What was asked.
+    pub kind: RequestKind,
+    /// A write's sequence number, a read's id.
+    pub number: u64,
+    /// The reply, as it goes to the client.
+    pub reply: Bytes,
+}
+
+/// Whether a request goes through the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RequestKind {
+    /// It does.
+    Write,
+    /// The leader executes it.
+    Read,
+}
+
+/// A [`Forward`] was not taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ForwardRefused {
+    /// The group.
+    pub group: GroupId,
+    /// Who leads, as far as the sender knows.
+    pub leader: Option<NodeId>,
+}
+
+/// That the sender lives, and what the receiver should know of it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct NodeBeat {
+    /// When it was sent, the sender's clock, us.
+    pub sent_us: u64,
+    /// The epoch of the cluster's state that the sender has applied.
+    pub meta_epoch: u64,
+    /// The groups that the sender leads, and under which ballot.
+    pub leads: Vec<(GroupId, Ballot)>,
+    /// Memory that the sender is over its budget by, bytes: leaders should evict.
+    pub needs_room_bytes: u64,
+    /// Sum of [`ListensTo`] values.
+    pub listens_to: u8,
+}
+
+/// What a node wants to be told of, because its clients do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum ListensTo {
+    /// Changed keys: it has clients with CLIENT TRACKING.
+    Changes = 1,
+    /// Keyspace events: they are on and it has subscribers.
+    Events = 2,
+}
+
+/// A message for subscribers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Publish {
+    /// Names the call, for [`Called`]; 0 if no answer is wanted.
+    pub call: u64,
+    /// Whom it is for.
+    pub kind: PublishKind,
+    /// The channel.
+    pub channel: Bytes,
+    /// The message.
+    pub payload: Bytes,
+}
+
+/// Whom a [`Publish`] is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PublishKind {
+    /// Subscribers of the channel, and of patterns that match it.
+    Channel,
+    /// Subscribers of the shard channel.
+    Shard,
+}
+
+/// The answer to a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Called {
+    /// The call.
+    pub call: u64,
+    /// What came of it.
+    pub integer: i64,
+}
+
+/// Keys that changed where they are led.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Changed {
+    /// The connection that changed them, as its node and its id there; node 0: nobody.
+    pub by: (NodeId, u64),
+    /// The changes, in order.
+    pub items: Vec<KeyChange>,
+}
+
+/// One change.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeyChange {
+    /// Numbered database; 255 with [`KeyChangeKind::Flushed`]: all.
+    pub db: u8,
+    /// What happened.
+    pub kind: KeyChangeKind,
+    /// The key; empty with [`KeyChangeKind::Flushed`].
+    pub key: Bytes,
+}
+
+/// What happened to a key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum KeyChangeKind {
+    /// A command changed it.
+    Modified,
+    /// Its expiry passed.
+    Expired,
+    /// It was evicted.
+    Evicted,
+    /// A whole database was emptied.
+    Flushed,
+    /// A keyspace event.
+    Event {
+        /// Its class (`commands::EventClass`).
+        class: u16,
+        /// Redis's name of it.
+        name: Bytes,
+    },
+}
+
+impl PeerMessage {
+    /// A word for logs.
+    pub fn name(&self) -> &'static str {
+        match self {
+            PeerMessage::Paxos(_) => "paxos",
+            PeerMessage::Forward(_) => "forward",
+            PeerMessage::ForwardReply(_) => "forward reply",
+            PeerMessage::ForwardRefused(_) => "forward refused",
+            PeerMessage::NodeBeat(_) => "node beat",
+            PeerMessage::Publish(_) => "publish",
+            PeerMessage::Called(_) => "called",
+            PeerMessage::Changed(_) => "changed",
+            PeerMessage::Meta(_) => "meta",
+        }
+    }
+}
