@@ -297,7 +297,7 @@ fn decode_kind(number: u8, from: &mut Reader) -> Result<Kind, WireError> {
                 chosen,
             }
         }
-        11 | 12 | 13 => decode_snapshot_kind(number, from)?,
+        11..=13 => decode_snapshot_kind(number, from)?,
         14 => Kind::Transfer {
             ballot: from.ballot()?,
         },
