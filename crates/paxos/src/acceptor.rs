@@ -163,8 +163,19 @@ impl Replica {
                 entry: entry.clone(),
             });
         }
+        let config = match &entry {
+            Entry::Config(config) if self.mutations.has(Mutation::ConfigAtAppend) => {
+                Some(config.clone())
+            }
+            Entry::Noop | Entry::Batch { .. } | Entry::Config(_) => None,
+        };
         self.log.put(index, ballot, entry);
         self.upto = index;
+        if let Some(config) = config {
+            self.config = config;
+            self.config_index = index;
+            self.on_config(ConfigNews::Counted, out);
+        }
     }
 
     /// The leader says that all up to `commit` is chosen. That holds for what was accepted under its ballot, and for
@@ -177,7 +188,7 @@ impl Replica {
         };
         let to = commit.min(known);
         if to > self.chosen {
-            self.advance_chosen(to, ConfigNews::Learned, out);
+            self.advance_chosen(to, ConfigNews::FromLeader, out);
         }
     }
 

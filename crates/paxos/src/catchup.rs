@@ -1,7 +1,7 @@
 //! Catch-up: a chosen prefix is immutable, so anybody may serve it to anybody.
 
 use crate::door::Output;
-use crate::leader::take;
+use crate::follower::take;
 use crate::message::Kind;
 use crate::replica::{Replica, Role};
 use crate::types::{Entry, Index, ReplicaId};

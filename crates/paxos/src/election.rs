@@ -118,7 +118,7 @@ impl Replica {
                 .push(self.names.message(voter, Kind::PreVote { ballot }));
         }
         // Without a leader nobody pushes what is chosen, so it is fetched from anybody.
-        let others = self.config.voters.len() - 1;
+        let others = self.config.voters.len().saturating_sub(1);
         let pick = self.draw() as usize % others.max(1);
         let from = self.chosen.next();
         let anybody = self
@@ -173,7 +173,6 @@ impl Replica {
             self.put_deadline_off();
             return;
         }
-        let visible_us = self.grants.until_us(released);
         let reuse =
             self.mutations.has(Mutation::ReuseBallot) && self.promised.replica == self.names.me;
         let round = self.round_seen.max(self.promised.round) + u64::from(!reuse);
@@ -186,6 +185,7 @@ impl Replica {
         } else {
             self.become_follower(out);
         }
+        let visible_us = self.grants.until_us(ballot, released);
         let tail = self.chosen.next().0..=self.log.last().0;
         let best = tail
             .filter_map(|index| Some((Index(index), self.log.get(Index(index))?.clone())))

@@ -1,13 +1,14 @@
 //! The leader: proposes, counts acknowledgements, feeds its followers (rules R2, R4, R5, R6, R9).
 
-use crate::door::{Output, RoleChange, Settings};
+use crate::door::{Output, RoleChange};
 use crate::election::Phase1;
+use crate::follower::{Fed, Follower, View};
 use crate::lease::aged_ms;
-use crate::log::{Log, weight};
+use crate::log::weight;
 use crate::message::Kind;
 use crate::mutation::Mutation;
 use crate::reads::Reads;
-use crate::replica::{ConfigNews, Names, Replica, Role};
+use crate::replica::{ConfigNews, Replica, Role};
 use crate::transfer::Transfer;
 use crate::types::{Ballot, Config, Entry, Index, NodeId, ReplicaId};
 use bytes::Bytes;
@@ -54,172 +55,18 @@ pub(crate) struct Leader {
     pub(crate) reads: Reads,
 }
 
-/// What a leader knows of another member.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct Follower {
-    pub(crate) id: ReplicaId,
-    /// Counts in quorums; else a learner.
-    pub(crate) is_voter: bool,
-    /// Has said in this ballot how far it is, over the connection that stands.
-    is_known: bool,
-    /// It has all up to here.
-    pub(crate) acked: Index,
-    /// The next entry to send it.
-    next: Index,
-    /// Weight of `acked + 1 .. next`, bytes, about.
-    flight_bytes: usize,
-    /// `acked + 1` was sent at this time at the latest, if it was: an answer to something later that does not
-    /// acknowledge it says that it was lost. Us.
-    sent_us: u64,
-    /// The latest send time that it has answered, us.
-    pub(crate) echoed_us: u64,
-    /// The latest read round that it has answered.
-    pub(crate) probe: u64,
-    /// Not to be offered a snapshot before, us.
-    pub(crate) snapshot_after_us: u64,
-}
-
-/// What feeding a follower looks at.
-struct View<'a> {
-    log: &'a Log,
-    names: Names,
-    settings: &'a Settings,
-    ballot: Ballot,
-    chosen: Index,
-    last: Index,
-    now_us: u64,
-}
-
-/// Whether the log still has what a follower lacks.
-#[derive(PartialEq, Eq)]
-enum Fed {
-    FromLog,
-    NeedsSnapshot,
-}
-
-impl Follower {
-    fn new(id: ReplicaId, is_voter: bool) -> Follower {
-        Follower {
-            id,
-            is_voter,
-            is_known: false,
-            acked: Index(0),
-            next: Index(1),
-            flight_bytes: 0,
-            sent_us: 0,
-            echoed_us: 0,
-            probe: 0,
-            snapshot_after_us: 0,
-        }
-    }
-
-    /// It has all up to `upto`, and nothing is in flight.
-    fn go_on_from(&mut self, upto: Index, now_us: u64) {
-        self.is_known = true;
-        self.acked = self.acked.max(upto);
-        self.next = self.acked.next();
-        self.flight_bytes = 0;
-        self.sent_us = now_us;
-    }
-
-    /// Takes in an acknowledgement.
-    fn on_upto(&mut self, upto: Index, sent_us: u64, log: &Log, now_us: u64) {
-        if !self.is_known {
-            self.go_on_from(upto, now_us);
-        } else if upto > self.acked {
-            if upto >= self.next {
-                self.next = upto.next();
-                self.flight_bytes = 0;
-            } else {
-                let landed = (self.acked.0 + 1..=upto.0).filter_map(|i| log.get(Index(i)));
-                let bytes: usize = landed.map(|(_, entry)| weight(entry)).sum();
-                self.flight_bytes = self.flight_bytes.saturating_sub(bytes);
-            }
-            self.acked = upto;
-            self.sent_us = now_us;
-        } else if sent_us > self.sent_us && self.next > self.acked.next() {
-            // Something sent later was answered: what was in flight is lost.
-            self.go_on_from(self.acked, now_us);
-        }
-    }
-
-    /// Sends what it lacks, as far as its window allows.
-    fn feed(&mut self, view: &View<'_>, out: &mut Output) -> Fed {
-        let settings = view.settings;
-        while self.is_known && self.next <= view.last {
-            if self.next <= view.log.trimmed() {
-                return Fed::NeedsSnapshot;
-            }
-            let in_flight = (self.next.0 - self.acked.0 - 1) as usize;
-            if in_flight >= settings.window_entries_max
-                || self.flight_bytes >= settings.window_bytes_max
-            {
-                break;
-            }
-            let first = self.next;
-            // What is chosen goes as such: its value stands under every ballot.
-            let end = if first <= view.chosen {
-                view.chosen
-            } else {
-                view.last
-            };
-            let room = (settings.window_entries_max - in_flight) as u64;
-            let end = Index(end.0.min(first.0 + room - 1));
-            let (entries, bytes) = take(view.log, first, end, settings.message_bytes_max);
-            if in_flight == 0 {
-                self.sent_us = view.now_us;
-            }
-            self.next = Index(first.0 + entries.len() as u64);
-            self.flight_bytes += bytes;
-            let kind = if first <= view.chosen {
-                Kind::CatchUp {
-                    first,
-                    entries,
-                    chosen: view.chosen,
-                }
-            } else {
-                Kind::Accept {
-                    ballot: view.ballot,
-                    first,
-                    entries,
-                    commit: view.chosen,
-                    sent_us: view.now_us,
-                }
-            };
-            out.send_first.push(view.names.message(self.id, kind));
-        }
-        Fed::FromLog
-    }
-}
-
-/// Entries of `first..=end`, at least one, up to about so many bytes; and their weight.
-pub(crate) fn take(log: &Log, first: Index, end: Index, bytes_max: usize) -> (Vec<Entry>, usize) {
-    let mut entries = Vec::with_capacity(1);
-    let mut bytes = 0;
-    for index in first.0..=end.0 {
-        let Some((_, entry)) = log.get(Index(index)) else {
-            break;
-        };
-        let more = weight(entry);
-        if !entries.is_empty() && bytes + more > bytes_max {
-            break;
-        }
-        bytes += more;
-        entries.push(entry.clone());
-    }
-    (entries, bytes)
-}
-
 impl Leader {
     /// When time matters to it next, us.
     pub(crate) fn wake_us(&self, now_us: u64) -> u64 {
-        if self.followers.is_empty() {
-            return u64::MAX;
-        }
-        if self.phase1.visible_us > now_us {
-            self.beat_us.min(self.phase1.visible_us)
+        let beat_us = if self.followers.is_empty() {
+            u64::MAX
         } else {
             self.beat_us
+        };
+        if self.phase1.visible_us > now_us {
+            beat_us.min(self.phase1.visible_us)
+        } else {
+            beat_us
         }
     }
 
@@ -256,10 +103,9 @@ impl Leader {
         for (id, is_voter) in members.filter(|(id, _)| *id != me) {
             let at = known.iter().position(|follower| follower.id == id);
             let follower = at.map(|at| known.swap_remove(at));
-            self.followers.push(Follower {
-                is_voter,
-                ..follower.unwrap_or_else(|| Follower::new(id, is_voter))
-            });
+            let mut follower = follower.unwrap_or_else(|| Follower::new(id));
+            follower.is_voter = is_voter;
+            self.followers.push(follower);
         }
     }
 }
@@ -386,16 +232,6 @@ impl Replica {
         }
     }
 
-    /// A member, if this replica leads under that ballot.
-    pub(crate) fn follower_mut(&mut self, id: ReplicaId, ballot: Ballot) -> Option<&mut Follower> {
-        match &mut self.role {
-            Role::Leader(leader) if leader.phase1.ballot == ballot => {
-                leader.followers.iter_mut().find(|f| f.id == id)
-            }
-            Role::Leader(_) | Role::Follower | Role::Asking(_) | Role::Candidate(_) => None,
-        }
-    }
-
     /// The owner proposes.
     pub(crate) fn on_propose(&mut self, log_ms: u64, payload: Bytes, out: &mut Output) {
         if !self.can_propose() {
@@ -411,7 +247,7 @@ impl Replica {
         let Role::Leader(leader) = &mut self.role else {
             return;
         };
-        let lax = cfg!(feature = "mutations");
+        let lax = self.mutations.any();
         let index = leader.last.next();
         assert!(leader.ready && leader.barrier.is_none(), "R6, R9, R4");
         if let Entry::Batch { log_ms, .. } = &mut entry {

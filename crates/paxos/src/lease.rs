@@ -5,6 +5,7 @@
 //! its promises how long former leases may last and shows nothing before.
 
 use crate::door::Settings;
+use crate::follower::Follower;
 use crate::mutation::Mutation;
 use crate::replica::{Replica, Role};
 use crate::types::{Ballot, Index};
@@ -36,9 +37,9 @@ impl Grants {
         self.others_until_us = self.others_until_us.max(until_us);
     }
 
-    /// Until when something is owed. A ballot whose leader released its lease is owed nothing.
-    pub(crate) fn until_us(&self, released: Option<Ballot>) -> u64 {
-        if released == Some(self.ballot) {
+    /// Until when something is owed to others than `own`. A ballot whose leader released its lease is owed nothing.
+    pub(crate) fn until_us(&self, own: Ballot, released: Option<Ballot>) -> u64 {
+        if own == self.ballot || released == Some(self.ballot) {
             self.others_until_us
         } else {
             self.others_until_us.max(self.until_us)
@@ -114,7 +115,7 @@ impl Replica {
         if others_needed == 0 {
             return u64::MAX;
         }
-        let counts = |f: &&crate::leader::Follower| f.is_voter || old_members;
+        let counts = |f: &&Follower| f.is_voter || old_members;
         // The latest time that enough voters have echoed: O(voters²), without a sorted copy.
         let echoed_us = leader
             .followers
@@ -157,9 +158,10 @@ impl Replica {
         }
     }
 
-    /// How long this acceptor still owes a former leader, us of its clock.
+    /// How long this acceptor still owes leaders of ballots before the one promised, us of its clock.
     pub(crate) fn lease_left_us(&self, released: Option<Ballot>) -> u64 {
-        self.grants.until_us(released).saturating_sub(self.now_us)
+        let until_us = self.grants.until_us(self.promised, released);
+        until_us.saturating_sub(self.now_us)
     }
 
     /// A configuration was learned otherwise than by one's own count. A lease of the former configuration may rest on

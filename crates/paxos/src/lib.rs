@@ -10,13 +10,14 @@
 //! What this crate does *not* know: sockets, threads, clocks (`now_us` is an argument), random sources (a seed is an
 //! argument), keys, shards, commands.
 //!
-//! Reading order: `types`, `message`, `door`, `replica`, `log`, `acceptor`, `election`, `leader`, `lease`, `reads`,
+//! Reading order: `types`, `message`, `door`, `replica`, `log`, `acceptor`, `election`, `leader`, `follower`, `lease`, `reads`,
 //! `transfer`, `catchup`, `membership`, `snapshot`; `mutation` for simulations.
 
 mod acceptor;
 mod catchup;
 mod door;
 mod election;
+mod follower;
 mod leader;
 mod lease;
 mod log;

@@ -135,6 +135,18 @@ impl Mutations {
         self.bits & (1 << mutation as u8) != 0
     }
 
+    /// Whether any rule is out.
+    #[cfg(feature = "mutations")]
+    pub(crate) fn any(self) -> bool {
+        self.bits != 0
+    }
+
+    #[cfg(not(feature = "mutations"))]
+    #[inline(always)]
+    pub(crate) fn any(self) -> bool {
+        false
+    }
+
     #[cfg(not(feature = "mutations"))]
     #[inline(always)]
     pub(crate) fn has(self, _mutation: Mutation) -> bool {

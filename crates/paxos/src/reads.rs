@@ -138,7 +138,13 @@ impl Replica {
 
     /// Somebody says that it has promised nothing higher.
     pub(crate) fn on_read_probe_reply(&mut self, from: ReplicaId, ballot: Ballot, round: u64) {
-        if let Some(follower) = self.follower_mut(from, ballot) {
+        let Role::Leader(leader) = &mut self.role else {
+            return;
+        };
+        if leader.phase1.ballot != ballot || round > leader.reads.round {
+            return;
+        }
+        if let Some(follower) = leader.followers.iter_mut().find(|f| f.id == from) {
             follower.probe = follower.probe.max(round);
         }
     }

@@ -221,6 +221,10 @@ impl Replica {
     /// an earlier time than in the step before counts as that.
     pub fn step(&mut self, now_us: u64, input: Input, out: &mut Output) {
         self.now_us = self.now_us.max(now_us);
+        out.token = self.token;
+        if matches!(input, Input::Tick) && self.now_us < self.next_wake_us() {
+            return;
+        }
         let promised = self.promised;
         let chosen = self.chosen;
         let records = out.persist.len();
@@ -264,7 +268,7 @@ impl Replica {
 
     /// Invariants that must hold between any two steps.
     fn check(&self, promised: Ballot, chosen: Index) {
-        if cfg!(feature = "mutations") {
+        if self.mutations.any() {
             // A replica with a rule taken out is to be caught by what it does.
             return;
         }
@@ -374,9 +378,6 @@ impl Replica {
     }
 
     fn on_tick(&mut self, out: &mut Output) {
-        if self.now_us < self.next_wake_us() {
-            return;
-        }
         self.tick_streams(out);
         match &self.role {
             Role::Leader(_) => self.tick_leader(out),
@@ -402,6 +403,7 @@ impl Replica {
             Role::Candidate(phase1) => self
                 .deadline_us
                 .min(phase1.asked_us + self.settings.heartbeat_us),
+            Role::Follower | Role::Asking(_) if self.chosen_hint > self.chosen => 0,
             Role::Follower | Role::Asking(_) if self.may_campaign() => self.deadline_us,
             Role::Follower | Role::Asking(_) => u64::MAX,
         };
@@ -485,7 +487,9 @@ impl Replica {
 pub(crate) enum ConfigNews {
     /// By the own count of acknowledgements.
     Counted,
-    /// From others, or from disk.
+    /// From the leader's commit index. Hearing it grants it a lease, so nothing more is owed.
+    FromLeader,
+    /// By catch-up, by a snapshot, or from disk.
     Learned,
 }
 

@@ -284,6 +284,13 @@ impl Replica {
                 return;
             }
         }
+        if let Role::Leader(leader) = &self.role
+            && (leader.ready || leader.last > self.chosen)
+        {
+            // What it has proposed and counts itself is not mixed with what others have chosen meanwhile.
+            self.send_ack(from, stream, 0, AckKind::Abort, out);
+            return;
+        }
         if base <= self.chosen && !self.mutations.has(Mutation::SnapshotLowersChosen) {
             self.send_ack(from, stream, 0, AckKind::Abort, out);
             return;

@@ -1,0 +1,163 @@
+//! What a leader knows of one other member, and how it is fed: window, loss, resending.
+
+use crate::door::{Output, Settings};
+use crate::log::{Log, weight};
+use crate::message::Kind;
+use crate::replica::Names;
+use crate::types::{Ballot, Entry, Index, ReplicaId};
+
+/// What a leader knows of another member.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Follower {
+    pub(crate) id: ReplicaId,
+    /// Counts in quorums; else a learner.
+    pub(crate) is_voter: bool,
+    /// Has said in this ballot how far it is, over the connection that stands.
+    pub(crate) is_known: bool,
+    /// It has all up to here.
+    pub(crate) acked: Index,
+    /// The next entry to send it.
+    next: Index,
+    /// Weight of `acked + 1 .. next`, bytes, about.
+    flight_bytes: usize,
+    /// `acked + 1` was sent at this time at the latest, if it was: an answer to something later that does not
+    /// acknowledge it says that it was lost. Us.
+    sent_us: u64,
+    /// The latest send time that it has answered, us.
+    pub(crate) echoed_us: u64,
+    /// The latest read round that it has answered.
+    pub(crate) probe: u64,
+    /// Not to be offered a snapshot before, us.
+    pub(crate) snapshot_after_us: u64,
+}
+
+/// What feeding a follower looks at.
+pub(crate) struct View<'a> {
+    pub(crate) log: &'a Log,
+    pub(crate) names: Names,
+    pub(crate) settings: &'a Settings,
+    pub(crate) ballot: Ballot,
+    pub(crate) chosen: Index,
+    pub(crate) last: Index,
+    pub(crate) now_us: u64,
+}
+
+/// Whether the log still has what a follower lacks.
+#[derive(PartialEq, Eq)]
+pub(crate) enum Fed {
+    FromLog,
+    NeedsSnapshot,
+}
+
+impl Follower {
+    pub(crate) fn new(id: ReplicaId) -> Follower {
+        Follower {
+            id,
+            is_voter: false,
+            is_known: false,
+            acked: Index(0),
+            next: Index(1),
+            flight_bytes: 0,
+            sent_us: 0,
+            echoed_us: 0,
+            probe: 0,
+            snapshot_after_us: 0,
+        }
+    }
+
+    /// It has all up to `upto`, and nothing is in flight.
+    pub(crate) fn go_on_from(&mut self, upto: Index, now_us: u64) {
+        self.is_known = true;
+        self.acked = self.acked.max(upto);
+        self.next = self.acked.next();
+        self.flight_bytes = 0;
+        self.sent_us = now_us;
+    }
+
+    /// Takes in an acknowledgement.
+    pub(crate) fn on_upto(&mut self, upto: Index, sent_us: u64, log: &Log, now_us: u64) {
+        if !self.is_known {
+            self.go_on_from(upto, now_us);
+        } else if upto > self.acked {
+            if upto >= self.next {
+                self.next = upto.next();
+                self.flight_bytes = 0;
+            } else {
+                let landed = (self.acked.0 + 1..=upto.0).filter_map(|i| log.get(Index(i)));
+                let bytes: usize = landed.map(|(_, entry)| weight(entry)).sum();
+                self.flight_bytes = self.flight_bytes.saturating_sub(bytes);
+            }
+            self.acked = upto;
+            self.sent_us = now_us;
+        } else if sent_us > self.sent_us && self.next > self.acked.next() {
+            // Something sent later was answered: what was in flight is lost.
+            self.go_on_from(self.acked, now_us);
+        }
+    }
+
+    /// Sends what it lacks, as far as its window allows.
+    pub(crate) fn feed(&mut self, view: &View<'_>, out: &mut Output) -> Fed {
+        let settings = view.settings;
+        while self.is_known && self.next <= view.last {
+            if self.next <= view.log.trimmed() {
+                return Fed::NeedsSnapshot;
+            }
+            let in_flight = (self.next.0 - self.acked.0 - 1) as usize;
+            if in_flight >= settings.window_entries_max
+                || self.flight_bytes >= settings.window_bytes_max
+            {
+                break;
+            }
+            let first = self.next;
+            // What is chosen goes as such: its value stands under every ballot.
+            let end = if first <= view.chosen {
+                view.chosen
+            } else {
+                view.last
+            };
+            let room = (settings.window_entries_max - in_flight) as u64;
+            let end = Index(end.0.min(first.0 + room - 1));
+            let (entries, bytes) = take(view.log, first, end, settings.message_bytes_max);
+            if in_flight == 0 {
+                self.sent_us = view.now_us;
+            }
+            self.next = Index(first.0 + entries.len() as u64);
+            self.flight_bytes += bytes;
+            let kind = if first <= view.chosen {
+                Kind::CatchUp {
+                    first,
+                    entries,
+                    chosen: view.chosen,
+                }
+            } else {
+                Kind::Accept {
+                    ballot: view.ballot,
+                    first,
+                    entries,
+                    commit: view.chosen,
+                    sent_us: view.now_us,
+                }
+            };
+            out.send_first.push(view.names.message(self.id, kind));
+        }
+        Fed::FromLog
+    }
+}
+
+/// Entries of `first..=end`, at least one, up to about so many bytes; and their weight.
+pub(crate) fn take(log: &Log, first: Index, end: Index, bytes_max: usize) -> (Vec<Entry>, usize) {
+    let mut entries = Vec::with_capacity(1);
+    let mut bytes = 0;
+    for index in first.0..=end.0 {
+        let Some((_, entry)) = log.get(Index(index)) else {
+            break;
+        };
+        let more = weight(entry);
+        if !entries.is_empty() && bytes + more > bytes_max {
+            break;
+        }
+        bytes += more;
+        entries.push(entry.clone());
+    }
+    (entries, bytes)
+}
