@@ -6,6 +6,9 @@
 //!
 //! A connection that always has more to do gives its thread to the others after [`TURN_US_MAX`].
 
+mod room;
+
+use self::room::Room;
 use bytes::{Buf, BytesMut};
 use node::{ClientFlag, Node, Session, Settings, Step};
 use resp::{Access, Batch, Limits, Output, Protocol, Reply, Scan, Scanner};
@@ -20,10 +23,6 @@ use tokio::io::{AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 
-/// Room that a read finds at first; grows with what arrives.
-const READ_BYTES_MIN: usize = 1 << 10;
-/// Room that a read finds at most, unless a long argument is arriving.
-const READ_BYTES_MAX: usize = 64 << 10;
 /// An idle connection gives memory beyond this back.
 const KEPT_BYTES_MAX: usize = 128 << 10;
 /// Requests of one batch.
@@ -55,10 +54,8 @@ pub struct Connection {
     batch: Batch,
     buffer: BytesMut,
     output: Output,
-    /// Room that the next read should find.
-    read_bytes: usize,
-    /// Bytes that are missing to the end of the argument that is arriving, by the client's word; 0 if unknown.
-    missing_bytes: usize,
+    /// What the next read should find.
+    room: Room,
     /// Bytes came that the scanner has not seen: they may be the last, so nothing may be waited for before.
     unscanned: bool,
     /// The other end has sent all that it will.
@@ -133,8 +130,7 @@ impl Connection {
             batch: Batch::new(),
             buffer: BytesMut::new(),
             output: Output::new(),
-            read_bytes: READ_BYTES_MIN,
-            missing_bytes: 0,
+            room: Room::new(),
             unscanned: false,
             at_end: false,
             told_bytes: 0,
@@ -197,10 +193,10 @@ impl Connection {
         let limit = self.settings.load().client_query_buffer_limit_bytes as usize;
         let reading = !self.at_end && (wait == Wait::ForRequests || self.buffer.len() < limit);
         if reading && self.buffer.capacity() > 0 {
-            self.make_room();
+            self.room.make(&mut self.buffer);
         }
         let (client, stream, buffer) = (&self.session.client, &mut self.stream, &mut self.buffer);
-        let (output, read_bytes) = (&self.output, self.read_bytes);
+        let (output, read_bytes) = (&self.output, self.room.read_bytes());
         let before = buffer.len();
         let mut suspended = false;
         let mut timer = until_us.map(|until_us| {
@@ -256,20 +252,6 @@ impl Connection {
         Ok(woken)
     }
 
-    /// Room for the next read. A long argument that is arriving gets room up to its end, but never for more than
-    /// came already; so memory is at most doubled by it, and its bytes are moved no more often than they double.
-    fn make_room(&mut self) {
-        let room = self.buffer.capacity() - self.buffer.len();
-        if self.missing_bytes > 0 {
-            if room < self.missing_bytes.min(READ_BYTES_MAX) {
-                let arrived = self.buffer.len().max(READ_BYTES_MIN);
-                self.buffer.reserve(self.missing_bytes.min(arrived));
-            }
-        } else if room < (self.read_bytes / 2).max(READ_BYTES_MIN / 2) {
-            self.buffer.reserve(self.read_bytes);
-        }
-    }
-
     /// Takes note of `read` bytes at the buffer's end.
     fn on_read(&mut self, read: usize, limit: usize) -> Result<(), Ended> {
         self.at_end = read == 0;
@@ -278,9 +260,7 @@ impl Connection {
             .stats
             .input_bytes
             .fetch_add(read as u64, Ordering::Relaxed);
-        if read >= self.read_bytes {
-            self.read_bytes = (self.read_bytes * 2).min(READ_BYTES_MAX);
-        }
+        self.room.on_read(&self.buffer);
         if self.buffer.len() > limit {
             tracing::warn!(
                 client = self.session.client.id,
@@ -331,7 +311,7 @@ impl Connection {
             match scan {
                 Scan::BatchFull => self.give_way().await,
                 Scan::NeedMore { missing } => {
-                    self.missing_bytes = missing;
+                    self.room.missing_bytes = missing;
                     if consumed == 0 {
                         // Part of a request is activity too, for the idle timeout.
                         let now_us = self.node.host.monotonic_us();
@@ -493,7 +473,7 @@ impl Connection {
         let mut left = LINGER_BYTES_MAX;
         while !self.at_end && left > 0 {
             self.buffer.clear();
-            self.buffer.reserve(READ_BYTES_MIN);
+            self.buffer.reserve(room::READ_BYTES_MIN);
             let read = self.stream.read_buf(&mut self.buffer).await?;
             self.at_end = read == 0;
             left = left.saturating_sub(read);
@@ -509,7 +489,7 @@ impl Connection {
             self.buffer = BytesMut::new();
             self.batch = Batch::new();
             self.output = Output::new();
-            self.read_bytes = READ_BYTES_MIN;
+            self.room.forget();
         }
     }
 
@@ -527,7 +507,7 @@ impl Connection {
     fn trim(&mut self) {
         if self.buffer.is_empty() && self.buffer.capacity() > KEPT_BYTES_MAX {
             self.buffer = BytesMut::new();
-            self.read_bytes = READ_BYTES_MIN;
+            self.room.forget();
         }
         self.output.shrink();
         self.tell_buffers();
