@@ -29,6 +29,7 @@ mod housework;
 pub mod journal;
 mod latency;
 mod memory;
+pub mod meta;
 mod monitor;
 mod node;
 mod pause;
@@ -49,6 +50,7 @@ mod testing;
 #[cfg(test)]
 mod tests;
 mod tracking;
+mod view;
 pub mod wire;
 
 pub use client::{Client, ClientClass, ClientFlag, ClientId};
@@ -65,4 +67,5 @@ pub use settings::Settings;
 pub use shard::{Call, Shard};
 pub use slots::{Slots, Ticket};
 pub use tend::REST_US_MIN;
+pub use view::{Addresses, ClusterView, NodeView};
 pub use wire::PeerMessage;

@@ -1,0 +1,318 @@
+//! What the meta group's log holds, and what whoever asked for it is told: bytes in postcard behind a version.
+//!
+//! ```text
+//! | version: 1 byte | postcard |
+//! ```
+//!
+//! Postcard writes numbers as varints and an enum's variant as its place in the list: variants are only ever added at
+//! the end, and a changed field is a new version. All nodes of a cluster apply the same commands, so whoever does not
+//! know a version must not guess: it stops.
+
+use crate::view::Addresses;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+/// Version of the bytes here. Also of the state in `state.rs`.
+pub(super) const VERSION: u8 = 1;
+
+/// Names a request over all its tries; drawn by whoever asks.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
+pub struct RequestId(pub u128);
+
+/// [`Addresses`] as they are written.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct NodeAddresses {
+    /// Host.
+    pub host: String,
+    /// Ports: client, cluster client, peer, http.
+    pub ports: [u16; 4],
+}
+
+impl From<Addresses> for NodeAddresses {
+    fn from(addresses: Addresses) -> Self {
+        NodeAddresses {
+            host: addresses.host,
+            ports: [
+                addresses.client_port,
+                addresses.cluster_port,
+                addresses.peer_port,
+                addresses.http_port,
+            ],
+        }
+    }
+}
+
+impl From<NodeAddresses> for Addresses {
+    fn from(addresses: NodeAddresses) -> Self {
+        let [client_port, cluster_port, peer_port, http_port] = addresses.ports;
+        Addresses {
+            host: addresses.host,
+            client_port,
+            cluster_port,
+            peer_port,
+            http_port,
+        }
+    }
+}
+
+/// One change of the cluster's state.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum MetaCommand {
+    /// The first of all: there is a cluster, of this node alone.
+    Found {
+        /// 40 hex digits, drawn.
+        cluster_id: String,
+        /// Drawn; secret.
+        hash_seed: u64,
+        /// Shards, for good.
+        shards_count: u32,
+        /// Replicas wanted of each.
+        replicas_wanted: u32,
+        /// The founder's 40 hex digits.
+        name: String,
+        /// The founder's addresses.
+        addresses: NodeAddresses,
+    },
+    /// A node comes, or comes back without its memory.
+    Join {
+        /// 40 hex digits that it drew, or had before if it remembers that.
+        name: String,
+        /// Where it is.
+        addresses: NodeAddresses,
+        /// Its share of replicas relative to others', at least 1.
+        weight: u32,
+    },
+    /// A node that kept its memory says where it is now.
+    Announce {
+        /// Which.
+        node: u32,
+        /// In which life.
+        incarnation: u64,
+        /// Where it is.
+        addresses: NodeAddresses,
+    },
+    /// Runtime configuration that holds on all nodes.
+    Configure {
+        /// Names, as CONFIG SET defines them, and values.
+        pairs: Vec<(String, String)>,
+    },
+    /// A node's weight; 0 drains it.
+    Weigh {
+        /// Which.
+        node: u32,
+        /// Its share of replicas relative to others'.
+        weight: u32,
+    },
+    /// A node is gone for good. Only one that holds nothing any more (weight 0) goes.
+    Remove {
+        /// Which.
+        node: u32,
+    },
+    /// How many replicas each shard is to have.
+    SetReplicas {
+        /// How many.
+        replicas_wanted: u32,
+    },
+}
+
+/// A command with its name.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MetaRequest {
+    /// Names it: however often it is proposed, it is applied once.
+    pub id: RequestId,
+    /// What is to change.
+    pub command: MetaCommand,
+}
+
+/// What came of a request.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum MetaAnswer {
+    /// It is done, as of this epoch.
+    Done {
+        /// The epoch.
+        epoch: u64,
+    },
+    /// The node belongs to the cluster under this name.
+    Joined {
+        /// Its number.
+        node: u32,
+        /// Its life.
+        incarnation: u64,
+    },
+    /// It was not done, and why; a sentence for people.
+    Refused {
+        /// Why.
+        reason: String,
+    },
+}
+
+/// Bytes that are none of ours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum MetaError {
+    /// Another version.
+    #[error("version {0} of the cluster's state is not known to this build, which knows {VERSION}")]
+    Version(u8),
+    /// Broken.
+    #[error("the cluster's state is unreadable")]
+    Malformed,
+}
+
+/// The bytes of a value that is written here.
+pub(super) fn encode<T: Serialize>(value: &T) -> Vec<u8> {
+    let bytes = vec![VERSION];
+    postcard::to_extend(value, bytes).expect("plain data is written to memory")
+}
+
+/// The value of bytes that [`encode`] wrote.
+///
+/// # Errors
+/// Another version, broken bytes, or bytes left over.
+pub(super) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, MetaError> {
+    let (&version, rest) = bytes.split_first().ok_or(MetaError::Malformed)?;
+    if version != VERSION {
+        return Err(MetaError::Version(version));
+    }
+    match postcard::take_from_bytes(rest) {
+        Ok((value, [])) => Ok(value),
+        _ => Err(MetaError::Malformed),
+    }
+}
+
+impl MetaRequest {
+    /// As it stands in the log.
+    pub fn encode(&self) -> Vec<u8> {
+        encode(self)
+    }
+
+    /// Reads it.
+    ///
+    /// # Errors
+    /// [`MetaError`].
+    pub fn decode(bytes: &[u8]) -> Result<MetaRequest, MetaError> {
+        decode(bytes)
+    }
+}
+
+impl MetaAnswer {
+    /// As it goes over the wire.
+    pub fn encode(&self) -> Vec<u8> {
+        encode(self)
+    }
+
+    /// Reads it.
+    ///
+    /// # Errors
+    /// [`MetaError`].
+    pub fn decode(bytes: &[u8]) -> Result<MetaAnswer, MetaError> {
+        decode(bytes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn addresses() -> NodeAddresses {
+        NodeAddresses {
+            host: "h".into(),
+            ports: [6379, 7379, 16379, 0],
+        }
+    }
+
+    #[test]
+    fn bytes_are_fixed_for_good() {
+        // Breaks if nodes of two builds read each other's log as something else.
+        let request = MetaRequest {
+            id: RequestId(0x1234),
+            command: MetaCommand::Join {
+                name: "ab".into(),
+                addresses: addresses(),
+                weight: 1,
+            },
+        };
+        let hex = |bytes: Vec<u8>| {
+            bytes
+                .iter()
+                .map(|byte| format!("{byte:02x}"))
+                .collect::<String>()
+        };
+        assert_eq!(
+            hex(request.encode()),
+            "01b42401026162016".to_string() + "8eb31d339fb7f0001"
+        );
+        let configure = MetaRequest {
+            id: RequestId(1),
+            command: MetaCommand::Configure {
+                pairs: vec![("a".into(), "b".into())],
+            },
+        };
+        assert_eq!(hex(configure.encode()), "0101030101610162");
+        let joined = MetaAnswer::Joined {
+            node: 3,
+            incarnation: 300,
+        };
+        assert_eq!(hex(joined.encode()), "010103ac02");
+        assert_eq!(hex(MetaAnswer::Done { epoch: 5 }.encode()), "010005");
+    }
+
+    #[test]
+    fn whatever_is_written_is_read() {
+        // Breaks if a command cannot be read back from the log.
+        let found = MetaCommand::Found {
+            cluster_id: "c".repeat(40),
+            hash_seed: u64::MAX,
+            shards_count: 64,
+            replicas_wanted: 3,
+            name: "n".repeat(40),
+            addresses: addresses(),
+        };
+        let announce = MetaCommand::Announce {
+            node: 2,
+            incarnation: 3,
+            addresses: addresses(),
+        };
+        let commands = [
+            found,
+            announce,
+            MetaCommand::Weigh { node: 1, weight: 0 },
+            MetaCommand::Remove { node: 1 },
+            MetaCommand::SetReplicas { replicas_wanted: 5 },
+        ];
+        for command in commands {
+            let request = MetaRequest {
+                id: RequestId(u128::MAX),
+                command,
+            };
+            assert_eq!(MetaRequest::decode(&request.encode()), Ok(request));
+        }
+        let refused = MetaAnswer::Refused {
+            reason: "no".into(),
+        };
+        assert_eq!(MetaAnswer::decode(&refused.encode()), Ok(refused));
+    }
+
+    #[test]
+    fn bad_bytes_are_refused() {
+        // Breaks if garbage from a peer, or a newer build's command, is taken for one of ours, or panics.
+        assert_eq!(MetaRequest::decode(b""), Err(MetaError::Malformed));
+        assert_eq!(MetaRequest::decode(&[2, 0, 0]), Err(MetaError::Version(2)));
+        let mut bytes = MetaAnswer::Done { epoch: 5 }.encode();
+        bytes.push(0);
+        assert_eq!(MetaAnswer::decode(&bytes), Err(MetaError::Malformed));
+        let request = MetaRequest {
+            id: RequestId(7),
+            command: MetaCommand::Configure {
+                pairs: vec![("a".into(), "b".into())],
+            },
+        };
+        let bytes = request.encode();
+        for end in 0..bytes.len() {
+            assert!(MetaRequest::decode(&bytes[..end]).is_err(), "{end}");
+        }
+        // A count of pairs that no bytes stand behind.
+        assert!(MetaRequest::decode(&[1, 1, 3, 0xff, 0xff, 0xff, 0xff, 0x0f]).is_err());
+    }
+}

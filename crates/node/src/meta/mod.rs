@@ -1,0 +1,19 @@
+//! The meta group: what the cluster agrees on about itself.
+//!
+//! A Paxos group like any shard's (group 0), whose state is not keys but [`MetaState`]: the cluster's id and secret
+//! seed, its nodes with their lives and addresses, and the runtime configuration that holds on all of them. Its voters
+//! are the first few nodes; all others are learners, so every node has the state at hand, as a
+//! [`crate::ClusterView`].
+//!
+//! What it does not hold: who leads what and who is alive (that changes too fast, and hints do), and who the members of
+//! a shard's group are (the group's own log says that).
+//!
+//! Reading order: `command`, `state`.
+
+mod command;
+mod state;
+#[cfg(test)]
+pub(crate) mod testing;
+
+pub use command::{MetaAnswer, MetaCommand, MetaError, MetaRequest, NodeAddresses, RequestId};
+pub use state::{MetaState, NodeRecord};

@@ -1,0 +1,246 @@
+//! The meta group's state, and how a command changes it: a pure function of (state, request), the same on every node.
+
+use super::command::{
+    MetaAnswer, MetaCommand, MetaError, MetaRequest, NodeAddresses, RequestId, decode, encode,
+};
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, VecDeque};
+
+/// Answers kept for requests that come again.
+const ANSWERED_MAX: usize = 1024;
+/// Nodes of one cluster.
+const NODES_MAX: usize = 1024;
+/// Settings that are kept.
+const SETTINGS_MAX: usize = 1024;
+/// Weight of one node at most: with so many nodes of it, a ring still has room for all points.
+const WEIGHT_MAX: u32 = 16;
+
+/// The cluster, as all nodes agree on it.
+///
+/// - Ids of nodes are given out once, from 1 up; `nodes_ever` is the last one.
+/// - A node's incarnation rises only.
+/// - `epoch` rises with every command that changes anything.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MetaState {
+    /// 40 hex digits; empty before the cluster was founded.
+    pub cluster_id: String,
+    /// The secret seed of keys' hashes.
+    pub hash_seed: u64,
+    /// Shards, for good.
+    pub shards_count: u32,
+    /// Replicas wanted of each shard.
+    pub replicas_wanted: u32,
+    /// Rises with every change.
+    pub epoch: u64,
+    /// The highest id given to a node.
+    pub nodes_ever: u32,
+    /// Nodes by id.
+    pub nodes: BTreeMap<u32, NodeRecord>,
+    /// Runtime configuration of all nodes: names as CONFIG GET answers them, values.
+    pub settings: BTreeMap<String, String>,
+    /// The last requests and what came of them, oldest first.
+    answered: VecDeque<(RequestId, MetaAnswer)>,
+}
+
+/// What is known of a node.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodeRecord {
+    /// The life of its memory that counts.
+    pub incarnation: u64,
+    /// 40 hex digits.
+    pub name: String,
+    /// Where it is.
+    pub addresses: NodeAddresses,
+    /// Share of replicas relative to others'; 0: it is being drained.
+    pub weight: u32,
+}
+
+impl MetaState {
+    /// Applies a request, once however often it comes, and returns what came of it.
+    pub fn apply(&mut self, request: &MetaRequest) -> MetaAnswer {
+        if let Some(answer) = self.answer_of(request.id) {
+            return answer.clone();
+        }
+        let answer = match self.change(&request.command) {
+            Ok(answer) => answer,
+            Err(reason) => MetaAnswer::Refused { reason },
+        };
+        if self.answered.len() == ANSWERED_MAX {
+            self.answered.pop_front();
+        }
+        self.answered.push_back((request.id, answer.clone()));
+        answer
+    }
+
+    /// What came of a request that was applied not long ago.
+    pub fn answer_of(&self, id: RequestId) -> Option<&MetaAnswer> {
+        let found = self.answered.iter().rev().find(|(known, _)| *known == id);
+        found.map(|(_, answer)| answer)
+    }
+
+    /// Whether there is a cluster yet.
+    pub fn is_founded(&self) -> bool {
+        !self.cluster_id.is_empty()
+    }
+
+    fn change(&mut self, command: &MetaCommand) -> Result<MetaAnswer, String> {
+        if !self.is_founded() && !matches!(command, MetaCommand::Found { .. }) {
+            return Err("there is no cluster yet".into());
+        }
+        match command {
+            MetaCommand::Found {
+                cluster_id,
+                hash_seed,
+                shards_count,
+                replicas_wanted,
+                name,
+                addresses,
+            } => {
+                if self.is_founded() {
+                    return Err("the cluster was founded before".into());
+                }
+                self.cluster_id.clone_from(cluster_id);
+                self.hash_seed = *hash_seed;
+                self.shards_count = *shards_count;
+                self.replicas_wanted = *replicas_wanted;
+                Ok(self.join(name, addresses, 1)?)
+            }
+            MetaCommand::Join {
+                name,
+                addresses,
+                weight,
+            } => self.join(name, addresses, *weight),
+            MetaCommand::Announce {
+                node,
+                incarnation,
+                addresses,
+            } => {
+                let record = self.record(*node)?;
+                if record.incarnation != *incarnation {
+                    return Err("another process took this node's place".into());
+                }
+                if record.addresses != *addresses {
+                    record.addresses.clone_from(addresses);
+                    self.epoch += 1;
+                }
+                Ok(self.done())
+            }
+            MetaCommand::Configure { pairs } => self.configure(pairs),
+            MetaCommand::Weigh { node, weight } => {
+                if *weight > WEIGHT_MAX {
+                    return Err(format!("a weight is 0 to {WEIGHT_MAX}"));
+                }
+                self.record(*node)?.weight = *weight;
+                self.epoch += 1;
+                Ok(self.done())
+            }
+            MetaCommand::Remove { node } => {
+                if self.record(*node)?.weight > 0 {
+                    return Err("a node that holds replicas is drained before it is removed".into());
+                }
+                self.nodes.remove(node);
+                self.epoch += 1;
+                Ok(self.done())
+            }
+            MetaCommand::SetReplicas { replicas_wanted } => {
+                self.replicas_wanted = (*replicas_wanted).max(1);
+                self.epoch += 1;
+                Ok(self.done())
+            }
+        }
+    }
+
+    /// Who comes under a known name, or from a known address, is that node in a new life.
+    fn join(
+        &mut self,
+        name: &str,
+        addresses: &NodeAddresses,
+        weight: u32,
+    ) -> Result<MetaAnswer, String> {
+        let weight = weight.clamp(1, WEIGHT_MAX);
+        let known = self.node_of(name, addresses);
+        self.epoch += 1;
+        if let Some(id) = known {
+            let record = self.record(id)?;
+            record.incarnation += 1;
+            record.addresses.clone_from(addresses);
+            let incarnation = record.incarnation;
+            return Ok(MetaAnswer::Joined {
+                node: id,
+                incarnation,
+            });
+        }
+        if self.nodes.len() == NODES_MAX {
+            return Err(format!("a cluster has {NODES_MAX} nodes at most"));
+        }
+        self.nodes_ever += 1;
+        let record = NodeRecord {
+            incarnation: 1,
+            name: name.into(),
+            addresses: addresses.clone(),
+            weight,
+        };
+        self.nodes.insert(self.nodes_ever, record);
+        Ok(MetaAnswer::Joined {
+            node: self.nodes_ever,
+            incarnation: 1,
+        })
+    }
+
+    /// Which known node somebody with this name and these addresses is.
+    pub fn node_of(&self, name: &str, addresses: &NodeAddresses) -> Option<u32> {
+        let named = self.nodes.iter().find(|(_, node)| node.name == name);
+        let is_there = |node: &NodeRecord| {
+            node.addresses.host == addresses.host
+                && node.addresses.ports[PEER] == addresses.ports[PEER]
+        };
+        // A host that is no address in particular says nothing of who it is.
+        let is_wildcard = crate::Addresses::from(addresses.clone()).is_wildcard();
+        let there = || self.nodes.iter().find(|(_, node)| is_there(node));
+        named
+            .or_else(|| (!is_wildcard).then(there).flatten())
+            .map(|(&id, _)| id)
+    }
+
+    fn configure(&mut self, pairs: &[(String, String)]) -> Result<MetaAnswer, String> {
+        let new = pairs
+            .iter()
+            .filter(|(name, _)| !self.settings.contains_key(name));
+        if self.settings.len() + new.count() > SETTINGS_MAX {
+            return Err("too many settings".into());
+        }
+        for (name, value) in pairs {
+            self.settings.insert(name.clone(), value.clone());
+        }
+        self.epoch += 1;
+        Ok(self.done())
+    }
+
+    fn record(&mut self, node: u32) -> Result<&mut NodeRecord, String> {
+        let unknown = || format!("there is no node {node}");
+        self.nodes.get_mut(&node).ok_or_else(unknown)
+    }
+
+    fn done(&self) -> MetaAnswer {
+        MetaAnswer::Done { epoch: self.epoch }
+    }
+
+    /// The whole state as bytes: a snapshot, or what a joining node is told. The same state gives the same bytes.
+    pub fn encode(&self) -> Vec<u8> {
+        encode(self)
+    }
+
+    /// Reads a state.
+    ///
+    /// # Errors
+    /// [`MetaError`].
+    pub fn decode(bytes: &[u8]) -> Result<MetaState, MetaError> {
+        decode(bytes)
+    }
+}
+
+/// Place of the peer port among a node's ports.
+const PEER: usize = 2;
+
+#[cfg(test)]
+mod tests;

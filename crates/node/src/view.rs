@@ -1,0 +1,228 @@
+//! What every node knows of its cluster: plain data, made anew from the meta group's state at each change and
+//! swapped in whole. Whoever looks at it sees one epoch.
+//!
+//! What it does not say: who leads what, who is alive, who holds which replica at the moment.
+
+use crate::meta::MetaState;
+use paxos::{GroupId, Incarnation, NodeId, ReplicaId};
+use placement::{Member, replicas_count, wanted_replicas};
+
+/// Where a node can be reached.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Addresses {
+    /// Name or address, as the node advertises it. Empty, `0.0.0.0` or `::`: as whoever asks reached us.
+    pub host: String,
+    /// Port for any client.
+    pub client_port: u16,
+    /// Port for cluster-aware clients; 0: none.
+    pub cluster_port: u16,
+    /// Port for other nodes.
+    pub peer_port: u16,
+    /// Port of the status page; 0: none.
+    pub http_port: u16,
+}
+
+impl Addresses {
+    /// Whether the host names no address in particular.
+    pub fn is_wildcard(&self) -> bool {
+        matches!(self.host.as_str(), "" | "0.0.0.0" | "::" | "*")
+    }
+}
+
+/// One node of the cluster.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NodeView {
+    /// Its number.
+    pub id: NodeId,
+    /// The life of its memory that counts: replicas of earlier ones are over.
+    pub incarnation: Incarnation,
+    /// 40 hex digits, as Redis names nodes. Stays over restarts.
+    pub name: String,
+    /// Where it is.
+    pub addresses: Addresses,
+    /// Its share of replicas relative to others'; 0: it is being drained.
+    pub weight: u32,
+}
+
+impl NodeView {
+    /// The node in its present life.
+    pub fn replica(&self) -> ReplicaId {
+        ReplicaId {
+            node: self.id,
+            incarnation: self.incarnation,
+        }
+    }
+}
+
+/// The cluster as of one epoch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClusterView {
+    /// Rises with every change of nodes or of what is wanted.
+    pub epoch: u64,
+    /// 40 hex digits; drawn when the cluster was founded.
+    pub cluster_id: String,
+    /// The secret seed of keys' hashes, the same on all nodes.
+    pub hash_seed: u64,
+    /// Shards, for the cluster's life.
+    pub shards_count: u32,
+    /// Replicas that an operator asked for, for each shard.
+    pub replicas_wanted: u32,
+    /// All nodes, by id.
+    pub nodes: Vec<NodeView>,
+    /// Per shard who should hold it; the first should lead.
+    pub wanted: Vec<Vec<NodeId>>,
+    /// Nodes whose ids were given out so far: those above the nodes here are gone for good.
+    pub nodes_ever: u32,
+}
+
+impl ClusterView {
+    /// What follows from the meta group's state. O(shards × replicas).
+    pub fn of(state: &MetaState) -> ClusterView {
+        let nodes: Vec<NodeView> = state
+            .nodes
+            .iter()
+            .map(|(&id, node)| NodeView {
+                id: NodeId(id),
+                incarnation: Incarnation(node.incarnation),
+                name: node.name.clone(),
+                addresses: node.addresses.clone().into(),
+                weight: node.weight,
+            })
+            .collect();
+        let members: Vec<Member> = nodes
+            .iter()
+            .map(|node| Member {
+                id: u64::from(node.id.0),
+                weight: node.weight,
+            })
+            .collect();
+        let shards_count = state.shards_count;
+        let wanted = match wanted_replicas(&members, shards_count, state.replicas_wanted as usize) {
+            Ok(replicas) => replicas
+                .by_shard
+                .into_iter()
+                .map(|holders| holders.into_iter().map(|id| NodeId(id as u32)).collect())
+                .collect(),
+            // No node that may hold anything: nothing is wanted, so nothing is changed.
+            Err(_) => vec![Vec::new(); shards_count as usize],
+        };
+        ClusterView {
+            epoch: state.epoch,
+            cluster_id: state.cluster_id.clone(),
+            hash_seed: state.hash_seed,
+            shards_count,
+            replicas_wanted: state.replicas_wanted,
+            nodes,
+            wanted,
+            nodes_ever: state.nodes_ever,
+        }
+    }
+
+    /// A node by its number.
+    pub fn node(&self, id: NodeId) -> Option<&NodeView> {
+        let place = self.nodes.binary_search_by_key(&id, |node| node.id).ok()?;
+        Some(&self.nodes[place])
+    }
+
+    /// A node by its 40 hex digits, in either case.
+    pub fn node_named(&self, name: &[u8]) -> Option<&NodeView> {
+        let is_named = |node: &&NodeView| node.name.as_bytes().eq_ignore_ascii_case(name);
+        self.nodes.iter().find(is_named)
+    }
+
+    /// Whether that life of a node's memory has ended: the node began another one, or left.
+    pub fn is_over(&self, replica: ReplicaId) -> bool {
+        match self.node(replica.node) {
+            Some(node) => node.incarnation > replica.incarnation,
+            None => replica.node.0 <= self.nodes_ever,
+        }
+    }
+
+    /// Who should hold a group's replicas, in their present lives; the first should lead. Empty: nobody is wanted, so
+    /// nothing is to be changed. The meta group is held by the nodes of the lowest ids.
+    pub fn wanted_of(&self, group: GroupId) -> Vec<ReplicaId> {
+        let replica = |id: &NodeId| self.node(*id).map(NodeView::replica);
+        match group.0 {
+            0 => self.meta_voters(),
+            shard => self.wanted[shard as usize - 1]
+                .iter()
+                .filter_map(replica)
+                .collect(),
+        }
+    }
+
+    /// Who should vote in the meta group.
+    fn meta_voters(&self) -> Vec<ReplicaId> {
+        let active = self.nodes.iter().filter(|node| node.weight > 0);
+        let count = replicas_count(self.replicas_wanted as usize, active.clone().count());
+        active.take(count).map(NodeView::replica).collect()
+    }
+
+    /// Who should receive the meta group's log without a vote: all nodes but its voters.
+    pub fn meta_learners(&self) -> Vec<ReplicaId> {
+        let voters = self.meta_voters();
+        let nodes = self.nodes.iter().map(NodeView::replica);
+        nodes.filter(|node| !voters.contains(node)).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::meta::testing::state_of;
+
+    fn replica(node: u32, incarnation: u64) -> ReplicaId {
+        ReplicaId {
+            node: NodeId(node),
+            incarnation: Incarnation(incarnation),
+        }
+    }
+
+    #[test]
+    fn lives_end_when_a_node_begins_another_or_leaves() {
+        // Breaks if the table of origins would forget a node that lives, or keep those that are gone for ever.
+        let mut state = state_of(3);
+        state.nodes.get_mut(&2).unwrap().incarnation = 5;
+        state.nodes.remove(&3);
+        let view = ClusterView::of(&state);
+        assert!(!view.is_over(replica(1, 1)));
+        assert!(view.is_over(replica(2, 4)));
+        assert!(!view.is_over(replica(2, 5)));
+        assert!(view.is_over(replica(3, 1)));
+        // This node just joined and the view is older than that.
+        assert!(!view.is_over(replica(4, 1)));
+        assert!(!view.is_over(replica(2, 6)));
+    }
+
+    #[test]
+    fn groups_grow_with_the_nodes() {
+        // Breaks if three nodes do not get three replicas of everything, or two get a group that stops with either.
+        for (nodes, voters) in [(1, 1), (2, 1), (3, 3), (4, 3), (5, 3)] {
+            let view = ClusterView::of(&state_of(nodes));
+            for group in 0..=view.shards_count {
+                assert_eq!(
+                    view.wanted_of(GroupId(group)).len(),
+                    voters,
+                    "{nodes} nodes"
+                );
+            }
+            assert_eq!(view.meta_learners().len(), nodes as usize - voters);
+        }
+        let three = ClusterView::of(&state_of(3));
+        assert_eq!(
+            three.wanted_of(GroupId(0)),
+            [replica(1, 1), replica(2, 1), replica(3, 1)]
+        );
+    }
+
+    #[test]
+    fn a_node_without_weight_holds_nothing_but_hears_of_everything() {
+        // Breaks if draining a node would leave it in the groups, or without the cluster's state.
+        let mut state = state_of(4);
+        state.nodes.get_mut(&1).unwrap().weight = 0;
+        let view = ClusterView::of(&state);
+        assert!(view.wanted.iter().flatten().all(|&id| id != NodeId(1)));
+        assert!(!view.wanted_of(GroupId(0)).contains(&replica(1, 1)));
+        assert_eq!(view.meta_learners(), [replica(1, 1)]);
+    }
+}
