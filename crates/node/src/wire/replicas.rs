@@ -15,8 +15,8 @@
 //! | 11 | snapshot offer | stream u64, base u64, config |
 //! | 12 | snapshot chunk | stream u64, sequence u64, last u8, bytes to the end |
 //! | 13 | snapshot ack | stream u64, next u64, abort u8 |
-//! | 14 | transfer | ballot |
-//! | 15 | read probe | ballot, round u64 |
+//! | 14 | transfer | ballot, log_ms u64 |
+//! | 15 | read probe | ballot, round u64, log_ms u64 |
 //! | 16 | answer to it | ballot, round u64 |
 //!
 //! An entry is a byte and what belongs to it: 0 nothing; 1 log_ms u64, payload bytes; 2 a configuration, which is
@@ -66,7 +66,11 @@ pub(super) fn encode(message: &Message, out: &mut Writer<'_>) {
     out.replica(message.from);
     out.replica(message.to);
     match &message.kind {
-        Kind::PreVote { ballot } | Kind::Transfer { ballot } => out.ballot(*ballot),
+        Kind::PreVote { ballot } => out.ballot(*ballot),
+        Kind::Transfer { ballot, log_ms } => {
+            out.ballot(*ballot);
+            out.u64(*log_ms);
+        }
         Kind::PreVoteReply { ballot, granted } => {
             out.ballot(*ballot);
             out.u8(u8::from(*granted));
@@ -179,7 +183,16 @@ pub(super) fn encode(message: &Message, out: &mut Writer<'_>) {
             out.u64(*next);
             out.u8(u8::from(*abort));
         }
-        Kind::ReadProbe { ballot, round } | Kind::ReadProbeReply { ballot, round } => {
+        Kind::ReadProbe {
+            ballot,
+            round,
+            log_ms,
+        } => {
+            out.ballot(*ballot);
+            out.u64(*round);
+            out.u64(*log_ms);
+        }
+        Kind::ReadProbeReply { ballot, round } => {
             out.ballot(*ballot);
             out.u64(*round);
         }
@@ -300,10 +313,12 @@ fn decode_kind(number: u8, from: &mut Reader) -> Result<Kind, WireError> {
         11..=13 => decode_snapshot_kind(number, from)?,
         14 => Kind::Transfer {
             ballot: from.ballot()?,
+            log_ms: from.u64()?,
         },
         15 => Kind::ReadProbe {
             ballot: from.ballot()?,
             round: from.u64()?,
+            log_ms: from.u64()?,
         },
         KIND_MAX => Kind::ReadProbeReply {
             ballot: from.ballot()?,

@@ -146,8 +146,14 @@ fn kinds() -> impl Strategy<Value = Kind> {
             next,
             abort
         }),
-        ballots().prop_map(|ballot| Kind::Transfer { ballot }),
-        (ballots(), any::<u64>()).prop_map(|(ballot, round)| Kind::ReadProbe { ballot, round }),
+        (ballots(), any::<u64>()).prop_map(|(ballot, log_ms)| Kind::Transfer { ballot, log_ms }),
+        (ballots(), any::<u64>(), any::<u64>()).prop_map(|(ballot, round, log_ms)| {
+            Kind::ReadProbe {
+                ballot,
+                round,
+                log_ms,
+            }
+        }),
         (ballots(), any::<u64>())
             .prop_map(|(ballot, round)| Kind::ReadProbeReply { ballot, round }),
     ]
