@@ -215,6 +215,7 @@ impl Replica {
         &mut self,
         first: Index,
         entries: Vec<Entry>,
+        how: ConfigNews,
         out: &mut Output,
     ) -> bool {
         if first > self.chosen.next() || self.is_installing() {
@@ -230,7 +231,7 @@ impl Replica {
             self.store_chosen(index, entry, out);
             to = index;
         }
-        self.advance_chosen(to, ConfigNews::Learned, out);
+        self.advance_chosen(to, how, out);
         self.count_upto();
         self.chosen > before
     }

@@ -3,7 +3,7 @@
 use crate::door::Output;
 use crate::follower::take;
 use crate::message::Kind;
-use crate::replica::{Replica, Role};
+use crate::replica::{ConfigNews, Replica, Role};
 use crate::types::{Entry, Index, ReplicaId};
 
 impl Replica {
@@ -42,7 +42,12 @@ impl Replica {
             // What it has proposed and counts itself is not mixed with what others have chosen meanwhile.
             return;
         }
-        let news = self.learn_chosen(first, entries, out);
+        let how = if from == self.promised.replica {
+            ConfigNews::FromLeader
+        } else {
+            ConfigNews::Learned
+        };
+        let news = self.learn_chosen(first, entries, how, out);
         if from == self.promised.replica && matches!(self.role, Role::Follower) {
             // The leader feeds on its own; it wants to know how far this is. No send time: this renews no lease.
             self.send_accepted(from, self.promised, 0, out);
@@ -51,7 +56,9 @@ impl Replica {
             let kind = Kind::CatchUpRequest { from: from_index };
             out.send_first.push(self.names.message(from, kind));
         }
-        self.after_learning(out);
+        if news {
+            self.after_learning(out);
+        }
     }
 
     /// More is known chosen, by a snapshot or by catch-up: does a campaign come further?

@@ -61,7 +61,7 @@ pub enum Input {
     Tick,
     /// The owner wants this agreed on. Only while `Replica::can_propose`; dropped otherwise, and `Output::refused` says so.
     Propose {
-        /// Log time, ms, not below that of the entry before.
+        /// Log time, ms; raised to that of the proposal before if it is below.
         log_ms: u64,
         /// The payload.
         payload: Bytes,

@@ -379,12 +379,11 @@ impl Replica {
             Verdict::Short => {}
             Verdict::Behind(ahead) => self.ask_for_chosen(ahead, out),
             Verdict::Done(limbo) => {
-                let visible_us = leader.phase1.visible_us;
                 if let Role::Leader(leader) = &mut self.role {
                     leader.ready = true;
                     leader.limbo = leader.limbo.max(limbo);
                 }
-                self.tell_leader(visible_us, out);
+                self.tell_leader(out);
             }
         }
     }

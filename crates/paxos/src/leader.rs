@@ -3,7 +3,7 @@
 use crate::door::{Output, RoleChange};
 use crate::election::Phase1;
 use crate::follower::{Fed, Follower, View};
-use crate::lease::aged_ms;
+use crate::lease::{LogTime, aged_ms};
 use crate::log::weight;
 use crate::message::Kind;
 use crate::mutation::Mutation;
@@ -46,6 +46,8 @@ pub(crate) struct Leader {
     beat_us: u64,
     /// Leads since, us.
     since_us: u64,
+    /// What the owner was told last: when it may show things, us, and log time.
+    told: (u64, LogTime),
     /// A hand-over under way.
     pub(crate) transfer: Option<Transfer>,
     /// A hand-over was sent: no read by lease in this ballot any more, ever.
@@ -133,6 +135,7 @@ impl Replica {
             own_pending: VecDeque::new(),
             beat_us: self.now_us,
             since_us: self.now_us,
+            told: (0, LogTime::default()),
             transfer: None,
             released: false,
             wanted: None,
@@ -146,22 +149,34 @@ impl Replica {
                 follower.go_on_from(promised.chosen.min(self.chosen), self.now_us);
             }
         }
-        let visible_us = leader.phase1.visible_us;
         self.log_time.ms = self.log_time.ms.max(own_ms);
         self.log_time.at_us = self.now_us;
         self.upto = self.chosen;
         self.role = Role::Leader(leader);
         self.leader = Some(self.names.me);
-        self.tell_leader(visible_us, out);
+        self.tell_leader(out);
         self.tick_leader(out);
     }
 
-    /// Tells the owner that this replica leads.
-    pub(crate) fn tell_leader(&self, visible_us: u64, out: &mut Output) {
+    /// Tells the owner that this replica leads, unless it knows.
+    pub(crate) fn tell_leader(&mut self, out: &mut Output) {
+        let Role::Leader(leader) = &mut self.role else {
+            return;
+        };
+        let visible_us = leader.phase1.visible_us;
+        let (told_us, told) = leader.told;
+        let log_ms = self.log_time.now_ms(self.now_us);
+        let knows = told != LogTime::default()
+            && told_us >= visible_us
+            && told.now_ms(self.now_us) >= log_ms;
+        if knows {
+            return;
+        }
+        leader.told = (visible_us, self.log_time);
         let hidden = self.mutations.has(Mutation::AcknowledgeBeforeVisible);
         out.role = Some(RoleChange::Leader {
             ballot: self.promised,
-            log_ms: self.log_time.now_ms(self.now_us),
+            log_ms,
             visible_us: if hidden { 0 } else { visible_us },
         });
     }
@@ -238,22 +253,26 @@ impl Replica {
             out.refused = Some("no proposal is taken now");
             return;
         }
+        // Not below what was proposed before. What is adopted from others stays as it is (R3).
+        let before_ms = match &self.role {
+            Role::Leader(leader) => leader.entry_ms,
+            Role::Follower | Role::Asking(_) | Role::Candidate(_) => 0,
+        };
+        let log_ms = log_ms.max(before_ms);
         self.propose(Entry::Batch { log_ms, payload }, out);
         self.feed_all(out);
     }
 
     /// Proposes at the next index, to itself first. [`Replica::feed_all`] sends it.
-    pub(crate) fn propose(&mut self, mut entry: Entry, out: &mut Output) {
+    pub(crate) fn propose(&mut self, entry: Entry, out: &mut Output) {
         let Role::Leader(leader) = &mut self.role else {
             return;
         };
         let lax = self.mutations.any();
         let index = leader.last.next();
         assert!(leader.ready && leader.barrier.is_none(), "R6, R9, R4");
-        if let Entry::Batch { log_ms, .. } = &mut entry {
-            // Log time never decreases from index to index.
-            *log_ms = leader.entry_ms.max(*log_ms);
-            leader.entry_ms = *log_ms;
+        if let Entry::Batch { log_ms, .. } = &entry {
+            leader.entry_ms = leader.entry_ms.max(*log_ms);
         }
         if let Entry::Config(_) = &entry {
             assert!(

@@ -99,8 +99,13 @@ impl Replica {
     /// A configuration in the chosen prefix is new: it rules from here on.
     pub(crate) fn on_config(&mut self, news: ConfigNews, out: &mut Output) {
         out.config = Some(self.config.clone());
-        if news == ConfigNews::Learned {
-            self.grant_for_config();
+        match news {
+            ConfigNews::Learned => self.grant_for_config(),
+            ConfigNews::FromLeader => {
+                let until_us = self.now_us + self.settings.lease_us;
+                self.grants.grant(self.promised, until_us);
+            }
+            ConfigNews::Counted => {}
         }
         match &self.role {
             Role::Leader(_) => self.cross(out),
@@ -152,13 +157,14 @@ impl Replica {
         };
         leader.released = true;
         let ballot = leader.phase1.ballot;
+        let shows = self.now_us >= leader.phase1.visible_us;
         let heir = leader
             .followers
             .iter()
             .filter(|f| self.config.voters.contains(&f.id))
             .max_by_key(|f| (f.acked, f.id))
             .map(|f| f.id);
-        if let Some(heir) = heir {
+        if let Some(heir) = heir.filter(|_| shows) {
             self.send_transfer(ballot, heir, out);
         }
         self.become_follower(out);

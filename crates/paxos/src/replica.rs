@@ -487,7 +487,7 @@ impl Replica {
 pub(crate) enum ConfigNews {
     /// By the own count of acknowledgements.
     Counted,
-    /// From the leader's commit index. Hearing it grants it a lease, so nothing more is owed.
+    /// From the leader, who has waited for leases of former configurations; what is owed is owed to it.
     FromLeader,
     /// By catch-up, by a snapshot, or from disk.
     Learned,

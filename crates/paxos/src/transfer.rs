@@ -50,7 +50,9 @@ impl Replica {
             .followers
             .iter()
             .any(|f| f.id == target && f.acked >= leader.last);
-        if leader.released || !has_all || leader.last > chosen {
+        // Before it may show anything itself, its release would hide that former leases last.
+        let shows = now_us >= leader.phase1.visible_us;
+        if leader.released || !has_all || leader.last > chosen || !shows {
             return;
         }
         leader.released = true;

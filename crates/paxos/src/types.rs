@@ -67,7 +67,8 @@ pub enum Entry {
     Noop,
     /// The owner's payload with the leader's log time in milliseconds.
     Batch {
-        /// Log time, ms; never decreases from index to index.
+        /// Log time, ms. What a former leader proposed may be agreed on behind what a later one did, so the log time *of*
+        /// an entry is the highest of its own and of all before it, taken where it is applied.
         log_ms: u64,
         /// Whatever the group agrees on.
         payload: Bytes,
