@@ -60,6 +60,7 @@ pub use host::{Host, Now, Process};
 pub use housework::Housework;
 pub use memory::Budget;
 pub use node::{Node, Room, ShardGuard};
+pub use paxos::{GroupId, Incarnation, NodeId, ReplicaId};
 pub use peers::Peers;
 pub use resident::Resident;
 pub use session::{Manner, Session, Step};

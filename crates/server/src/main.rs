@@ -11,6 +11,8 @@ mod connection;
 mod host;
 mod listener;
 mod logs;
+#[allow(dead_code, unused_imports, reason = "the node speaks to others next")]
+mod peer;
 
 use anyhow::Context;
 use config::{Command, Config};

@@ -12,7 +12,7 @@ pub const HEAD_BYTES: usize = 28;
 const MESSAGE_BYTES_MIN: usize = 5;
 
 /// What kind of traffic a link carries, so that snapshots hold up nothing else.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(u8)]
 pub enum Class {
     /// Everything but …
