@@ -297,6 +297,12 @@ impl Replica {
     pub(crate) fn become_follower(&mut self, out: &mut Output) {
         let role = std::mem::replace(&mut self.role, Role::Follower);
         self.leader = None;
+        match &role {
+            // What it waited for itself it owes to others.
+            Role::Candidate(phase1) => self.grants.grant_unnamed(phase1.visible_us),
+            Role::Leader(leader) => self.grants.grant_unnamed(leader.phase1.visible_us),
+            Role::Follower | Role::Asking(_) => {}
+        }
         if let Role::Leader(leader) = role {
             out.deny.extend(leader.reads.into_tickets());
         }

@@ -61,7 +61,7 @@ pub enum Input {
     Tick,
     /// The owner wants this agreed on. Only while `Replica::can_propose`; dropped otherwise, and `Output::refused` says so.
     Propose {
-        /// Log time, ms; raised to that of the proposal before if it is below.
+        /// Log time, ms; raised to that of the proposal before, and to `Replica::log_ms`, if it is below.
         log_ms: u64,
         /// The payload.
         payload: Bytes,
@@ -193,7 +193,7 @@ pub enum RoleChange {
     Leader {
         /// Its ballot.
         ballot: Ballot,
-        /// Its log time must go on from here at the least, ms, as of now.
+        /// Its log time must go on from here at the least, ms, as of `visible_us`. `Replica::log_ms` tells it at any time.
         log_ms: u64,
         /// No reply, read or event before this time of its clock, us.
         visible_us: u64,

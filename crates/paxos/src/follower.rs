@@ -89,9 +89,15 @@ impl Follower {
             }
             self.acked = upto;
             self.sent_us = now_us;
-        } else if sent_us > self.sent_us && self.next > self.acked.next() {
-            // Something sent later was answered: what was in flight is lost.
-            self.go_on_from(self.acked, now_us);
+        } else if sent_us > self.sent_us && (upto < self.acked || self.next > self.acked.next()) {
+            // Something sent later was answered, so what was in flight is lost; or it came back from its disk, where
+            // how far it knew the log chosen may lag.
+            self.acked = upto;
+            self.go_on_from(upto, now_us);
+        }
+        if self.next == self.acked.next() {
+            // What was trimmed since it was sent could not be taken off one by one.
+            self.flight_bytes = 0;
         }
     }
 

@@ -165,10 +165,10 @@ impl Replica {
         };
         let visible_us = leader.phase1.visible_us;
         let (told_us, told) = leader.told;
-        let log_ms = self.log_time.now_ms(self.now_us);
+        let log_ms = self.log_time.now_ms(self.now_us.max(visible_us));
         let knows = told != LogTime::default()
             && told_us >= visible_us
-            && told.now_ms(self.now_us) >= log_ms;
+            && told.now_ms(self.now_us.max(visible_us)) >= log_ms;
         if knows {
             return;
         }
@@ -253,9 +253,9 @@ impl Replica {
             out.refused = Some("no proposal is taken now");
             return;
         }
-        // Not below what was proposed before. What is adopted from others stays as it is (R3).
+        // Not below what was proposed before, nor below the log time at which it may show. What is adopted from others stays as it is (R3).
         let before_ms = match &self.role {
-            Role::Leader(leader) => leader.entry_ms,
+            Role::Leader(leader) => leader.entry_ms.max(self.log_ms(self.now_us)),
             Role::Follower | Role::Asking(_) | Role::Candidate(_) => 0,
         };
         let log_ms = log_ms.max(before_ms);

@@ -37,9 +37,9 @@ impl Grants {
         self.others_until_us = self.others_until_us.max(until_us);
     }
 
-    /// Until when something is owed to others than `own`. A ballot whose leader released its lease is owed nothing.
+    /// Until when something is owed to others than `own`'s replica, which has left its earlier ballots itself. A ballot whose leader released its lease is owed nothing.
     pub(crate) fn until_us(&self, own: Ballot, released: Option<Ballot>) -> u64 {
-        if own == self.ballot || released == Some(self.ballot) {
+        if own.replica == self.ballot.replica || released == Some(self.ballot) {
             self.others_until_us
         } else {
             self.others_until_us.max(self.until_us)
@@ -150,10 +150,12 @@ impl Replica {
         }
     }
 
-    /// A leader's log time, ms; for others the highest that they have seen.
+    /// A leader's log time, ms; for others the highest that they have seen. As long as a leader may show nothing it is
+    /// that of `visible_us`: what it proposes until then takes effect then, and a former leader may still answer reads
+    /// by log times in between.
     pub fn log_ms(&self, now_us: u64) -> u64 {
         match &self.role {
-            Role::Leader(_) => self.log_time.now_ms(now_us),
+            Role::Leader(leader) => self.log_time.now_ms(now_us.max(leader.phase1.visible_us)),
             Role::Follower | Role::Asking(_) | Role::Candidate(_) => self.log_time.ms,
         }
     }
