@@ -378,7 +378,8 @@ async fn memory_follows_what_arrived_and_not_what_was_announced() {
         arrived = connection.buffer.len();
         let bound = (room::BELIEVED_FACTOR + 1) * arrived.max(room::READ_BYTES_MAX);
         assert!(
-            connection.buffer.capacity() <= bound.min(request_bytes.max(4 * arrived)),
+            connection.buffer.capacity()
+                <= bound.min((request_bytes + room::READ_BYTES_MAX).max(4 * arrived)),
             "{} bytes reserved for {arrived}",
             connection.buffer.capacity()
         );
