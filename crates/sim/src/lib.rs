@@ -3,8 +3,16 @@
 //! What stands here knows no file, clock or argument: `main.rs` is the shell (`cargo sim`), and everything else is a
 //! function of a seed or of a history that it is given. The same seed always gives the same run.
 //!
-//! Reading order: `history` (what clients saw), `linearizability` (whether one register per key explains it).
+//! Reading order: `random`, `clock`, `network`, `disk`, `faults` (the pieces of a world), `group` (the world of one Paxos
+//! group), `history` (what clients saw), `linearizability` (whether one register per key explains it).
 
+pub mod clock;
+pub mod disk;
+pub mod faults;
+pub mod group;
 pub mod history;
 pub mod linearizability;
+pub mod mutants;
+pub mod network;
+mod quiet;
 pub mod random;

@@ -1,17 +1,34 @@
 //! `cargo sim`: the shell around the simulator. Arguments, files and threads are touched here and nowhere else in this crate.
 
+use sim::faults::Tally;
+use sim::group::{self, Flaw, Report, Tracing};
 use sim::history;
 use sim::linearizability::{self, Verdict};
 use std::process::ExitCode;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant, SystemTime};
 
 const USAGE: &str = "\
-usage: cargo sim check-history FILE    judges a history of JSON lines (layout: crates/sim/src/history.rs)";
+usage: cargo sim SEED                  runs one seed and prints what happens in it
+       cargo sim run [--from SEED] [--count N] [--minutes M] [--threads T]
+                                       runs seeds one after another; without --from, fresh ones. Ends at the first of
+                                       N seeds (100) and M minutes; prints a line for each that fails
+       cargo sim mutants [--seeds N]   takes out one rule after another and counts seeds until that is noticed
+       cargo sim check-history FILE    judges a history of JSON lines (layout: crates/sim/src/history.rs)";
+
+/// Seeds that may fail before a search ends.
+const FAILURES_MAX: u64 = 20;
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let result = match words.as_slice() {
         ["check-history", path] => check_history(path),
+        ["run", options @ ..] => Search::parse(options).and_then(|search| search.run()),
+        ["mutants"] => mutants(sim::mutants::SEEDS_MAX),
+        ["mutants", "--seeds", count] => number(count).and_then(mutants),
+        [seed] => number(seed).and_then(replay),
         _ => Err(USAGE.to_owned()),
     };
     match result {
@@ -20,6 +37,165 @@ fn main() -> ExitCode {
             eprintln!("{what}");
             ExitCode::FAILURE
         }
+    }
+}
+
+fn number(word: &str) -> Result<u64, String> {
+    word.parse()
+        .map_err(|_| format!("{word:?} is no number\n{USAGE}"))
+}
+
+fn replay(seed: u64) -> Result<(), String> {
+    let report = group::run(seed, Flaw::None, Tracing::On);
+    for line in &report.trace {
+        println!("{line}");
+    }
+    println!(
+        "seed {seed}: {} operations, {} indexes chosen, {} leaderships, {} events",
+        report.operations, report.chosen, report.leaderships, report.events
+    );
+    println!("{}", report.tally);
+    match report.violation {
+        None => Ok(()),
+        Some(what) => Err(format!("seed {seed}: {what}; replay: cargo sim {seed}")),
+    }
+}
+
+/// Which seeds to run.
+struct Search {
+    from: u64,
+    count: u64,
+    minutes: Option<u64>,
+    threads: u64,
+}
+
+/// What a search has come to.
+#[derive(Default)]
+struct Sums {
+    tally: Tally,
+    seeds: u64,
+    operations: u64,
+    leaderships: u64,
+    lost: u64,
+    undecided: u64,
+    failures: Vec<u64>,
+}
+
+impl Search {
+    fn parse(options: &[&str]) -> Result<Search, String> {
+        let mut search = Search {
+            from: fresh_seed(),
+            count: 100,
+            minutes: None,
+            threads: 1,
+        };
+        let mut counted = false;
+        for pair in options.chunks(2) {
+            let [name, value] = pair else {
+                return Err(USAGE.to_owned());
+            };
+            let value = number(value)?;
+            match *name {
+                "--from" => search.from = value,
+                "--count" => (search.count, counted) = (value, true),
+                "--minutes" => search.minutes = Some(value),
+                "--threads" => search.threads = value.max(1),
+                _ => return Err(USAGE.to_owned()),
+            }
+        }
+        if search.minutes.is_some() && !counted {
+            search.count = u64::MAX;
+        }
+        Ok(search)
+    }
+
+    fn run(&self) -> Result<(), String> {
+        let next = AtomicU64::new(0);
+        let sums = Mutex::new(Sums::default());
+        let started = Instant::now();
+        println!("seeds from {}", self.from);
+        std::thread::scope(|scope| {
+            for _ in 0..self.threads {
+                scope.spawn(|| self.work(&next, &sums, started));
+            }
+        });
+        let sums = sums.into_inner().expect("no worker panics");
+        println!(
+            "{} seeds in {} s: {} operations, {} leaderships, {} groups lost to amnesia, {} histories too wide, {} violations",
+            sums.seeds,
+            started.elapsed().as_secs(),
+            sums.operations,
+            sums.leaderships,
+            sums.lost,
+            sums.undecided,
+            sums.failures.len()
+        );
+        println!("{}", sums.tally);
+        if sums.failures.is_empty() {
+            Ok(())
+        } else {
+            Err(format!("failing seeds: {:?}", sums.failures))
+        }
+    }
+
+    fn work(&self, next: &AtomicU64, sums: &Mutex<Sums>, started: Instant) {
+        let minutes = self
+            .minutes
+            .map(|minutes| Duration::from_secs(minutes * 60));
+        while minutes.is_none_or(|minutes| started.elapsed() < minutes) {
+            let offset = next.fetch_add(1, Ordering::Relaxed);
+            if offset >= self.count {
+                return;
+            }
+            let seed = self.from.wrapping_add(offset);
+            let report = group::run(seed, Flaw::None, Tracing::Off);
+            if let Some(what) = &report.violation {
+                let line = what.lines().next().unwrap_or_default();
+                println!("seed {seed}: {line}; replay: cargo sim {seed}");
+            }
+            let mut sums = sums.lock().expect("no worker panics");
+            sums.add(seed, &report);
+            if sums.failures.len() as u64 >= FAILURES_MAX {
+                return;
+            }
+        }
+    }
+}
+
+impl Sums {
+    fn add(&mut self, seed: u64, report: &Report) {
+        self.tally.add(&report.tally);
+        self.seeds += 1;
+        self.operations += report.operations;
+        self.leaderships += report.leaderships;
+        self.lost += u64::from(report.is_lost);
+        self.undecided += u64::from(report.is_undecided);
+        if report.violation.is_some() {
+            self.failures.push(seed);
+        }
+    }
+}
+
+fn fresh_seed() -> u64 {
+    let since = SystemTime::now()
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .unwrap_or_default();
+    since.as_millis() as u64 * 1_000
+}
+
+fn mutants(seeds_max: u64) -> Result<(), String> {
+    let mut survivors = Vec::new();
+    for flaw in sim::mutants::all() {
+        let found = sim::mutants::hunt(flaw, 1, seeds_max);
+        println!("{found}");
+        if found.caught.is_none() && sim::mutants::excuse(flaw).is_none() {
+            survivors.push(format!("{flaw:?}"));
+        }
+    }
+    if survivors.is_empty() {
+        Ok(())
+    } else {
+        Err(format!("not noticed in {seeds_max} seeds: {survivors:?}"))
     }
 }
 
