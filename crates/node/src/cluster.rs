@@ -1,9 +1,12 @@
 //! What a node knows of the others, as far as every request needs it: who it is itself, who leads which group, which
 //! groups have something to send, and whom to wake for it.
 
+use crate::group::{GroupStart, Mode};
+use crate::peers::Peers;
 use atomic_waker::AtomicWaker;
-use paxos::{GroupId, Incarnation, NodeId, ReplicaId};
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use parking_lot::Mutex;
+use paxos::{Ballot, Config, GroupId, Incarnation, NodeId, ReplicaId, Start};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
 use std::task::Waker;
 
 /// The node that founds a cluster.
@@ -12,6 +15,50 @@ pub(crate) const FOUNDER: ReplicaId = ReplicaId {
     incarnation: Incarnation(1),
 };
 
+/// As what a node begins.
+#[derive(Clone, Debug)]
+pub struct Membership {
+    /// The node, in this life of its memory.
+    pub me: ReplicaId,
+    /// The cluster's secret hash seed.
+    pub seed: u64,
+    /// Who votes in every group from the beginning, this node among them; none if the node joins a cluster that is
+    /// there, and is fed.
+    pub founders: Option<Vec<ReplicaId>>,
+    /// Times and bounds of the groups.
+    pub paxos: paxos::Settings,
+}
+
+impl Membership {
+    /// The only node of a cluster that it founds.
+    pub fn founder() -> Self {
+        Membership {
+            me: FOUNDER,
+            seed: 0,
+            founders: Some(vec![FOUNDER]),
+            paxos: paxos::Settings::default(),
+        }
+    }
+
+    /// What each group begins with.
+    pub(crate) fn group_start(&self) -> GroupStart {
+        let config = |founders: &Vec<ReplicaId>| {
+            let mut voters = founders.clone();
+            voters.sort_unstable();
+            Start::Founder(Config {
+                number: 0,
+                voters,
+                learners: Vec::new(),
+            })
+        };
+        GroupStart {
+            me: self.me,
+            settings: self.paxos,
+            start: self.founders.as_ref().map_or(Start::Joiner, config),
+        }
+    }
+}
+
 /// The node's place in its cluster.
 #[derive(Debug)]
 pub struct Cluster {
@@ -19,6 +66,15 @@ pub struct Cluster {
     pub me: ReplicaId,
     /// Who leads each group, as last heard; 0 = not known. A hint: the log decides.
     leaders: Box<[AtomicU32]>,
+    /// The highest ballot that each of them was heard under.
+    ballots: Mutex<Vec<Ballot>>,
+    /// When the last beat was sent, us.
+    beat_us: AtomicU64,
+    /// What waits to be sent to the others.
+    pub peers: Peers,
+    /// How each shard's commands run here ([`Mode`]).
+    modes: Box<[AtomicU8]>,
+    durable: bool,
     /// A bit for each shard whose group has something to propose or to send.
     dirty: Box<[AtomicU64]>,
     /// Whoever performs [`crate::Node::flush`].
@@ -32,6 +88,13 @@ impl Cluster {
         Cluster {
             me,
             leaders: (0..=shards_count).map(|_| AtomicU32::new(0)).collect(),
+            ballots: Mutex::new(vec![Ballot::default(); shards_count + 1]),
+            beat_us: AtomicU64::new(0),
+            peers: Peers::new(),
+            modes: (0..shards_count)
+                .map(|_| AtomicU8::new(Mode::Grouped as u8))
+                .collect(),
+            durable: false,
             dirty: zeros(shards_count.div_ceil(64)),
             flusher: Flusher::default(),
         }
@@ -48,6 +111,45 @@ impl Cluster {
     pub fn set_leader(&self, group: GroupId, leader: Option<NodeId>) {
         let node = leader.map_or(0, |node| node.0);
         self.leaders[group.0 as usize].store(node, Ordering::Relaxed);
+    }
+
+    /// A node says that it leads a group under a ballot: the highest ballot is believed.
+    pub(crate) fn hear_leader(&self, group: GroupId, ballot: Ballot, node: NodeId) {
+        let mut ballots = self.ballots.lock();
+        if let Some(known) = ballots.get_mut(group.0 as usize)
+            && ballot >= *known
+        {
+            *known = ballot;
+            self.set_leader(group, Some(node));
+        }
+    }
+
+    /// Whether a beat is to be sent, `interval_us` after the last; if so it counts as sent.
+    pub(crate) fn is_beat_due(&self, now_us: u64, interval_us: u64) -> bool {
+        let due = now_us >= self.beat_us.load(Ordering::Relaxed) + interval_us;
+        if due {
+            self.beat_us.store(now_us, Ordering::Relaxed);
+        }
+        due
+    }
+
+    /// How a shard's commands run here. A hint: the shard itself knows, under its lock.
+    #[inline]
+    pub fn mode(&self, shard: usize) -> Mode {
+        match self.modes[shard].load(Ordering::Relaxed) == Mode::Solo as u8 {
+            true => Mode::Solo,
+            false => Mode::Grouped,
+        }
+    }
+
+    /// Takes note of how a shard's commands run here.
+    pub(crate) fn set_mode(&self, shard: usize, mode: Mode) {
+        self.modes[shard].store(mode as u8, Ordering::Relaxed);
+    }
+
+    /// Whether records are made durable before what rests on them is sent.
+    pub(crate) fn is_durable(&self) -> bool {
+        self.durable
     }
 
     /// The shard's group has something to propose or to send.

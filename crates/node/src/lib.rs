@@ -17,12 +17,11 @@
 //! Reading order: `host`, `entry`, `shard`, `memory`, `node`, `housework`, `session`, then what they use.
 
 mod client;
-#[allow(dead_code, reason = "the engine that uses all of it comes next")]
 mod cluster;
+mod drive;
 mod effects;
-#[allow(dead_code, reason = "the engine that uses all of it comes next")]
 mod entry;
-#[allow(dead_code, reason = "the engine that uses all of it comes next")]
+#[allow(dead_code, reason = "snapshots and eviction use the rest of it next")]
 mod group;
 mod host;
 mod housework;
@@ -35,7 +34,6 @@ mod node;
 mod pause;
 pub mod peers;
 mod pubsub;
-#[allow(dead_code, reason = "the engine asks them next")]
 mod questions;
 mod resident;
 mod session;
@@ -54,8 +52,9 @@ mod view;
 pub mod wire;
 
 pub use client::{Client, ClientClass, ClientFlag, ClientId};
-pub use cluster::{Cluster, Flusher};
+pub use cluster::{Cluster, Flusher, Membership};
 pub use entry::{ALL_DATABASES, Stamp};
+pub use group::{Mode, NotHere, OpFlags, OpHead, OpKind, QueueFull, Request};
 pub use host::{Host, Now, Process};
 pub use housework::Housework;
 pub use memory::Budget;

@@ -2,7 +2,9 @@
 //! of clients, publish/subscribe, statistics.
 
 use crate::client::{Client, ClientClass, ClientFlag, ClientId};
+use crate::cluster::{Cluster, Membership};
 use crate::entry::Stamp;
+use crate::group::{Group, QueueBudget};
 use crate::host::{Host, Now};
 use crate::housework::Housework;
 use crate::latency::LatencyMonitor;
@@ -21,6 +23,7 @@ use cache::{Change, ChangeKind, Policy};
 use commands::{Event, EventClass};
 use dashmap::DashMap;
 use parking_lot::{Mutex, MutexGuard};
+use paxos::GroupId;
 use placement::{ShardCountError, ShardMap, slot_of};
 use resp::OwnedArgs;
 use smallvec::SmallVec;
@@ -41,6 +44,8 @@ const WALL_JITTER_MS: u64 = 10;
 pub struct Node {
     /// The process around.
     pub host: Box<dyn Host>,
+    /// The others.
+    pub cluster: Cluster,
     /// 40 hex digits, drawn at start.
     pub id: String,
     /// The cluster's secret hash seed.
@@ -120,26 +125,54 @@ impl std::ops::DerefMut for ShardGuard<'_> {
 }
 
 impl Node {
-    /// A node with empty shards.
+    /// A node with empty shards, alone in a cluster that it founds.
     ///
     /// # Errors
     /// A count of shards that the slots cannot be divided over.
     pub fn new(settings: Settings, host: Box<dyn Host>) -> Result<Node, ShardCountError> {
-        let seed = host.random();
+        let membership = Membership {
+            seed: host.random(),
+            ..Membership::founder()
+        };
+        Node::member(settings, host, membership)
+    }
+
+    /// A node with empty shards, as the member of a cluster that `membership` says.
+    ///
+    /// # Errors
+    /// A count of shards that the slots cannot be divided over.
+    pub fn member(
+        settings: Settings,
+        host: Box<dyn Host>,
+        membership: Membership,
+    ) -> Result<Node, ShardCountError> {
+        let seed = membership.seed;
         // The ring's seed is no secret and must be the same wherever the cluster runs.
         let map = ShardMap::new(settings.shards, 0)?;
-        let shards = (0..map.shards_count())
-            .map(|_| ShardCell {
-                state: Mutex::new(ShardBox(Shard::new(seed))),
+        let cluster = Cluster::new(membership.me, map.shards_count() as usize);
+        let queues = Arc::new(QueueBudget::default());
+        let new_shard = |shard: u32| {
+            let (id, now_us) = (GroupId(shard + 1), host.monotonic_us());
+            let start = membership.group_start();
+            let group = Group::new(id, start, host.random(), now_us, queues.clone());
+            if group.replica.is_leader() {
+                cluster.set_leader(id, Some(membership.me.node));
+            }
+            let shard = Shard::new(seed, group);
+            cluster.set_mode(shard.index(), shard.mode());
+            ShardCell {
+                state: Mutex::new(ShardBox(shard)),
                 coldest_ms: AtomicU64::new(0),
-            })
-            .collect();
+            }
+        };
+        let shards = (0..map.shards_count()).map(new_shard).collect();
         let id = (0..5)
             .map(|_| format!("{:08x}", host.random() as u32))
             .collect();
         let log_base_ms = (host.wall_us() / 1000).saturating_sub(host.monotonic_us() / 1000);
         let node = Node {
             id,
+            cluster,
             seed,
             shards,
             resident: Resident::new(&*host),

@@ -10,6 +10,7 @@ use crate::entry::{
 };
 use crate::group::op::{OpFlags, OpHead, OpKind, encode};
 use crate::group::origins::Origins;
+use crate::group::{Group, Mode};
 use crate::memory::Budget;
 use cache::{Cache, Change, ChangeKind, Key};
 use commands::context::Touch;
@@ -38,6 +39,10 @@ pub struct Shard {
     listened: bool,
     /// Whose writes were applied, and their last replies.
     pub(crate) origins: Origins,
+    /// The replica, what is wanted of it, and what it has not answered.
+    pub(crate) group: Group,
+    /// As [`Shard::mode`] says.
+    pub(crate) mode: Mode,
     /// Where entries go as bytes, while recorded.
     record: Option<Record>,
 }
@@ -71,9 +76,23 @@ pub struct Call<'a> {
 pub type Events = SmallVec<[Event; 0]>;
 
 impl Shard {
+    /// An empty shard with nobody else in its group, whose keys are hashed under the cluster's `seed`.
+    #[cfg(test)]
+    pub(crate) fn alone(seed: u64) -> Self {
+        let start = crate::cluster::Membership::founder().group_start();
+        let group = Group::new(paxos::GroupId(1), start, 0, 0, Default::default());
+        Shard::new(seed, group)
+    }
+
     /// An empty shard whose keys are hashed under the cluster's `seed`.
-    pub fn new(seed: u64) -> Self {
+    pub(crate) fn new(seed: u64, group: Group) -> Self {
+        let mode = match group.replica.can_skip() {
+            true => Mode::Solo,
+            false => Mode::Grouped,
+        };
         Shard {
+            group,
+            mode,
             cache: Cache::new(seed),
             grant: 0,
             applied: 0,
@@ -86,11 +105,19 @@ impl Shard {
 
     /// Runs a read. Nothing is logged; log time moves on, so what is seen expired stays expired.
     pub fn read(&mut self, call: Call<'_>, reply: &mut Reply<'_>) -> Events {
-        self.run(call, reply)
+        self.run(self.ahead(call), reply)
+    }
+
+    /// The call at the group's log time, which may be ahead of the node's clock.
+    #[inline]
+    fn ahead<'a>(&self, mut call: Call<'a>) -> Call<'a> {
+        call.stamp.log_ms += self.group.log_ahead_ms();
+        call
     }
 
     /// Commits a write to this group of one: it is logged at the next index and applied at once.
     pub fn commit(&mut self, call: Call<'_>, reply: &mut Reply<'_>) -> Events {
+        let call = self.ahead(call);
         self.log(OpKind::Write, call.db, call.stamp, call.args);
         self.run(call, reply)
     }

@@ -1,6 +1,8 @@
 //! What tests of sessions stand on: a process with a clock that only the test moves, and connections that are
 //! given bytes and give bytes back.
 
+pub(crate) mod network;
+
 use crate::host::{Host, Process};
 use crate::node::Node;
 use crate::session::{Session, Step};

@@ -184,7 +184,7 @@ impl Replica {
     }
 
     /// Whether a leader may show anything: phase 1 done here, the tail chosen, former leases over (R10, R11).
-    pub(crate) fn may_show(&self) -> bool {
+    pub fn may_show(&self) -> bool {
         match &self.role {
             Role::Leader(leader) => {
                 (leader.ready || self.mutations.has(Mutation::ReadWithoutPhase1))

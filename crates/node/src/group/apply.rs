@@ -26,10 +26,12 @@ pub(crate) struct Applied {
 pub(crate) struct Applying {
     /// Classes of keyspace events that are wanted: a leader's, else none.
     pub event_mask: u16,
+    /// The clock, us.
+    pub now_us: u64,
 }
 
 impl Shard {
-    /// Applies a batch; `answer` is told the reply of every write that ran, by origin and sequence number.
+    /// Applies a batch. The group answers each write that ran, if it is to.
     ///
     /// # Panics
     /// If the payload is no batch, names a command that is no data command, or is older than the entry before it:
@@ -40,7 +42,6 @@ impl Shard {
         payload: &[u8],
         applying: Applying,
         out: &mut Applied,
-        answer: &mut dyn FnMut(ReplicaId, u64, &Stored),
     ) {
         assert!(log_ms >= self.cache.now_ms(), "log time went back");
         self.cache.set_now(log_ms);
@@ -55,7 +56,7 @@ impl Shard {
             if run.origin == ReplicaId::default() {
                 self.apply_decisions(run, stamp, &mut ordinal, applying, out);
             } else {
-                self.apply_run(run, stamp, &mut ordinal, applying, out, answer);
+                self.apply_run(run, stamp, &mut ordinal, applying, out);
             }
         }
     }
@@ -63,15 +64,12 @@ impl Shard {
     /// Applies what a recorded entry says, as a follower does.
     #[cfg(test)]
     pub(crate) fn replay(&mut self, log_ms: u64, payload: &[u8]) {
-        let applying = Applying { event_mask: 0 };
+        let applying = Applying {
+            event_mask: 0,
+            now_us: 0,
+        };
         self.applied += 1;
-        self.apply_batch(
-            log_ms,
-            payload,
-            applying,
-            &mut Applied::default(),
-            &mut |_, _, _| {},
-        );
+        self.apply_batch(log_ms, payload, applying, &mut Applied::default());
     }
 
     /// What the leader decided by itself: nobody waits for replies.
@@ -102,7 +100,6 @@ impl Shard {
         ordinal: &mut u64,
         applying: Applying,
         out: &mut Applied,
-        answer: &mut dyn FnMut(ReplicaId, u64, &Stored),
     ) {
         let mut origin = self.origins.take(run.origin);
         origin.done(run.done_seq);
@@ -114,7 +111,8 @@ impl Shard {
                 let mark = out.scratch.mark();
                 self.run_op(&op, stamp.of_op(*ordinal), applying, out);
                 let reply = stored_since(&mut out.scratch, mark);
-                answer(run.origin, op.head.seq, &reply);
+                self.group
+                    .answer(run.origin, op.head.seq, &reply, applying.now_us);
                 origin.apply(reply);
             }
             *ordinal += 1;
@@ -196,7 +194,7 @@ impl Shard {
 }
 
 /// Takes the reply since `mark` out of `scratch`.
-fn stored_since(scratch: &mut Output, mark: resp::Mark) -> Stored {
+pub(super) fn stored_since(scratch: &mut Output, mark: resp::Mark) -> Stored {
     let reply = match scratch.as_one_slice() {
         Some(_) => Stored::of(scratch.tail_since(mark)),
         None => {

@@ -1,5 +1,185 @@
 //! A shard's group: what stands between a request and the shard's state when the shard has replicas.
+//!
+//! ```text
+//!   sessions ──enqueue──▶ requests ──pump──▶ led here:  one batch ──▶ Replica ──▶ peers … ──▶ apply ──▶ tickets
+//!                                        └▶ elsewhere: Forward ──▶ the leader's `forwarded` … ForwardReply ──▶ tickets
+//! ```
+//!
+//! A group is *solo* while this node is its only member and nothing is made durable: then writes are applied on the
+//! spot ([`Shard::commit`](crate::Shard::commit)) and only counted, and none of this is used. Else it is *grouped*.
+//!
+//! Rules that are kept here:
+//! - A write is applied exactly once: it has a number of its origin (`origins`), is sent until it is answered
+//!   (`requests`), and only the leader answers, once it may show anything ([`Replica::may_show`]).
+//! - The leader reads at a log time that no entry in flight is older than, so what a read dropped as expired is not
+//!   found alive by an entry behind it; and it stamps what it may not show yet with the time at which it may.
+//! - After a read was computed the clock is looked at again before its answer leaves.
+//!
+//! Reading order: `op`, `origins`, `requests`, `forward`, `replies`, `apply`, `engine`.
 
 pub(crate) mod apply;
+mod engine;
+mod forward;
 pub(crate) mod op;
 pub(crate) mod origins;
+mod replies;
+pub(crate) mod requests;
+mod work;
+
+pub use op::{OpFlags, OpHead, OpKind};
+pub(crate) use requests::QueueBudget;
+pub use requests::{QueueFull, Request};
+pub(crate) use work::Work;
+
+use crate::entry::Stamp;
+use crate::host::Now;
+use bytes::Bytes;
+use forward::Forwarded;
+use origins::Stored;
+use paxos::{Generation, GroupId, NodeId, Replica, ReplicaId, Settings as PaxosSettings, Start};
+use replies::Replies;
+use requests::Requests;
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+/// How a shard's commands run here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// On the spot: nobody else holds the shard.
+    Solo,
+    /// Through the queue and the log; reads on the spot where the lease allows.
+    Grouped,
+}
+
+/// Why a read cannot run here and now: it is to be queued.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NotHere;
+
+/// A shard's group on this node.
+#[derive(Debug)]
+pub(crate) struct Group {
+    pub id: GroupId,
+    pub me: ReplicaId,
+    pub replica: Replica,
+    pub requests: Requests,
+    forwarded: Forwarded,
+    replies: Replies,
+    /// Own proposals that are not applied: log time and payload.
+    in_flight: VecDeque<(u64, Bytes)>,
+    /// Log time of the group minus that of the node's clock, ms; never falls.
+    log_ahead_ms: u64,
+    /// A leader's: whether answers may leave, as of this step.
+    shows: bool,
+    /// Whether writes were applied whose answers may not leave yet.
+    holds: bool,
+    /// Whom the requests were sent to.
+    target: Option<NodeId>,
+    /// Nothing is forwarded before this time, us: the target refused.
+    pause_until_us: u64,
+}
+
+/// What a node's group begins with.
+#[derive(Clone, Debug)]
+pub(crate) struct GroupStart {
+    /// The node.
+    pub me: ReplicaId,
+    /// Times and bounds.
+    pub settings: PaxosSettings,
+    /// How the replica begins.
+    pub start: Start,
+}
+
+impl Group {
+    /// A group's beginning at this node.
+    pub fn new(
+        id: GroupId,
+        start: GroupStart,
+        seed: u64,
+        now_us: u64,
+        budget: Arc<QueueBudget>,
+    ) -> Self {
+        let mut replica = Replica::new(
+            start.settings,
+            id,
+            Generation(0),
+            start.me,
+            start.start,
+            seed,
+            now_us,
+        );
+        // A sole founder leads from its first step on.
+        let mut out = paxos::Output::default();
+        replica.step(now_us, paxos::Input::Tick, &mut out);
+        assert!(out.apply.is_empty(), "an empty log has nothing to apply");
+        Group {
+            id,
+            me: start.me,
+            replica,
+            requests: Requests::new(budget),
+            forwarded: Forwarded::default(),
+            replies: Replies::default(),
+            in_flight: VecDeque::new(),
+            log_ahead_ms: 0,
+            shows: false,
+            holds: false,
+            target: None,
+            pause_until_us: 0,
+        }
+    }
+
+    /// Answers a write that was applied, if this replica is whom answers come from.
+    #[inline]
+    fn answer(&mut self, origin: ReplicaId, seq: u64, reply: &Stored, now_us: u64) {
+        use crate::wire::RequestKind::Write;
+        if !self.shows {
+            self.holds = true;
+        } else if origin != self.me {
+            self.replies.push(origin, Write, seq, reply);
+        } else {
+            match reply {
+                Stored::Short(short) => self.requests.resolve(Write, seq, short, now_us),
+                Stored::Long(long) => {
+                    self.requests
+                        .resolve_shared(Write, seq, long.clone(), now_us);
+                }
+            }
+        }
+    }
+
+    /// Log time of the group minus that of the node's clock, ms.
+    #[inline]
+    pub fn log_ahead_ms(&self) -> u64 {
+        self.log_ahead_ms
+    }
+
+    /// The group's log time by the clock, ms.
+    #[inline]
+    fn clock_ms(&self, now: Now) -> u64 {
+        now.log_ms + self.log_ahead_ms
+    }
+
+    /// The log time at which a leader reads: now, unless an entry in flight is older.
+    #[inline]
+    pub fn read_ms(&self, now: Now) -> u64 {
+        let now_ms = self.clock_ms(now);
+        self.in_flight
+            .front()
+            .map_or(now_ms, |(ms, _)| now_ms.min(*ms))
+    }
+
+    /// The stamp of a proposal made now, not below `floor_ms`.
+    fn proposal_stamp(&self, now: Now, random: u64, floor_ms: u64) -> Stamp {
+        let mut log_ms = self.clock_ms(now);
+        // What may not be shown yet is stamped with the time at which it may: a former leader may read until then.
+        let visible_us = self.replica.visible_us();
+        if visible_us > now.monotonic_us {
+            log_ms += (visible_us - now.monotonic_us) * 51 / 50_000 + 2;
+        }
+        let last_ms = self.in_flight.back().map_or(0, |(ms, _)| *ms);
+        Stamp {
+            log_ms: log_ms.max(last_ms).max(floor_ms),
+            wall_offset_ms: now.wall_offset_ms,
+            random,
+        }
+    }
+}

@@ -29,8 +29,8 @@ use smallvec::SmallVec;
 
 /// Bytes ahead of the arguments' lengths.
 pub(crate) const HEAD_BYTES: usize = 28;
-/// Longest operation, bytes: it must fit into a peer's frame with room to spare.
-pub(crate) const OP_BYTES_MAX: usize = 24 << 20;
+/// Longest operation, bytes: it must fit into a message between nodes with room to spare.
+pub(crate) const OP_BYTES_MAX: usize = 1000 << 20;
 
 /// What an operation does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -294,12 +294,12 @@ pub fn split_first(bytes: &[u8]) -> Result<(Op<'_>, &[u8]), OpError> {
     Ok((op, rest))
 }
 
-/// The head and the length of the operation at the front of bytes that were made by [`encode`] here.
-pub(crate) fn peek(bytes: &[u8]) -> (u64, usize) {
+/// Number, `after` and length of the operation at the front of bytes that were made by [`encode`] here.
+pub(crate) fn peek(bytes: &[u8]) -> (u64, u64, usize) {
     let head = bytes
         .first_chunk::<HEAD_BYTES>()
         .expect("an operation of our own");
-    (long(head, 8), word(head, 4) as usize)
+    (long(head, 8), long(head, 16), word(head, 4) as usize)
 }
 
 fn word(head: &[u8; HEAD_BYTES], at: usize) -> u32 {
@@ -344,7 +344,7 @@ mod tests {
         let bytes = bytes_of(head, &[b"DEL", b"a"]);
         assert_eq!(bytes[..8], [1, 0, 0, 0, 40, 0, 0, 0]);
         assert_eq!(bytes[24..], *b"\x02\0\0\0\x03\0\0\0\x01\0\0\0DELa");
-        assert_eq!(peek(&bytes), (7, bytes.len()));
+        assert_eq!(peek(&bytes), (7, 0, bytes.len()));
     }
 
     #[test]

@@ -5,7 +5,7 @@
 //! a gap comes again. The replies of the last writes are kept until the origin says that it has them, so that any
 //! leader can give them (Ongaro, "Consensus: Bridging Theory and Practice", 2014, §6.3).
 //!
-//! The table is part of the replicated state: of snapshots and of the checksum. `proposed` alone is the leader's own.
+//! The table is part of the replicated state: of snapshots and of the checksum.
 
 use bytes::Bytes;
 use paxos::{Incarnation, NodeId, ReplicaId};
@@ -48,14 +48,12 @@ impl Stored {
 
 /// What is known of one origin's writes.
 ///
-/// Invariants: `replies` are those of the last `replies.len()` applied writes, in order; `proposed >= applied`.
+/// Invariants: `replies` are those of the last `replies.len()` applied writes, in order.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Origin {
     /// The last write that was applied.
     applied: u64,
     replies: VecDeque<Stored>,
-    /// The last write that this replica, as leader, has proposed.
-    pub proposed: u64,
 }
 
 impl Origin {
@@ -83,7 +81,6 @@ impl Origin {
     #[inline]
     pub fn apply(&mut self, reply: Stored) {
         self.applied += 1;
-        self.proposed = self.proposed.max(self.applied);
         self.replies.push_back(reply);
     }
 
@@ -147,14 +144,7 @@ impl Origins {
         self.table.iter().map(|(id, origin)| (*id, origin))
     }
 
-    /// Becoming leader: what earlier leaders proposed and is not applied is to be proposed again.
-    pub fn reset_proposed(&mut self) {
-        for origin in self.table.values_mut() {
-            origin.proposed = origin.applied;
-        }
-    }
-
-    /// A checksum of all of it but `proposed`.
+    /// A checksum of all of it.
     pub fn checksum(&self) -> u64 {
         let mut bytes = Vec::new();
         self.encode(&mut bytes);
@@ -198,11 +188,7 @@ impl Origins {
             if replies.len() as u64 > applied {
                 return None;
             }
-            let origin = Origin {
-                applied,
-                replies,
-                proposed: applied,
-            };
+            let origin = Origin { applied, replies };
             table.insert(id, origin);
         }
         Some((Origins { table }, bytes))

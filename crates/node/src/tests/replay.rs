@@ -19,7 +19,7 @@ impl Followers {
     /// Followers of all shards of `node`, which is recorded from now on and must be empty.
     pub fn of(node: &Node, seed: u64) -> Self {
         let shards = (0..node.shards_count())
-            .map(|_| Shard::new(seed ^ 0x5eed))
+            .map(|_| Shard::alone(seed ^ 0x5eed))
             .collect();
         Followers {
             shards,

@@ -1,0 +1,196 @@
+//! What moves the node's groups: messages of other nodes, time, and the wish of sessions that what they queued is sent.
+//!
+//! Everything here runs on the task that calls it and waits for nobody: messages to others go into outboxes
+//! ([`crate::Peers`]), replies into their tickets. Whoever owns the links calls [`Node::on_peer_message`] for what it
+//! read and [`Node::flush`] after it; a timer calls [`Node::tick`] every 10 ms.
+
+use crate::group::{Mode, Work};
+use crate::host::Now;
+use crate::node::Node;
+use crate::shard::Shard;
+use crate::wire::{NodeBeat, PeerMessage};
+use paxos::{GroupId, Input, NodeId, ReplicaId};
+
+/// Time between two beats of the node, us.
+const BEAT_US: u64 = 50_000;
+
+impl Node {
+    /// How a shard's commands run here. A hint: [`Shard::mode`] knows.
+    #[inline]
+    pub fn mode(&self, shard: usize) -> Mode {
+        self.cluster.mode(shard)
+    }
+
+    /// Requests were queued for a shard.
+    #[inline]
+    pub fn mark_dirty(&self, shard: usize) {
+        self.cluster.mark_dirty(shard);
+    }
+
+    /// Has what was queued sent soon: once a batch, after [`Node::mark_dirty`] for each shard.
+    #[inline]
+    pub fn request_flush(&self) {
+        self.cluster.flusher.ask();
+    }
+
+    /// Sends on its way what waits in the groups that were marked.
+    pub fn flush(&self, now: Now) {
+        let mut work = self.work(now);
+        for shard in self.cluster.take_dirty() {
+            self.on_shard(shard, &mut work, |shard, work| shard.pump(work));
+        }
+        self.finish(work);
+    }
+
+    /// Takes in what another node said. A flush is to follow.
+    pub fn on_peer_message(&self, from: ReplicaId, message: PeerMessage, now: Now) {
+        match message {
+            PeerMessage::Paxos(message) => {
+                let group = message.group;
+                self.on_group(group, now, |shard, work| {
+                    shard.step(Input::Message(message), work);
+                    if shard.has_work() {
+                        work.cluster.mark_dirty(shard.index());
+                    }
+                });
+            }
+            PeerMessage::Forward(forward) => {
+                self.on_group(forward.group, now, |shard, work| {
+                    shard.on_forward(forward, work);
+                });
+            }
+            PeerMessage::ForwardReply(reply) => {
+                self.on_group(reply.group, now, |shard, work| {
+                    shard.on_forward_reply(reply, work);
+                });
+            }
+            PeerMessage::ForwardRefused(refused) => {
+                self.on_group(refused.group, now, |shard, work| {
+                    shard.on_forward_refused(from.node, refused, work);
+                });
+            }
+            PeerMessage::NodeBeat(beat) => self.on_beat(from, &beat),
+            PeerMessage::Publish(_)
+            | PeerMessage::Called(_)
+            | PeerMessage::Changed(_)
+            | PeerMessage::Meta(_) => {}
+        }
+    }
+
+    /// Time went by: every 10 ms, and once after a pause however long.
+    pub fn tick(&self, now: Now) {
+        let mut work = self.work(now);
+        for shard in 0..self.shards_count() {
+            // A shard that nobody else holds waits for nothing.
+            if self.mode(shard) == Mode::Grouped {
+                self.on_shard(shard, &mut work, |shard, work| shard.tick(work));
+            }
+        }
+        self.finish(work);
+        if self.cluster.is_beat_due(now.monotonic_us, BEAT_US) {
+            self.send_beat(now);
+        }
+        self.flush(now);
+    }
+
+    /// The link to a node is refused or broke.
+    pub fn peer_down(&self, node: NodeId, now: Now) {
+        self.on_link(node, now, |shard, work| {
+            shard.step(Input::PeerDown(node), work);
+        });
+    }
+
+    /// The link to a node is there.
+    pub fn peer_up(&self, node: NodeId, now: Now) {
+        self.on_link(node, now, |_, _| {});
+        self.send_beat(now);
+    }
+
+    fn on_link(&self, node: NodeId, now: Now, also: impl Fn(&mut Shard, &mut Work<'_>)) {
+        let mut work = self.work(now);
+        for shard in 0..self.shards_count() {
+            if self.mode(shard) == Mode::Grouped {
+                self.on_shard(shard, &mut work, |shard, work| {
+                    shard.on_link(node);
+                    also(shard, work);
+                });
+                self.mark_dirty(shard);
+            }
+        }
+        self.finish(work);
+        self.request_flush();
+    }
+
+    /// Tells all others that this node lives and what it leads.
+    fn send_beat(&self, now: Now) {
+        if self.cluster.peers.all().is_empty() {
+            return;
+        }
+        let mut leads = Vec::new();
+        for shard in 0..self.shards_count() {
+            let group = GroupId(shard as u32 + 1);
+            if self.cluster.leader(group) == Some(self.cluster.me.node) {
+                let replica = &self.lock(shard).group.replica;
+                if replica.is_leader() {
+                    leads.push((group, replica.ballot()));
+                }
+            }
+        }
+        let beat = PeerMessage::NodeBeat(NodeBeat {
+            sent_us: now.monotonic_us,
+            leads,
+            ..NodeBeat::default()
+        });
+        self.cluster.peers.send_to_all(&beat);
+    }
+
+    fn on_beat(&self, from: ReplicaId, beat: &NodeBeat) {
+        for (group, ballot) in &beat.leads {
+            self.cluster.hear_leader(*group, *ballot, from.node);
+        }
+    }
+
+    /// Runs `f` on the shard of a group; nothing if there is no such shard.
+    fn on_group(&self, group: GroupId, now: Now, f: impl FnOnce(&mut Shard, &mut Work<'_>)) {
+        let Some(shard) = (group.0 as usize).checked_sub(1) else {
+            return;
+        };
+        if shard < self.shards_count() {
+            let mut work = self.work(now);
+            self.on_shard(shard, &mut work, f);
+            self.finish(work);
+        }
+    }
+
+    /// Runs `f` on a locked shard, then tells others of what it did.
+    pub(crate) fn on_shard(
+        &self,
+        shard: usize,
+        work: &mut Work<'_>,
+        f: impl FnOnce(&mut Shard, &mut Work<'_>),
+    ) {
+        let mut guard = self.lock(shard);
+        f(&mut guard, work);
+        guard.settle(&self.budget);
+        drop(guard);
+        if !work.changes.is_empty() {
+            self.publish_changes(std::mem::take(&mut work.changes), None, work.now);
+        }
+        for event in work.applied.events.drain(..) {
+            self.publish_event(&event, work.now);
+        }
+    }
+
+    /// A turn of work that begins now.
+    pub(crate) fn work(&self, now: Now) -> Work<'_> {
+        Work::new(now, &self.cluster, &*self.host, self.event_mask())
+    }
+
+    /// Ends a turn.
+    pub(crate) fn finish(&self, work: Work<'_>) {
+        assert!(
+            work.tokens.is_empty() && work.deferred.is_empty(),
+            "nothing is durable yet"
+        );
+    }
+}

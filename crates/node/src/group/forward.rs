@@ -1,0 +1,163 @@
+//! A leader's side of forwarding: requests of other nodes that are to be proposed or executed.
+
+use super::op::{Op, OpKind, split_first};
+use crate::wire::RequestKind;
+use bytes::Bytes;
+use commands::{Flags, Run};
+use paxos::ReplicaId;
+use std::collections::{BTreeMap, VecDeque};
+
+/// Bytes of forwarded writes that wait to be proposed.
+const WRITES_BYTES_MAX: usize = 32 << 20;
+/// Forwarded reads that wait to be executed.
+const READS_MAX: usize = 10_000;
+
+/// What other nodes want of a group led here. Dropped when leadership ends: they send it again.
+#[derive(Debug, Default)]
+pub(crate) struct Forwarded {
+    /// Writes to be proposed, in order.
+    runs: VecDeque<ForwardedRun>,
+    bytes: usize,
+    /// Reads to be executed.
+    pub reads: VecDeque<ForwardedRead>,
+    /// The last write of each origin that was taken, where it is beyond what was applied when leadership began.
+    taken: BTreeMap<ReplicaId, u64>,
+}
+
+/// Writes of one origin, dense and in order.
+#[derive(Debug)]
+pub(crate) struct ForwardedRun {
+    /// Whose.
+    pub origin: ReplicaId,
+    /// Replies up to here are not asked for again.
+    pub done_seq: u64,
+    /// How many.
+    pub count: u32,
+    /// Their bytes.
+    pub ops: Bytes,
+}
+
+/// A read.
+#[derive(Debug)]
+pub(crate) struct ForwardedRead {
+    /// Whose.
+    pub origin: ReplicaId,
+    /// Its id there.
+    pub id: u64,
+    /// The write of the same origin that it must see.
+    pub after: u64,
+    /// The operation.
+    pub op: Bytes,
+}
+
+/// What is to be done about a forwarded write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Taking {
+    /// It was applied: answer it.
+    Applied,
+    /// It is under way.
+    UnderWay,
+    /// It is the next.
+    Next,
+    /// One before it is missing.
+    Gap,
+}
+
+impl Forwarded {
+    /// What is to be done about write `seq` of `origin`, of which all up to `applied` were applied.
+    pub fn taking(&self, origin: ReplicaId, seq: u64, applied: u64) -> Taking {
+        let taken = self
+            .taken
+            .get(&origin)
+            .map_or(applied, |taken| *taken.max(&applied));
+        if seq <= applied {
+            Taking::Applied
+        } else if seq <= taken {
+            Taking::UnderWay
+        } else if seq == taken + 1 {
+            Taking::Next
+        } else {
+            Taking::Gap
+        }
+    }
+
+    /// Takes writes that are the next of their origin, the last of them `last`.
+    pub fn take_run(&mut self, run: ForwardedRun, last: u64) {
+        self.bytes += run.ops.len();
+        self.taken.insert(run.origin, last);
+        self.runs.push_back(run);
+    }
+
+    /// Whether more writes are taken.
+    pub fn has_room(&self, bytes: usize) -> bool {
+        self.bytes == 0 || self.bytes + bytes <= WRITES_BYTES_MAX
+    }
+
+    /// Takes a read, if there is room for it. Whoever sent it sends it again.
+    pub fn take_read(&mut self, read: ForwardedRead) {
+        // One that came twice is executed twice, which harms nobody.
+        if self.reads.len() < READS_MAX {
+            self.reads.push_back(read);
+        }
+    }
+
+    /// Whether writes wait to be proposed.
+    pub fn has_writes(&self) -> bool {
+        !self.runs.is_empty()
+    }
+
+    /// The next run if it has at most `bytes_max`.
+    pub fn next_run(&mut self, bytes_max: usize) -> Option<ForwardedRun> {
+        if self.runs.front()?.ops.len() > bytes_max {
+            return None;
+        }
+        let run = self.runs.pop_front()?;
+        self.bytes -= run.ops.len();
+        Some(run)
+    }
+
+    /// Leadership ended or begins: forgets all; returns whose requests those were.
+    pub fn clear(&mut self) -> Vec<ReplicaId> {
+        let runs = self.runs.drain(..).map(|run| run.origin);
+        let mut origins: Vec<ReplicaId> = runs
+            .chain(self.reads.drain(..).map(|read| read.origin))
+            .chain(std::mem::take(&mut self.taken).into_keys())
+            .collect();
+        origins.sort_unstable();
+        origins.dedup();
+        self.bytes = 0;
+        origins
+    }
+}
+
+/// Reads the operation at the front of what another node sent; none if a node of this version would not have sent it.
+/// What passes here can be applied without a look at its kind or arguments.
+pub(crate) fn checked(ops: &[u8]) -> Option<(Op<'_>, &[u8])> {
+    let (op, rest) = split_first(ops).ok()?;
+    is_asked_by_nodes(&op).then_some((op, rest))
+}
+
+fn is_asked_by_nodes(op: &Op<'_>) -> bool {
+    match op.head.kind {
+        OpKind::Write | OpKind::Read => {
+            let Ok(row) = commands::check(op.args()) else {
+                return false;
+            };
+            let lane = match row.flags.has(Flags::WRITE) {
+                true => RequestKind::Write,
+                false => RequestKind::Read,
+            };
+            matches!(row.run, Run::Data(_)) && lane == op.head.kind.lane()
+        }
+        OpKind::Multi => op.nested().all(|nested| match nested.head.kind {
+            OpKind::Write | OpKind::Read => is_asked_by_nodes(&nested),
+            OpKind::Flush | OpKind::Check => true,
+            OpKind::Multi | OpKind::Internal | OpKind::Evict | OpKind::Forget | OpKind::Effects => {
+                false
+            }
+        }),
+        OpKind::Flush | OpKind::Internal => true,
+        // Decisions of the leader.
+        OpKind::Evict | OpKind::Forget | OpKind::Check | OpKind::Effects => false,
+    }
+}

@@ -1,0 +1,54 @@
+//! One turn of work on groups: what it needs of the node, and what it leaves to be done when no shard is locked.
+
+use super::apply::Applied;
+use crate::cluster::Cluster;
+use crate::host::{Host, Now};
+use crate::journal::JournalBatch;
+use cache::Change;
+use paxos::Message;
+
+/// A turn. Made by the node, handed from shard to shard, finished by the node.
+pub(crate) struct Work<'a> {
+    /// When it began.
+    pub now: Now,
+    pub cluster: &'a Cluster,
+    pub host: &'a dyn Host,
+    /// Classes of keyspace events that are wanted here.
+    pub event_mask: u16,
+    /// Room for one step's outcome.
+    pub out: paxos::Output,
+    /// Replies under way, and the keyspace events of what was applied here as leader.
+    pub applied: Applied,
+    /// Changed keys, as leader.
+    pub changes: Vec<Change>,
+    /// What is to be made durable …
+    pub records: JournalBatch,
+    /// … for which groups of shards, and up to which token …
+    pub tokens: Vec<(usize, u64)>,
+    /// … before these leave.
+    pub deferred: Vec<Message>,
+}
+
+impl<'a> Work<'a> {
+    /// A turn that begins now.
+    pub fn new(now: Now, cluster: &'a Cluster, host: &'a dyn Host, event_mask: u16) -> Self {
+        Work {
+            now,
+            cluster,
+            host,
+            event_mask,
+            out: paxos::Output::default(),
+            applied: Applied::default(),
+            changes: Vec::new(),
+            records: JournalBatch::default(),
+            tokens: Vec::new(),
+            deferred: Vec::new(),
+        }
+    }
+
+    /// The clock at the turn's beginning, us.
+    #[inline]
+    pub fn now_us(&self) -> u64 {
+        self.now.monotonic_us
+    }
+}

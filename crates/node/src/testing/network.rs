@@ -1,0 +1,209 @@
+//! Several nodes in one process, on one clock, with links that the test cuts: every message passes the real outboxes
+//! and the real bytes of frames.
+
+use super::Clock;
+use crate::cluster::Membership;
+use crate::node::Node;
+use crate::settings::Settings;
+use crate::wire::{Class, Frame, FrameReader, PeerMessage};
+use bytes::BytesMut;
+use paxos::{Incarnation, NodeId, ReplicaId};
+use std::collections::BTreeSet;
+use std::io::IoSlice;
+use std::sync::Arc;
+
+/// Rounds of delivery until nothing is said any more; more would be a conversation without an end.
+const ROUNDS_MAX: usize = 2000;
+
+/// The replica that node `number` is in its first life.
+pub(crate) fn replica(number: u32) -> ReplicaId {
+    ReplicaId {
+        node: NodeId(number),
+        incarnation: Incarnation(1),
+    }
+}
+
+/// Nodes 1, 2, 3 … that vote in every group from the beginning.
+pub(crate) struct Network {
+    /// By number, from 1: node `n` is at `n - 1`.
+    pub nodes: Vec<Arc<Node>>,
+    /// Everybody's clock.
+    pub clock: Clock,
+    /// Who does not hear whom: from, to.
+    cut: BTreeSet<(u32, u32)>,
+    /// Who stands still.
+    stopped: BTreeSet<u32>,
+    /// Messages delivered so far.
+    pub delivered: usize,
+}
+
+impl Network {
+    /// `count` nodes, `voters` of which found all groups; their settings changed by `change`.
+    pub fn new(count: u32, voters: u32, change: impl Fn(&mut Settings)) -> Self {
+        let clock = Clock::new(u64::from(count));
+        let founders: Vec<ReplicaId> = (1..=voters).map(replica).collect();
+        let node = |number| {
+            let mut settings = Settings {
+                shards: 8,
+                maxmemory_bytes: 64 << 20,
+                ..Settings::default()
+            };
+            change(&mut settings);
+            let membership = Membership {
+                me: replica(number),
+                seed: 77,
+                founders: (number <= voters).then(|| founders.clone()),
+                ..Membership::founder()
+            };
+            let node = Node::member(settings, Box::new(clock.clone()), membership);
+            Arc::new(node.expect("8 shards divide the slots"))
+        };
+        let network = Network {
+            nodes: (1..=count).map(node).collect(),
+            clock,
+            cut: BTreeSet::new(),
+            stopped: BTreeSet::new(),
+            delivered: 0,
+        };
+        for number in 1..=count {
+            let others: Vec<NodeId> = (1..=count).filter(|n| *n != number).map(NodeId).collect();
+            let peers = &network.node(number).cluster.peers;
+            peers.set_nodes(&others);
+            for peer in peers.all().iter() {
+                Class::ALL.iter().for_each(|class| peer.set_up(*class, 0));
+            }
+        }
+        network
+    }
+
+    /// Three voters that have elected leaders.
+    pub fn of_three() -> Self {
+        let mut network = Network::new(3, 3, |_| {});
+        network.settle();
+        network
+    }
+
+    /// Node `number`.
+    pub fn node(&self, number: u32) -> &Arc<Node> {
+        &self.nodes[number as usize - 1]
+    }
+
+    /// The node that leads a shard and may show it.
+    pub fn leader(&self, shard: usize) -> Option<u32> {
+        (1..=self.nodes.len() as u32).find(|number| {
+            let guard = self.node(*number).lock(shard);
+            !self.stopped.contains(number)
+                && guard.group.replica.is_leader()
+                && guard.group.replica.lease_until() > self.node(*number).now().monotonic_us
+        })
+    }
+
+    /// Nothing passes between the two nodes from now on.
+    pub fn cut(&mut self, one: u32, other: u32) {
+        self.cut.extend([(one, other), (other, one)]);
+    }
+
+    /// Everything passes again, and nobody stands still.
+    pub fn heal(&mut self) {
+        self.cut.clear();
+        self.stopped.clear();
+    }
+
+    /// The node stands still: what is for it is lost, and it says nothing.
+    pub fn stop(&mut self, number: u32) {
+        self.stopped.insert(number);
+    }
+
+    /// Lets 10 ms pass for everybody, then delivers.
+    pub fn tick(&mut self) {
+        self.clock.advance_ms(10);
+        for number in 1..=self.nodes.len() as u32 {
+            if !self.stopped.contains(&number) {
+                let node = self.node(number);
+                node.tick(node.now());
+            }
+        }
+        self.deliver();
+    }
+
+    /// Lets time pass.
+    pub fn run_ms(&mut self, ms: u64) {
+        (0..ms.div_ceil(10)).for_each(|_| self.tick());
+    }
+
+    /// Lets time pass until every shard has a leader that serves reads.
+    ///
+    /// # Panics
+    /// If that takes more than 10 s.
+    pub fn settle(&mut self) {
+        for _ in 0..1000 {
+            self.tick();
+            let shards = self.nodes[0].shards_count();
+            if (0..shards).all(|shard| self.leader(shard).is_some()) {
+                return;
+            }
+        }
+        panic!("some shard has no leader after 10 s");
+    }
+
+    /// Delivers until nothing is said any more. No time passes.
+    pub fn deliver(&mut self) {
+        for _ in 0..ROUNDS_MAX {
+            if self.round() == 0 {
+                return;
+            }
+        }
+        panic!("a conversation without an end");
+    }
+
+    /// Delivers what waits now, as many messages as are returned; their answers wait for the next round.
+    pub fn round(&mut self) -> usize {
+        let mut sent = Vec::new();
+        for from in 1..=self.nodes.len() as u32 {
+            if self.stopped.contains(&from) {
+                continue;
+            }
+            let node = self.node(from);
+            node.flush(node.now());
+            for peer in node.cluster.peers.all().iter() {
+                for class in Class::ALL {
+                    let mut frame = Frame::new();
+                    while peer.take(class, &mut frame) {
+                        sent.push((from, peer.node.0, messages(class, &mut frame)));
+                    }
+                }
+            }
+        }
+        let mut count = 0;
+        for (from, to, messages) in sent {
+            if self.cut.contains(&(from, to)) || self.stopped.contains(&to) {
+                continue;
+            }
+            count += messages.len();
+            let node = self.node(to);
+            for message in messages {
+                node.on_peer_message(replica(from), message, node.now());
+            }
+        }
+        self.delivered += count;
+        count
+    }
+}
+
+/// What a frame holds, read back from its bytes; the frame is empty then.
+fn messages(class: Class, frame: &mut Frame) -> Vec<PeerMessage> {
+    frame.seal(class, 0);
+    let mut bytes = BytesMut::new();
+    while !frame.is_empty() {
+        let mut slices = [IoSlice::new(&[]); 16];
+        let filled = frame.io_slices(&mut slices);
+        let before = bytes.len();
+        slices[..filled]
+            .iter()
+            .for_each(|slice| bytes.extend_from_slice(slice));
+        frame.advance(bytes.len() - before);
+    }
+    *frame = Frame::new();
+    let mut reader = FrameReader::new(class);
+    std::iter::from_fn(|| reader.next(&mut bytes).expect("a frame of our own")).collect()
+}
