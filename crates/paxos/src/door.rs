@@ -188,12 +188,12 @@ pub enum RoleChange {
     },
     /// It campaigns.
     Candidate,
-    /// It leads: may propose (see `Replica::can_propose`), but shows nothing before `visible_us`. Comes again, for the
+    /// It leads, but proposes (see `Replica::can_propose`) and shows nothing before `visible_us`. Comes again, for the
     /// same ballot, if a later configuration raises these.
     Leader {
         /// Its ballot.
         ballot: Ballot,
-        /// Its log time must go on from here at the least, ms, as of `visible_us`. `Replica::log_ms` tells it at any time.
+        /// Its log time must go on from here at the least, ms, as of now. `Replica::log_ms` tells it at any time.
         log_ms: u64,
         /// No reply, read or event before this time of its clock, us.
         visible_us: u64,
@@ -221,10 +221,11 @@ pub struct Output {
     pub send: Vec<Message>,
     /// Chosen entries to apply, dense and in order.
     pub apply: Vec<(Index, Entry)>,
-    /// Tickets of reads that may be answered now, from the state after `apply`. Expiry is judged by the leader's log time
-    /// when `Input::Read` was stepped, or by that of the last applied entry if it is later; not by a later one, which no
-    /// quorum knows of yet.
+    /// Tickets of reads that may be answered now, from the state after `apply`.
     pub serve: Vec<u64>,
+    /// Expiry in the reads of `serve` is judged by this log time, ms, or by that of the last applied entry if it is later.
+    /// Not by the leader's of now, which no quorum knows of yet.
+    pub serve_log_ms: u64,
     /// Tickets of reads that this replica cannot answer any more: it does not lead.
     pub deny: Vec<u64>,
     /// The last change of role in this step.

@@ -40,6 +40,8 @@ pub(crate) struct View<'a> {
     pub(crate) chosen: Index,
     pub(crate) last: Index,
     pub(crate) now_us: u64,
+    /// The leader's log time, ms.
+    pub(crate) log_ms: u64,
 }
 
 /// Whether the log still has what a follower lacks.
@@ -136,12 +138,16 @@ impl Follower {
                     chosen: view.chosen,
                 }
             } else {
+                // An answer renews the lease, and with it the right to read by log times up to its end, so the
+                // follower must have seen what log time it is. Entries that go later than they were proposed do not
+                // tell; then the next beat renews.
+                let tells = matches!(entries.last(), Some(Entry::Batch { log_ms, .. }) if *log_ms >= view.log_ms);
                 Kind::Accept {
                     ballot: view.ballot,
                     first,
                     entries,
                     commit: view.chosen,
-                    sent_us: view.now_us,
+                    sent_us: if tells { view.now_us } else { 0 },
                 }
             };
             out.send_first.push(view.names.message(self.id, kind));

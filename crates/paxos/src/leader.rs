@@ -149,7 +149,8 @@ impl Replica {
                 follower.go_on_from(promised.chosen.min(self.chosen), self.now_us);
             }
         }
-        self.log_time.ms = self.log_time.ms.max(own_ms);
+        // 0 stands for log time that was never seen, so no leader's begins there.
+        self.log_time.ms = self.log_time.ms.max(own_ms).max(1);
         self.log_time.at_us = self.now_us;
         self.upto = self.chosen;
         self.role = Role::Leader(leader);
@@ -165,10 +166,10 @@ impl Replica {
         };
         let visible_us = leader.phase1.visible_us;
         let (told_us, told) = leader.told;
-        let log_ms = self.log_time.now_ms(self.now_us.max(visible_us));
+        let log_ms = self.log_time.now_ms(self.now_us);
         let knows = told != LogTime::default()
             && told_us >= visible_us
-            && told.now_ms(self.now_us.max(visible_us)) >= log_ms;
+            && told.now_ms(self.now_us) >= log_ms;
         if knows {
             return;
         }
@@ -182,11 +183,14 @@ impl Replica {
     }
 
     /// Whether a proposal would be taken now: it leads, phase 1 holds in the configuration in force (R6, R9), all that
-    /// phase 1 found is proposed, no configuration is on its way, the window is open, no hand-over is under way.
+    /// phase 1 found is proposed, no configuration is on its way, the window is open, no hand-over is under way, and
+    /// former leases are over. Until then nothing that it proposed could show, and a former leader may still answer
+    /// reads by later log times than the proposal would carry.
     pub fn can_propose(&self) -> bool {
         match &self.role {
             Role::Leader(leader) => {
                 leader.ready
+                    && self.now_us >= leader.phase1.visible_us
                     && leader.barrier.is_none()
                     && leader.wanted.is_none()
                     && leader.transfer.is_none()
@@ -253,7 +257,7 @@ impl Replica {
             out.refused = Some("no proposal is taken now");
             return;
         }
-        // Not below what was proposed before, nor below the log time at which it may show. What is adopted from others stays as it is (R3).
+        // Not below what was proposed before, nor below the leader's own log time. What is adopted from others stays as it is (R3).
         let before_ms = match &self.role {
             Role::Leader(leader) => leader.entry_ms.max(self.log_ms(self.now_us)),
             Role::Follower | Role::Asking(_) | Role::Candidate(_) => 0,
@@ -326,6 +330,7 @@ impl Replica {
             chosen: self.chosen,
             last: leader.last,
             now_us: self.now_us,
+            log_ms: self.log_time.now_ms(self.now_us),
         };
         for follower in &mut leader.followers {
             if follower.feed(&view, out) == Fed::NeedsSnapshot

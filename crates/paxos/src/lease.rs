@@ -50,7 +50,7 @@ impl Grants {
 /// Log time as an acceptor saw it last, or as a leader makes it run with its clock.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub(crate) struct LogTime {
-    /// Log time, ms …
+    /// Log time, ms; 0 if none was ever seen …
     pub(crate) ms: u64,
     /// … at this time of the own clock, us.
     pub(crate) at_us: u64,
@@ -150,12 +150,10 @@ impl Replica {
         }
     }
 
-    /// A leader's log time, ms; for others the highest that they have seen. As long as a leader may show nothing it is
-    /// that of `visible_us`: what it proposes until then takes effect then, and a former leader may still answer reads
-    /// by log times in between.
+    /// A leader's log time, ms; for others the highest that they have seen.
     pub fn log_ms(&self, now_us: u64) -> u64 {
         match &self.role {
-            Role::Leader(leader) => self.log_time.now_ms(now_us.max(leader.phase1.visible_us)),
+            Role::Leader(_) => self.log_time.now_ms(now_us),
             Role::Follower | Role::Asking(_) | Role::Candidate(_) => self.log_time.ms,
         }
     }

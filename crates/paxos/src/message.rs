@@ -82,7 +82,7 @@ pub enum Kind {
         entries: Vec<Entry>,
         /// All up to here is chosen.
         commit: Index,
-        /// When it was sent, the leader's clock, us.
+        /// When it was sent, the leader's clock, us; 0 if it is to renew no lease.
         sent_us: u64,
     },
     /// Renews the lease and tells what is chosen.

@@ -17,6 +17,10 @@ pub(crate) struct Reads {
     round: u64,
     /// Whether it is under way.
     is_open: bool,
+    /// The leader's log time when it began, ms …
+    round_log_ms: u64,
+    /// … and that of the highest round that a quorum answered.
+    confirmed_log_ms: u64,
     /// The highest round that a quorum answered.
     confirmed: u64,
     /// (round that must be confirmed, ticket), in order.
@@ -53,7 +57,10 @@ impl Replica {
         let Some(&(newest, _)) = leader.reads.waiting.back() else {
             return;
         };
-        if !leader.reads.is_open && leader.ready && newest > leader.reads.round {
+        // Not before former leases are over: their holders may answer by later log times than this round would name.
+        let may_begin = leader.ready && self.now_us >= leader.phase1.visible_us;
+        if !leader.reads.is_open && may_begin && newest > leader.reads.round {
+            leader.reads.round_log_ms = self.log_time.now_ms(self.now_us);
             leader.reads.round += 1;
             leader.reads.is_open = true;
             self.send_probes(out);
@@ -71,6 +78,7 @@ impl Replica {
         {
             reads.waiting.pop_front();
             out.serve.push(ticket);
+            out.serve_log_ms = reads.confirmed_log_ms;
         }
     }
 
@@ -110,6 +118,7 @@ impl Replica {
         if leader.reads.is_open && count >= needed {
             leader.reads.is_open = false;
             leader.reads.confirmed = round;
+            leader.reads.confirmed_log_ms = leader.reads.round_log_ms;
         }
     }
 
