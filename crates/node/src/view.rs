@@ -5,7 +5,7 @@
 
 use crate::meta::MetaState;
 use paxos::{GroupId, Incarnation, NodeId, ReplicaId};
-use placement::{Member, replicas_count, wanted_replicas};
+use placement::{Member, voters_count, wanted_replicas};
 
 /// Where a node can be reached.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
@@ -138,12 +138,13 @@ impl ClusterView {
         }
     }
 
-    /// Who should hold a group's replicas, in their present lives; the first should lead. Empty: nobody is wanted, so
-    /// nothing is to be changed. The meta group is held by the nodes of the lowest ids.
+    /// Who should hold a group's replicas, in their present lives, as many as are wanted and can be had; the first should
+    /// lead, those in front should vote. Empty: nobody is wanted, so nothing is to be changed. All nodes hold the meta
+    /// group.
     pub fn wanted_of(&self, group: GroupId) -> Vec<ReplicaId> {
         let replica = |id: &NodeId| self.node(*id).map(NodeView::replica);
         match group.0 {
-            0 => self.meta_voters(),
+            0 => self.nodes.iter().map(NodeView::replica).collect(),
             shard => self.wanted[shard as usize - 1]
                 .iter()
                 .filter_map(replica)
@@ -151,18 +152,15 @@ impl ClusterView {
         }
     }
 
-    /// Who should vote in the meta group.
-    fn meta_voters(&self) -> Vec<ReplicaId> {
+    /// How many of a group's replicas should vote.
+    pub fn voters_count(&self) -> usize {
         let active = self.nodes.iter().filter(|node| node.weight > 0);
-        let count = replicas_count(self.replicas_wanted as usize, active.clone().count());
-        active.take(count).map(NodeView::replica).collect()
+        voters_count(self.replicas_wanted as usize, active.count())
     }
 
-    /// Who should receive the meta group's log without a vote: all nodes but its voters.
-    pub fn meta_learners(&self) -> Vec<ReplicaId> {
-        let voters = self.meta_voters();
-        let nodes = self.nodes.iter().map(NodeView::replica);
-        nodes.filter(|node| !voters.contains(node)).collect()
+    /// Whether a node may vote: it is not being drained.
+    pub fn may_vote(&self, id: NodeId) -> bool {
+        self.node(id).is_some_and(|node| node.weight > 0)
     }
 }
 
@@ -199,30 +197,23 @@ mod tests {
         // Breaks if three nodes do not get three replicas of everything, or two get a group that stops with either.
         for (nodes, voters) in [(1, 1), (2, 1), (3, 3), (4, 3), (5, 3)] {
             let view = ClusterView::of(&state_of(nodes));
-            for group in 0..=view.shards_count {
-                assert_eq!(
-                    view.wanted_of(GroupId(group)).len(),
-                    voters,
-                    "{nodes} nodes"
-                );
+            assert_eq!(view.voters_count(), voters, "{nodes} nodes");
+            for group in 1..=view.shards_count {
+                let wanted = view.wanted_of(GroupId(group)).len();
+                assert_eq!(wanted, 3.min(nodes as usize), "{nodes} nodes");
             }
-            assert_eq!(view.meta_learners().len(), nodes as usize - voters);
+            assert_eq!(view.wanted_of(GroupId(0)).len(), nodes as usize);
         }
-        let three = ClusterView::of(&state_of(3));
-        assert_eq!(
-            three.wanted_of(GroupId(0)),
-            [replica(1, 1), replica(2, 1), replica(3, 1)]
-        );
     }
 
     #[test]
-    fn a_node_without_weight_holds_nothing_but_hears_of_everything() {
+    fn a_node_without_weight_holds_no_shard_but_hears_of_everything() {
         // Breaks if draining a node would leave it in the groups, or without the cluster's state.
         let mut state = state_of(4);
         state.nodes.get_mut(&1).unwrap().weight = 0;
         let view = ClusterView::of(&state);
         assert!(view.wanted.iter().flatten().all(|&id| id != NodeId(1)));
-        assert!(!view.wanted_of(GroupId(0)).contains(&replica(1, 1)));
-        assert_eq!(view.meta_learners(), [replica(1, 1)]);
+        assert!(!view.may_vote(NodeId(1)) && view.may_vote(NodeId(2)));
+        assert!(view.wanted_of(GroupId(0)).contains(&replica(1, 1)));
     }
 }

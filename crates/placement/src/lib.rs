@@ -27,7 +27,7 @@ mod shard_map;
 
 mod replicas;
 
-pub use replicas::{Replicas, replicas_count, wanted_replicas};
+pub use replicas::{Replicas, voters_count, wanted_replicas};
 pub use ring::{Member, Ring, RingError, RingOptions};
 pub use shard_map::{ShardCountError, ShardId, ShardMap};
 pub use slot::{SLOTS_COUNT, slot_of};

@@ -26,20 +26,20 @@ const SEED: u64 = 1;
 /// Points of a member of weight 1, as for shards ([`crate::ShardMap`]).
 const POINTS_PER_WEIGHT: u32 = 256;
 
-/// How many replicas a shard gets where `wanted_count` are wanted and `members_count` members can hold them: the
+/// How many of a group's replicas vote where `wanted_count` are wanted and `members_count` members can hold them: the
 /// largest odd number that both allow, as an even number survives no more losses than the odd one below it.
 /// 0 without members.
-pub fn replicas_count(wanted_count: usize, members_count: usize) -> usize {
+pub fn voters_count(wanted_count: usize, members_count: usize) -> usize {
     let most = wanted_count.max(1).min(members_count);
     if most == 0 { 0 } else { (most - 1) / 2 * 2 + 1 }
 }
 
-/// Places `replicas_count(wanted_count, members of weight above 0)` replicas of each of `shards_count` shards.
+/// Places `wanted_count` replicas of each of `shards_count` shards, or as many as there are members of a weight above 0.
 ///
 /// * The members of a shard are distinct, and have a weight above 0.
 /// * No member holds over ⌈its due share⌉ + 1 replicas, where a share is in proportion to the weight but never above
 ///   one replica of each shard.
-/// * With equal weights, members lead ⌈mean⌉ or ⌊mean⌋ shards wherever their replicas allow it.
+/// * With equal weights, members are to lead ⌈mean⌉ or ⌊mean⌋ shards wherever their replicas allow it.
 ///
 /// Cost: O(shards × replicas × points passed); for 64 shards and 5 members well under a millisecond.
 ///
@@ -58,7 +58,7 @@ pub fn wanted_replicas(
     };
     let ring = Ring::new(members, options)?;
     let active = ring.members().iter().filter(|member| member.weight > 0);
-    let count = replicas_count(wanted_count, active.count());
+    let count = wanted_count.max(1).min(active.count());
     let mut placing = Placing::new(&ring, shards_count as usize, count);
     placing.place_homes();
     placing.place_displaced();

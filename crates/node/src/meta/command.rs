@@ -61,9 +61,9 @@ impl From<NodeAddresses> for Addresses {
 /// One change of the cluster's state.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum MetaCommand {
-    /// The first of all: there is a cluster, of this node alone.
+    /// The first of all: there is a cluster, of these nodes.
     Found {
-        /// 40 hex digits, drawn.
+        /// 32 hex digits, drawn.
         cluster_id: String,
         /// Drawn; secret.
         hash_seed: u64,
@@ -71,10 +71,8 @@ pub enum MetaCommand {
         shards_count: u32,
         /// Replicas wanted of each.
         replicas_wanted: u32,
-        /// The founder's 40 hex digits.
-        name: String,
-        /// The founder's addresses.
-        addresses: NodeAddresses,
+        /// The founders, who become nodes 1, 2 …: 40 hex digits and addresses. One, unless a test says otherwise.
+        founders: Vec<(String, NodeAddresses)>,
     },
     /// A node comes, or comes back without its memory.
     Join {
@@ -266,8 +264,7 @@ mod tests {
             hash_seed: u64::MAX,
             shards_count: 64,
             replicas_wanted: 3,
-            name: "n".repeat(40),
-            addresses: addresses(),
+            founders: vec![("n".repeat(40), addresses())],
         };
         let announce = MetaCommand::Announce {
             node: 2,

@@ -11,6 +11,7 @@
 //! Reading order: `command`, `state`.
 
 mod command;
+mod reconcile;
 mod state;
 #[cfg(test)]
 pub(crate) mod testing;

@@ -8,8 +8,8 @@ use std::collections::{BTreeMap, VecDeque};
 
 /// Answers kept for requests that come again.
 const ANSWERED_MAX: usize = 1024;
-/// Nodes of one cluster.
-const NODES_MAX: usize = 1024;
+/// Nodes of one cluster: all of them are members of the meta group, and a group has no more.
+const NODES_MAX: usize = 64;
 /// Settings that are kept.
 const SETTINGS_MAX: usize = 1024;
 /// Weight of one node at most: with so many nodes of it, a ring still has room for all points.
@@ -22,7 +22,7 @@ const WEIGHT_MAX: u32 = 16;
 /// - `epoch` rises with every command that changes anything.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MetaState {
-    /// 40 hex digits; empty before the cluster was founded.
+    /// 32 hex digits; empty before the cluster was founded.
     pub cluster_id: String,
     /// The secret seed of keys' hashes.
     pub hash_seed: u64,
@@ -93,8 +93,7 @@ impl MetaState {
                 hash_seed,
                 shards_count,
                 replicas_wanted,
-                name,
-                addresses,
+                founders,
             } => {
                 if self.is_founded() {
                     return Err("the cluster was founded before".into());
@@ -103,7 +102,11 @@ impl MetaState {
                 self.hash_seed = *hash_seed;
                 self.shards_count = *shards_count;
                 self.replicas_wanted = *replicas_wanted;
-                Ok(self.join(name, addresses, 1)?)
+                for (name, addresses) in founders {
+                    self.add(name, addresses, 1)?;
+                }
+                self.epoch += 1;
+                Ok(self.done())
             }
             MetaCommand::Join {
                 name,
@@ -170,6 +173,15 @@ impl MetaState {
                 incarnation,
             });
         }
+        let node = self.add(name, addresses, weight)?;
+        Ok(MetaAnswer::Joined {
+            node,
+            incarnation: 1,
+        })
+    }
+
+    /// A node that was not known.
+    fn add(&mut self, name: &str, addresses: &NodeAddresses, weight: u32) -> Result<u32, String> {
         if self.nodes.len() == NODES_MAX {
             return Err(format!("a cluster has {NODES_MAX} nodes at most"));
         }
@@ -181,10 +193,7 @@ impl MetaState {
             weight,
         };
         self.nodes.insert(self.nodes_ever, record);
-        Ok(MetaAnswer::Joined {
-            node: self.nodes_ever,
-            incarnation: 1,
-        })
+        Ok(self.nodes_ever)
     }
 
     /// Which known node somebody with this name and these addresses is.

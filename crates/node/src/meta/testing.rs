@@ -23,12 +23,11 @@ pub(crate) fn state_of(nodes: u32) -> MetaState {
         let (name, addresses) = (name_of(id), addresses_of(id));
         let command = if id == 1 {
             MetaCommand::Found {
-                cluster_id: "c".repeat(40),
+                cluster_id: "c".repeat(32),
                 hash_seed: 11,
                 shards_count: 8,
                 replicas_wanted: 3,
-                name,
-                addresses,
+                founders: vec![(name, addresses)],
             }
         } else {
             MetaCommand::Join {

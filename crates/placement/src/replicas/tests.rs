@@ -31,7 +31,7 @@ fn copied(before: &[Vec<u64>], after: &[Vec<u64>]) -> usize {
 #[test]
 fn counts_are_odd_and_at_most_what_there_is() {
     // Breaks if two nodes would make groups of two, which stop when either is lost.
-    let counts = |wanted: usize| [0, 1, 2, 3, 4, 5, 6].map(|nodes| replicas_count(wanted, nodes));
+    let counts = |wanted: usize| [0, 1, 2, 3, 4, 5, 6].map(|nodes| voters_count(wanted, nodes));
     assert_eq!(counts(3), [0, 1, 1, 3, 3, 3, 3]);
     assert_eq!(counts(5), [0, 1, 1, 3, 3, 5, 5]);
     assert_eq!(counts(4), [0, 1, 1, 3, 3, 3, 3]);
@@ -57,7 +57,7 @@ fn who_is_drained_holds_nothing() {
     assert_eq!(loads(&placed, 2), (0, 0));
     assert!(placed.iter().all(|holders| holders.len() == 3));
     some[2].weight = 0;
-    assert!(place(&some, 64, 3).iter().all(|holders| holders.len() == 1));
+    assert!(place(&some, 64, 3).iter().all(|holders| holders.len() == 2));
 }
 
 #[test]
@@ -100,7 +100,7 @@ proptest! {
         // Breaks if a node gets more than its share, a shard too few replicas, or leaderships cluster on some nodes.
         let some = members(ids.iter().copied());
         let placed = place(&some, shards_count, wanted_count);
-        let count = replicas_count(wanted_count, some.len());
+        let count = wanted_count.min(some.len());
         let shards = shards_count as usize;
         let bound = (shards * count).div_ceil(some.len()) + 1;
         for holders in &placed {
@@ -134,7 +134,7 @@ proptest! {
             .collect();
         let placed = place(&some, shards_count, wanted_count);
         let active = weights.iter().filter(|&&weight| weight > 0).count();
-        let count = replicas_count(wanted_count, active);
+        let count = wanted_count.min(active);
         let bounds = loads_max(&some, shards_count as usize, count);
         for member in &some {
             let (holds, leads) = loads(&placed, member.id);

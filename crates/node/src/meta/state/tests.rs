@@ -116,12 +116,11 @@ fn a_cluster_is_founded_once_and_first() {
     assert!(reason(state.apply(&join(1, 1))).contains("no cluster"));
     let mut state = state_of(2);
     let again = MetaCommand::Found {
-        cluster_id: "d".repeat(40),
+        cluster_id: "d".repeat(32),
         hash_seed: 1,
         shards_count: 1,
         replicas_wanted: 1,
-        name: name_of(1),
-        addresses: addresses_of(1),
+        founders: vec![(name_of(1), addresses_of(1))],
     };
     let before = (state.cluster_id.clone(), state.nodes.clone());
     assert!(reason(state.apply(&request(100, again))).contains("founded before"));
@@ -174,20 +173,19 @@ fn a_state_is_read_back_as_it_was() {
 fn the_state_has_fixed_bytes() {
     // Breaks if a snapshot written by this build cannot be read by the next.
     let bytes = state_of(1).encode();
-    let name = |byte: u8| [vec![40], vec![byte; 40]].concat();
     let expected = [
-        vec![1],        // version
-        name(b'c'),     // cluster id
-        vec![11, 8, 3], // seed, shards, replicas
-        vec![1, 1],     // epoch, highest id
-        vec![1, 1],     // one node: its id
-        vec![1],        // its life
+        vec![1],                             // version
+        [vec![32], vec![b'c'; 32]].concat(), // cluster id
+        vec![11, 8, 3],                      // seed, shards, replicas
+        vec![1, 1],                          // epoch, highest id
+        vec![1, 1],                          // one node: its id
+        vec![1],                             // its life
         [vec![40], vec![b'0'; 39], vec![b'1']].concat(),
         [vec![9], b"127.0.0.1".to_vec()].concat(),
         vec![217, 54, 193, 62, 233, 132, 1, 0], // ports
         vec![1],                                // weight
         vec![0],                                // settings
-        vec![1, 1, 1, 1, 1], // one answer: to request 1, joined as node 1 in life 1
+        vec![1, 1, 0, 1],                       // one answer: to request 1, done as of epoch 1
     ];
     assert_eq!(bytes, expected.concat());
 }

@@ -1,0 +1,208 @@
+//! How a group gets from the members that it has to those that are wanted: one step at a time, by its leader.
+//!
+//! ```text
+//!   wanted nodes ─▶ learners ─(caught up)─▶ voters; who is over, or not wanted, leaves with the same entry
+//! ```
+//!
+//! - A node becomes a learner first, a voter only when it has caught up.
+//! - A group never gets an even number of voters, and none it has leaves before its place can be taken.
+//! - A replica whose life is over is replaced by its node's next life, or by another node, in one entry.
+//! - Whoever votes and is wanted stays a voter: members change no more than they must.
+//! - Leadership goes to the preferred node only when that has been alive for a while and has everything, and not twice
+//!   in a row within a while.
+//!
+//! Pure: what is known goes in, the next input for the replica comes out. What comes of it shows in the next round;
+//! the replica refuses what is not safe.
+
+use crate::view::ClusterView;
+use paxos::{Config, GroupId, Index, Input, NodeId, Replica, ReplicaId};
+
+/// A member may lag so far behind what is chosen, and counts as caught up. As in the replica's own check.
+const LAG_MAX: u64 = 64;
+/// A node that is preferred as leader must have been alive for so long, us.
+const STEADY_US: u64 = 2_000_000;
+/// Between two tries to hand leadership over, us.
+const TRANSFER_PAUSE_US: u64 = 2_000_000;
+
+/// What a leader knows of its group and the nodes.
+pub(crate) struct Standing<'a> {
+    /// The group.
+    pub group: GroupId,
+    /// The leader itself.
+    pub me: ReplicaId,
+    /// The configuration in force, and where it stands.
+    pub config: &'a Config,
+    /// Where that stands in the log.
+    pub config_index: Index,
+    /// All up to here is chosen.
+    pub chosen: Index,
+    /// How far a member is known to hold everything.
+    pub acked: &'a dyn Fn(ReplicaId) -> Index,
+    /// Since when a node has been alive without a break, us; none if it is not.
+    pub alive_since: &'a dyn Fn(NodeId) -> Option<u64>,
+    /// The clock, us.
+    pub now_us: u64,
+}
+
+/// Decides for one group, on the node that leads it.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Reconciler {
+    /// No transfer before this time, us.
+    transfer_after_us: u64,
+}
+
+impl Reconciler {
+    /// The next step of a replica that leads; none if all is as wanted, or nothing can be done at the moment.
+    pub fn next(
+        &mut self,
+        view: &ClusterView,
+        replica: &Replica,
+        alive_since: &dyn Fn(NodeId) -> Option<u64>,
+        now_us: u64,
+    ) -> Option<Input> {
+        if !replica.can_propose() {
+            return None;
+        }
+        self.step(
+            view,
+            &Standing {
+                group: replica.group(),
+                me: replica.me(),
+                config: replica.config(),
+                config_index: replica.config_index(),
+                chosen: replica.chosen(),
+                acked: &|id| replica.acked(id),
+                alive_since,
+                now_us,
+            },
+        )
+    }
+
+    fn step(&mut self, view: &ClusterView, standing: &Standing<'_>) -> Option<Input> {
+        let wanted = view.wanted_of(standing.group);
+        if wanted.is_empty() {
+            return None;
+        }
+        let target = target_voters(view, standing.config, &wanted);
+        let voters = next_voters(view, standing, &target);
+        let learners = next_learners(standing, &wanted, &voters);
+        if voters != standing.config.voters || learners != standing.config.learners {
+            return Some(Input::Reconfigure { voters, learners });
+        }
+        self.hand_over(standing, &wanted, &target)
+    }
+
+    /// Gives leadership to the node that should have it, or to any that may keep it.
+    fn hand_over(
+        &mut self,
+        standing: &Standing<'_>,
+        wanted: &[ReplicaId],
+        target: &[ReplicaId],
+    ) -> Option<Input> {
+        if standing.now_us < self.transfer_after_us {
+            return None;
+        }
+        let can_lead = |id: &ReplicaId| {
+            standing.config.voters.contains(id)
+                && standing.has_caught_up(*id)
+                && (standing.alive_since)(id.node)
+                    .is_some_and(|since_us| since_us + STEADY_US <= standing.now_us)
+        };
+        let may_stay = target.contains(&standing.me);
+        let heir = match standing.group {
+            // Nobody is preferred for the meta group; only who has to go goes.
+            GroupId(0) if may_stay => None,
+            GroupId(0) => target.iter().find(|id| can_lead(id)),
+            _ if wanted[0] == standing.me => None,
+            _ if can_lead(&wanted[0]) => Some(&wanted[0]),
+            _ if may_stay => None,
+            _ => target.iter().find(|id| can_lead(id)),
+        };
+        let heir = *heir?;
+        self.transfer_after_us = standing.now_us + TRANSFER_PAUSE_US;
+        (heir != standing.me).then_some(Input::TransferTo(heir))
+    }
+}
+
+impl Standing<'_> {
+    fn has_caught_up(&self, id: ReplicaId) -> bool {
+        let acked = (self.acked)(id);
+        id == self.me || acked.0 + LAG_MAX >= self.chosen.0 && acked >= self.config_index
+    }
+
+    fn is_ready(&self, id: ReplicaId) -> bool {
+        id == self.me || (self.alive_since)(id.node).is_some() && self.has_caught_up(id)
+    }
+}
+
+/// Who should vote in the end, sorted: of the wanted those that do, then those in front.
+fn target_voters(view: &ClusterView, config: &Config, wanted: &[ReplicaId]) -> Vec<ReplicaId> {
+    let may_vote = wanted.iter().copied().filter(|id| view.may_vote(id.node));
+    let (mut target, others): (Vec<_>, Vec<_>) =
+        may_vote.partition(|id| config.voters.contains(id));
+    let count = view.voters_count().min(target.len() + others.len());
+    target.extend(others);
+    target.truncate(count);
+    target.sort_unstable();
+    target
+}
+
+/// Who votes after the next step, sorted: the target as soon as all of it is ready, before that as much of it as can take
+/// the places of those that go, or make the group grow to an odd number.
+fn next_voters(
+    view: &ClusterView,
+    standing: &Standing<'_>,
+    target: &[ReplicaId],
+) -> Vec<ReplicaId> {
+    let present = &standing.config.voters;
+    let stays = |id: &&ReplicaId| target.contains(id);
+    let mut next: Vec<ReplicaId> = present.iter().filter(stays).copied().collect();
+    let newcomers = target.iter().filter(|&&id| {
+        !present.contains(&id) && standing.config.learners.contains(&id) && standing.is_ready(id)
+    });
+    next.extend(newcomers);
+    if next.len() < target.len() {
+        let count = match next.len() {
+            ready if ready > present.len() => (ready - 1) / 2 * 2 + 1,
+            _ => present.len(),
+        };
+        // Whose place nobody can take yet stays, those whose life is over only if nobody else does. A node's next life
+        // takes the place of the one before: a node has one vote.
+        let is_replaced = |id: &ReplicaId| next.iter().any(|other| other.node == id.node);
+        let mut going: Vec<ReplicaId> = present
+            .iter()
+            .filter(|id| !target.contains(id) && !is_replaced(id))
+            .copied()
+            .collect();
+        going.sort_by_key(|&id| (id != standing.me, view.is_over(id), id));
+        next.extend(going);
+        next.truncate(count);
+    }
+    next.sort_unstable();
+    next
+}
+
+/// Who learns after the next step, sorted: whoever is wanted and does not vote. A node that is not alive becomes none, as
+/// it would only hold memory up; one that is may stay.
+fn next_learners(
+    standing: &Standing<'_>,
+    wanted: &[ReplicaId],
+    voters: &[ReplicaId],
+) -> Vec<ReplicaId> {
+    let config = standing.config;
+    let mut learners: Vec<ReplicaId> = wanted
+        .iter()
+        .copied()
+        .filter(|id| !voters.contains(id))
+        .filter(|id| {
+            config.learners.contains(id)
+                || config.voters.contains(id)
+                || (standing.alive_since)(id.node).is_some()
+        })
+        .collect();
+    learners.sort_unstable();
+    learners
+}
+
+#[cfg(test)]
+mod tests;
