@@ -1,17 +1,15 @@
-//! The leader: proposes, counts acknowledgements, feeds its followers (rules R2, R4, R5, R6, R9).
+//! The leader: what it knows, its beats, how it feeds its followers.
 
 use crate::door::{Output, RoleChange};
 use crate::election::Phase1;
 use crate::follower::{Fed, Follower, View};
 use crate::lease::{LogTime, aged_ms};
-use crate::log::weight;
 use crate::message::Kind;
 use crate::mutation::Mutation;
 use crate::reads::Reads;
-use crate::replica::{ConfigNews, Replica, Role};
+use crate::replica::{Replica, Role};
 use crate::transfer::Transfer;
-use crate::types::{Ballot, Config, Entry, Index, NodeId, ReplicaId};
-use bytes::Bytes;
+use crate::types::{Ballot, Config, Index, NodeId, ReplicaId};
 use std::collections::VecDeque;
 
 /// What a leader knows beside what every acceptor knows.
@@ -31,17 +29,17 @@ pub(crate) struct Leader {
     /// A configuration that is proposed and not chosen (R4).
     pub(crate) barrier: Option<Index>,
     /// Weight of `chosen + 1 ..= last`, bytes.
-    unchosen_bytes: usize,
+    pub(crate) unchosen_bytes: usize,
     /// Log time of the last batch, ms.
-    entry_ms: u64,
+    pub(crate) entry_ms: u64,
     /// All other members.
     pub(crate) followers: Vec<Follower>,
     /// How many voters there were before the last change (a mutation's).
     pub(crate) voters_before: usize,
     /// The own log is durable up to here …
-    own_upto: Index,
+    pub(crate) own_upto: Index,
     /// … and further when these records are: (token, index).
-    own_pending: VecDeque<(u64, Index)>,
+    pub(crate) own_pending: VecDeque<(u64, Index)>,
     /// The next beat is due, us.
     beat_us: u64,
     /// Leads since, us.
@@ -73,7 +71,7 @@ impl Leader {
     }
 
     /// The highest index that `needed` voters have, O(voters²) without a sorted copy.
-    fn quorum_index(&self, own: Option<Index>, needed: usize, anybody: bool) -> Index {
+    pub(crate) fn quorum_index(&self, own: Option<Index>, needed: usize, anybody: bool) -> Index {
         let acks = || {
             let others = self
                 .followers
@@ -182,63 +180,6 @@ impl Replica {
         });
     }
 
-    /// Whether a proposal would be taken now: it leads, phase 1 holds in the configuration in force (R6, R9), all that
-    /// phase 1 found is proposed, no configuration is on its way, the window is open, no hand-over is under way, and
-    /// former leases are over. Until then nothing that it proposed could show, and a former leader may still answer
-    /// reads by later log times than the proposal would carry.
-    pub fn can_propose(&self) -> bool {
-        match &self.role {
-            Role::Leader(leader) => {
-                leader.ready
-                    && self.now_us >= leader.phase1.visible_us
-                    && leader.barrier.is_none()
-                    && leader.wanted.is_none()
-                    && leader.transfer.is_none()
-                    && leader.phase1.best.is_empty()
-                    && ((leader.last.0 - self.chosen.0) as usize) < self.settings.window_entries_max
-                    && leader.unchosen_bytes < self.settings.window_bytes_max
-            }
-            Role::Follower | Role::Asking(_) | Role::Candidate(_) => false,
-        }
-    }
-
-    /// Whether [`Replica::skip`] may be called: a sole voter without learners, not durable, leads, and nothing waits.
-    pub fn can_skip(&self) -> bool {
-        match &self.role {
-            Role::Leader(leader) => {
-                self.can_propose()
-                    && leader.followers.is_empty()
-                    && leader.last == self.chosen
-                    && !self.settings.durable
-                    && self.is_sole_voter()
-                    && self.outgoing.is_empty()
-                    && self.offers.is_empty()
-            }
-            Role::Follower | Role::Asking(_) | Role::Candidate(_) => false,
-        }
-    }
-
-    /// `count` further entries count as chosen and applied without passing the log, the last with this log time, ms.
-    /// The log keeps nothing of them: whoever joins gets a snapshot.
-    ///
-    /// # Panics
-    /// Unless [`Replica::can_skip`].
-    pub fn skip(&mut self, count: u64, log_ms: u64) {
-        assert!(
-            self.can_skip(),
-            "only a group of one goes on without its log"
-        );
-        self.see_log_ms(log_ms);
-        self.chosen.0 += count;
-        self.upto = self.chosen;
-        if let Role::Leader(leader) = &mut self.role {
-            leader.last = self.chosen;
-            leader.own_upto = self.chosen;
-            leader.entry_ms = leader.entry_ms.max(log_ms);
-        }
-        self.log.restart_after(self.chosen);
-    }
-
     /// A leader's: how far a member is known to hold everything.
     pub fn acked(&self, id: ReplicaId) -> Index {
         match &self.role {
@@ -249,59 +190,6 @@ impl Replica {
             }
             Role::Follower | Role::Asking(_) | Role::Candidate(_) => Index(0),
         }
-    }
-
-    /// The owner proposes.
-    pub(crate) fn on_propose(&mut self, log_ms: u64, payload: Bytes, out: &mut Output) {
-        if !self.can_propose() {
-            out.refused = Some("no proposal is taken now");
-            return;
-        }
-        // Not below what was proposed before, nor below the leader's own log time. What is adopted from others stays as it is (R3).
-        let before_ms = match &self.role {
-            Role::Leader(leader) => leader.entry_ms.max(self.log_ms(self.now_us)),
-            Role::Follower | Role::Asking(_) | Role::Candidate(_) => 0,
-        };
-        let log_ms = log_ms.max(before_ms);
-        self.propose(Entry::Batch { log_ms, payload }, out);
-        self.feed_all(out);
-    }
-
-    /// Proposes at the next index, to itself first. [`Replica::feed_all`] sends it.
-    pub(crate) fn propose(&mut self, entry: Entry, out: &mut Output) {
-        let Role::Leader(leader) = &mut self.role else {
-            return;
-        };
-        let lax = self.mutations.any();
-        let index = leader.last.next();
-        assert!(leader.ready && leader.barrier.is_none(), "R6, R9, R4");
-        if let Entry::Batch { log_ms, .. } = &entry {
-            leader.entry_ms = leader.entry_ms.max(*log_ms);
-        }
-        if let Entry::Config(_) = &entry {
-            assert!(
-                leader.last == self.chosen || lax,
-                "all before a configuration is chosen"
-            );
-            if !self.mutations.has(Mutation::ProposeBehindConfig)
-                && !self.mutations.has(Mutation::ConfigAtAppend)
-            {
-                leader.barrier = Some(index);
-            }
-        }
-        leader.last = index;
-        leader.unchosen_bytes += weight(&entry);
-        let ballot = leader.phase1.ballot;
-        if self.settings.durable {
-            let token = self.next_token();
-            if let Role::Leader(leader) = &mut self.role {
-                leader.own_pending.push_back((token, index));
-            }
-        } else {
-            leader.own_upto = index;
-        }
-        assert!(self.is_voter(self.names.me) || lax, "a leader is a voter");
-        self.accept(index, ballot, entry, out);
     }
 
     /// What is durable of the own log counts.
@@ -381,36 +269,6 @@ impl Replica {
         self.serve_reads(out);
     }
 
-    /// Counts acknowledgements over the voters of the configuration in force (R5).
-    fn choose(&mut self, out: &mut Output) {
-        let anybody = self.mutations.has(Mutation::CountAnybody);
-        let is_voter = self.is_voter(self.names.me);
-        let needed = self.quorum();
-        let Role::Leader(leader) = &mut self.role else {
-            return;
-        };
-        let own = is_voter.then_some(leader.own_upto);
-        let index = leader.quorum_index(own, needed, anybody);
-        if index <= self.chosen {
-            return;
-        }
-        assert!(
-            index <= leader.last,
-            "nothing is chosen that was not proposed"
-        );
-        for index in self.chosen.0 + 1..=index.0 {
-            let (_, entry) = self
-                .log
-                .get(Index(index))
-                .expect("proposals are in the log");
-            leader.unchosen_bytes -= weight(entry);
-        }
-        if leader.barrier.is_some_and(|barrier| barrier <= index) {
-            leader.barrier = None;
-        }
-        self.advance_chosen(index, ConfigNews::Counted, out);
-    }
-
     /// A leader that learned from others what is chosen (R9) goes on behind that.
     fn follow_chosen(&mut self) {
         let Role::Leader(leader) = &mut self.role else {
@@ -422,50 +280,6 @@ impl Replica {
             leader.unchosen_bytes = 0;
             leader.barrier = None;
             leader.phase1.best.retain(|&index, _| index > self.chosen);
-        }
-    }
-
-    /// Proposes again what phase 1 found, and then the configuration that waits, if any.
-    fn propose_waiting(&mut self, out: &mut Output) {
-        loop {
-            let Role::Leader(leader) = &mut self.role else {
-                return;
-            };
-            if !leader.ready || leader.barrier.is_some() {
-                return;
-            }
-            let index = leader.last.next();
-            let best = &mut leader.phase1.best;
-            while best.first_key_value().is_some_and(|(&at, _)| at < index) {
-                best.pop_first();
-            }
-            let entry = if best.is_empty() {
-                if leader.last > self.chosen {
-                    return;
-                }
-                match leader.wanted.take() {
-                    Some(config) => Entry::Config(config),
-                    None => return,
-                }
-            } else {
-                let found = best.get(&index).map(|(ballot, entry)| {
-                    assert!(
-                        *ballot < self.promised,
-                        "what is adopted is of a lower ballot"
-                    );
-                    entry.clone()
-                });
-                match found {
-                    Some(Entry::Config(_)) if leader.last > self.chosen => return,
-                    Some(entry) => entry,
-                    None => Entry::Noop,
-                }
-            };
-            if let Role::Leader(leader) = &mut self.role {
-                leader.phase1.best.remove(&index);
-            }
-            self.propose(entry, out);
-            self.choose(out);
         }
     }
 

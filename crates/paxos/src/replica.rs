@@ -1,34 +1,14 @@
 //! The replica: its state, what it is asked, and who handles which input.
 
-use crate::door::{Input, Output, Record, RoleChange, Settings, SnapshotBase};
+use crate::door::{Input, Output, Record, RoleChange, Settings};
 use crate::election::{Asking, Phase1};
 use crate::leader::Leader;
 use crate::lease::{Grants, LogTime};
 use crate::log::Log;
-use crate::message::{AcceptedEntry, Kind, Message};
+use crate::message::{Kind, Message};
 use crate::mutation::{Mutation, Mutations};
 use crate::snapshot::{Incoming, Outgoing};
 use crate::types::{Ballot, Config, Entry, Generation, GroupId, Index, ReplicaId};
-
-/// How a replica begins.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Start {
-    /// Sole founder of a group, or member of a founding configuration, with an empty log.
-    Founder(Config),
-    /// Joins: knows nothing, waits for a leader to feed it.
-    Joiner,
-    /// The same life, with its memory read back from disk.
-    Recovered {
-        /// The last `Record::Promised`.
-        promised: Ballot,
-        /// The state that the owner has loaded.
-        base: SnapshotBase,
-        /// The records of acceptance, in their order; those at or below the base are passed over.
-        log: Vec<AcceptedEntry>,
-        /// The last `Record::Chosen`. May lag.
-        chosen: Index,
-    },
-}
 
 /// Who this is; makes messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -75,7 +55,7 @@ pub struct Replica {
     pub(crate) settings: Settings,
     pub(crate) names: Names,
     pub(crate) mutations: Mutations,
-    random: u64,
+    pub(crate) random: u64,
     pub(crate) now_us: u64,
 
     /// Nothing below is promised or accepted.
@@ -88,7 +68,7 @@ pub struct Replica {
     /// … and where it stands, at the latest.
     pub(crate) config_index: Index,
     /// What is known chosen from before a restart and not applied yet.
-    chosen_hint: Index,
+    pub(crate) chosen_hint: Index,
 
     pub(crate) grants: Grants,
     pub(crate) log_time: LogTime,
@@ -109,7 +89,7 @@ pub struct Replica {
     pub(crate) offers: Vec<ReplicaId>,
 
     /// Names the last record.
-    token: u64,
+    pub(crate) token: u64,
     /// All records up to here are durable.
     pub(crate) persisted: u64,
     /// Up to here the owner has a checkpoint.
@@ -117,106 +97,6 @@ pub struct Replica {
 }
 
 impl Replica {
-    /// A replica at its start. `seed` is for jitter and names of streams: another one for every start.
-    ///
-    /// # Panics
-    /// If a recovered log has holes.
-    pub fn new(
-        settings: Settings,
-        group: GroupId,
-        generation: Generation,
-        me: ReplicaId,
-        start: Start,
-        seed: u64,
-        now_us: u64,
-    ) -> Replica {
-        let mut replica = Replica {
-            settings,
-            names: Names {
-                group,
-                generation,
-                me,
-            },
-            mutations: Mutations::default(),
-            random: seed,
-            now_us,
-            promised: Ballot::default(),
-            log: Log::default(),
-            chosen: Index(0),
-            upto: Index(0),
-            config: Config::default(),
-            config_index: Index(0),
-            chosen_hint: Index(0),
-            grants: Grants::default(),
-            log_time: LogTime::default(),
-            leader: None,
-            sticky_until_us: 0,
-            round_seen: 0,
-            deadline_us: 0,
-            role: Role::Follower,
-            incoming: None,
-            outgoing: Vec::new(),
-            stream_last: 0,
-            offers: Vec::new(),
-            token: 0,
-            persisted: 0,
-            checkpoint: Index(0),
-        };
-        replica.stream_last = replica.draw() >> 16;
-        match start {
-            Start::Founder(config) => {
-                replica.config = config;
-                let soon_us = replica.draw_between(settings.heartbeat_us, settings.election_min_us);
-                replica.deadline_us = now_us + soon_us;
-            }
-            Start::Joiner => replica.put_deadline_off(),
-            Start::Recovered {
-                promised,
-                base,
-                log,
-                chosen,
-            } => replica.recover(promised, base, log, chosen),
-        }
-        if replica.is_sole_voter() {
-            replica.deadline_us = now_us;
-        }
-        replica
-    }
-
-    fn recover(
-        &mut self,
-        promised: Ballot,
-        base: SnapshotBase,
-        log: Vec<AcceptedEntry>,
-        chosen: Index,
-    ) {
-        self.promised = promised;
-        self.round_seen = promised.round;
-        self.log = Log::after(base.index);
-        self.chosen = base.index;
-        self.checkpoint = base.index;
-        self.config = base.config;
-        self.config_index = base.index;
-        self.log_time.observe(base.log_ms, self.now_us);
-        for accepted in log {
-            if accepted.index > base.index {
-                assert!(
-                    accepted.ballot <= promised,
-                    "what was accepted was promised"
-                );
-                self.observe_entry(&accepted.entry);
-                self.log
-                    .put(accepted.index, accepted.ballot, accepted.entry);
-            }
-        }
-        self.chosen_hint = chosen.min(self.log.last());
-        self.count_upto();
-        // What was granted before the restart is not on disk, so as much as could be is taken as granted now.
-        self.grants
-            .grant_unnamed(self.now_us + self.settings.lease_us);
-        self.put_deadline_off();
-    }
-
     /// Takes in what happened and appends to `out` what is to be done about it. `now_us`: the owner's monotonic clock;
     /// an earlier time than in the step before counts as that.
     pub fn step(&mut self, now_us: u64, input: Input, out: &mut Output) {
