@@ -16,7 +16,7 @@ mod peer;
 
 use anyhow::Context;
 use config::{Command, Config};
-use node::{Housework, Node};
+use node::{Housework, Manner, Node};
 use std::io::Write;
 use std::net::SocketAddr;
 use std::process::ExitCode;
@@ -87,8 +87,9 @@ async fn serve(config: Config, logs: logs::Logs) -> anyhow::Result<()> {
     // Ahead of the sockets: who was answered once may count on a clean end.
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for signals")?;
     let mut terminate = signal(SignalKind::terminate()).context("cannot listen for signals")?;
-    let listeners = listener::listen(&config.settings)?;
+    let listeners = listener::Listeners::open(&config.settings)?;
     let addresses: Vec<SocketAddr> = listeners
+        .clients
         .iter()
         .map(|listener| listener.local_addr())
         .collect::<Result<_, _>>()
@@ -98,8 +99,21 @@ async fn serve(config: Config, logs: logs::Logs) -> anyhow::Result<()> {
     let host = host::SystemHost::new(config.config_file.clone());
     let node = Arc::new(Node::new(settings, Box::new(host)).context("cannot divide the slots")?);
     let (stop, mut stopped) = watch::channel(false);
-    for listener in listeners {
-        tokio::spawn(listener::accept(listener, node.clone(), stop.clone()));
+    let clients = listeners
+        .clients
+        .into_iter()
+        .map(|listener| (listener, Manner::Plain));
+    let cluster = listeners
+        .cluster
+        .into_iter()
+        .map(|listener| (listener, Manner::Cluster));
+    for (listener, manner) in clients.chain(cluster) {
+        tokio::spawn(listener::accept(
+            listener,
+            node.clone(),
+            manner,
+            stop.clone(),
+        ));
     }
     tokio::spawn(keep_house(node.clone(), logs));
     // Never dropped: taking a large cache apart key by key would only hold up the end of the process.

@@ -2,6 +2,7 @@
 
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use super::members::{HOST_BYTES_MAX, JoinAddress, PortChoice};
 use super::values::{
     KeyspaceEvents, LogLevel, Refusal, integer_within, join, memory_within, parse_memory,
     parse_percentiles, parse_policy, parse_yes_no, policy_name, yes_no,
@@ -104,6 +105,9 @@ const BIND_MAX: usize = 16;
 /// Threads at most: far more than cores serve nobody, and each takes a stack.
 const WORKER_THREADS_MAX: i64 = 1024;
 
+/// Replicas at most: beyond it each write waits for more nodes than it gains safety by.
+const REPLICAS_MAX: i64 = 9;
+
 /// Settings first, in the order of the help page; then what tools ask for and has one truth here.
 pub(super) static ROWS: &[Row] = &[
     startup(
@@ -203,6 +207,36 @@ pub(super) static ROWS: &[Row] = &[
                 integer_within(v, 1..=DATABASES_MAX.into()),
             )
         },
+    ),
+    startup(
+        "cluster-port",
+        |s| s.cluster_port.to_string(),
+        |s, v| put(&mut s.cluster_port, PortChoice::parse(v)),
+    ),
+    startup(
+        "peer-port",
+        |s| s.peer_port.to_string(),
+        |s, v| put(&mut s.peer_port, PortChoice::parse_open(v)),
+    ),
+    startup(
+        "advertise",
+        |s| s.advertise.clone(),
+        |s, v| put(&mut s.advertise, parse_host(v)),
+    ),
+    startup(
+        "join",
+        |s| join_with_commas(&s.join),
+        |s, v| put(&mut s.join, JoinAddress::parse_all(v)),
+    ),
+    startup(
+        "replicas",
+        |s| s.replicas.to_string(),
+        |s, v| put(&mut s.replicas, integer_within(v, 1..=REPLICAS_MAX)),
+    ),
+    startup(
+        "cluster-secret",
+        |s| s.cluster_secret.clone(),
+        |s, v| put(&mut s.cluster_secret, Ok(v.into())),
     ),
     startup(
         "worker-threads",
@@ -370,6 +404,21 @@ fn set_maxmemory(settings: &mut Settings, value: &str) -> Result<(), Refusal> {
         }
     };
     Ok(())
+}
+
+/// A name or an address, without a port.
+fn parse_host(text: &str) -> Result<String, Refusal> {
+    let is_fit = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_' | ':');
+    if text.len() <= HOST_BYTES_MAX && text.chars().all(is_fit) {
+        Ok(text.into())
+    } else {
+        Err(format!("'{text}' is neither a host name nor an IP address"))
+    }
+}
+
+fn join_with_commas(addresses: &[JoinAddress]) -> String {
+    let words: Vec<String> = addresses.iter().map(JoinAddress::to_string).collect();
+    words.join(",")
 }
 
 /// Reads addresses separated by spaces. `*` is every IPv4 address of the machine, `::*` every IPv6 one.
