@@ -9,6 +9,7 @@
 
 use core::net::{IpAddr, Ipv4Addr};
 
+use crate::journal::SyncPolicy;
 use cache::Policy;
 use thiserror::Error;
 
@@ -98,6 +99,12 @@ pub struct Settings {
     pub keyspace_events: KeyspaceEvents,
     /// Keys remembered for `CLIENT TRACKING`; 0: no limit. A million.
     pub tracking_table_max_keys: u64,
+    /// Whether what shards agree on is kept on disk. No: a cache lives in the memory of several nodes.
+    pub appendonly: bool,
+    /// When a write on disk counts. Every second, as in Redis.
+    pub appendfsync: SyncPolicy,
+    /// Where the log's directory is made. The working directory.
+    pub dir: String,
     /// How much is logged. `notice`.
     pub loglevel: LogLevel,
     /// Path of the log; empty: standard error. Empty.
@@ -137,6 +144,9 @@ impl Default for Settings {
             latency_tracking_percentiles: vec![50.0, 99.0, 99.9],
             keyspace_events: KeyspaceEvents::default(),
             tracking_table_max_keys: 1_000_000,
+            appendonly: false,
+            appendfsync: SyncPolicy::EverySecond,
+            dir: ".".into(),
             loglevel: LogLevel::Notice,
             logfile: String::new(),
         }
@@ -221,9 +231,9 @@ impl Settings {
     /// refused.
     pub fn configure(&mut self, name: &str, value: &str) -> Result<(), Option<Refusal>> {
         match find(name).map(|row| row.kind) {
-            Some(Kind::Mutable { set, .. } | Kind::Startup { set, .. }) => {
-                set(self, value).map_err(Some)
-            }
+            Some(
+                Kind::Mutable { set, .. } | Kind::Startup { set, .. } | Kind::Settled { set, .. },
+            ) => set(self, value).map_err(Some),
             Some(Kind::Fixed(_) | Kind::Constant(_)) | None => Err(None),
         }
     }

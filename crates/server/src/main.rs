@@ -72,6 +72,10 @@ fn main() -> ExitCode {
 /// Builds the runtime and serves until somebody ends it.
 fn start(mut config: Config) -> anyhow::Result<()> {
     let logs = logs::start(&config.settings)?;
+    anyhow::ensure!(
+        !config.settings.appendonly,
+        "appendonly: the shards are not connected to the log yet; start without it"
+    );
     raise_descriptors(&mut config);
     let mut builder = tokio::runtime::Builder::new_multi_thread();
     if config.settings.worker_threads > 0 {

@@ -7,6 +7,8 @@ use super::values::{
     KeyspaceEvents, LogLevel, Refusal, integer_within, join, memory_within, parse_memory,
     parse_percentiles, parse_policy, parse_yes_no, policy_name, yes_no,
 };
+use crate::journal::SyncPolicy;
+
 use super::{DATABASES_MAX, MAXMEMORY_MIN_BYTES, Settings};
 
 /// One name and what can be done with it.
@@ -24,6 +26,8 @@ pub(super) enum Kind {
     Mutable { get: Get, set: Set },
     /// Is given at start and stays.
     Startup { get: Get, set: Set },
+    /// Is given at start and stays, and can be changed in Redis: setting it to what it is succeeds.
+    Settled { get: Get, set: Set },
     /// Is always this here, and can be changed in Redis: setting it to what it is succeeds, so that
     /// tools which switch off what Torc does not have (`CONFIG SET save ""`) find it done.
     Fixed(&'static str),
@@ -34,7 +38,9 @@ pub(super) enum Kind {
 impl Row {
     pub(super) fn value(&self, settings: &Settings) -> String {
         match self.kind {
-            Kind::Mutable { get, .. } | Kind::Startup { get, .. } => get(settings),
+            Kind::Mutable { get, .. } | Kind::Startup { get, .. } | Kind::Settled { get, .. } => {
+                get(settings)
+            }
             Kind::Fixed(value) | Kind::Constant(value) => value.into(),
         }
     }
@@ -42,7 +48,7 @@ impl Row {
     /// Why no value at all may be set while the node runs.
     pub(super) fn refusal_of_change(&self) -> Option<&'static str> {
         match self.kind {
-            Kind::Mutable { .. } | Kind::Fixed(_) => None,
+            Kind::Mutable { .. } | Kind::Settled { .. } | Kind::Fixed(_) => None,
             Kind::Startup { .. } | Kind::Constant(_) => Some(IMMUTABLE),
         }
     }
@@ -52,7 +58,10 @@ impl Row {
         match self.kind {
             Kind::Mutable { set, .. } => set(settings, value),
             Kind::Fixed(fixed) if is_same(fixed, value) => Ok(()),
-            Kind::Startup { .. } | Kind::Fixed(_) | Kind::Constant(_) => Err(IMMUTABLE.into()),
+            Kind::Settled { get, .. } if is_same(&get(settings), value) => Ok(()),
+            Kind::Startup { .. } | Kind::Settled { .. } | Kind::Fixed(_) | Kind::Constant(_) => {
+                Err(IMMUTABLE.into())
+            }
         }
     }
 }
@@ -72,6 +81,11 @@ const fn mutable(name: &'static str, get: Get, set: Set) -> Row {
 
 const fn startup(name: &'static str, get: Get, set: Set) -> Row {
     let kind = Kind::Startup { get, set };
+    Row { name, kind }
+}
+
+const fn settled(name: &'static str, get: Get, set: Set) -> Row {
+    let kind = Kind::Settled { get, set };
     Row { name, kind }
 }
 
@@ -308,10 +322,24 @@ pub(super) static ROWS: &[Row] = &[
         |s| s.logfile.clone(),
         |s, v| put(&mut s.logfile, Ok(v.into())),
     ),
-    // Durability: nothing is written to disk.
+    settled(
+        "appendonly",
+        |s| yes_no(s.appendonly),
+        |s, v| put(&mut s.appendonly, parse_yes_no(v)),
+    ),
+    settled(
+        "appendfsync",
+        |s| sync_policy_name(s.appendfsync).into(),
+        |s, v| put(&mut s.appendfsync, parse_sync_policy(v)),
+    ),
+    startup(
+        "dir",
+        |s| s.dir.clone(),
+        |s, v| put(&mut s.dir, Ok(v.into())),
+    ),
+    // Durability beside the log: there are no snapshots of the whole.
     fixed("save", ""),
-    fixed("appendonly", "no"),
-    fixed("appendfsync", "everysec"),
+    constant("appenddirname", "appendonlydir"),
     fixed("stop-writes-on-bgsave-error", "no"),
     fixed("rdbcompression", "yes"),
     constant("rdbchecksum", "yes"),
@@ -419,6 +447,23 @@ fn parse_host(text: &str) -> Result<String, Refusal> {
 fn join_with_commas(addresses: &[JoinAddress]) -> String {
     let words: Vec<String> = addresses.iter().map(JoinAddress::to_string).collect();
     words.join(",")
+}
+
+fn sync_policy_name(policy: SyncPolicy) -> &'static str {
+    match policy {
+        SyncPolicy::Always => "always",
+        SyncPolicy::EverySecond => "everysec",
+        SyncPolicy::Never => "no",
+    }
+}
+
+fn parse_sync_policy(text: &str) -> Result<SyncPolicy, Refusal> {
+    match text.to_ascii_lowercase().as_str() {
+        "always" => Ok(SyncPolicy::Always),
+        "everysec" => Ok(SyncPolicy::EverySecond),
+        "no" => Ok(SyncPolicy::Never),
+        _ => Err("argument(s) must be one of the following: everysec, always, no".into()),
+    }
 }
 
 /// Reads addresses separated by spaces. `*` is every IPv4 address of the machine, `::*` every IPv6 one.

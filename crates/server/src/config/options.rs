@@ -23,6 +23,7 @@ pub(crate) enum Group {
     Clients,
     Cluster,
     Node,
+    Durability,
     Diagnosis,
 }
 
@@ -35,6 +36,7 @@ impl Group {
             Group::Clients => "Limits of a client",
             Group::Cluster => "The cluster",
             Group::Node => "The node",
+            Group::Durability => "Durability",
             Group::Diagnosis => "Logs and diagnosis",
         }
     }
@@ -267,6 +269,27 @@ pub(crate) static OPTIONS: &[Opt] = &[
         Shape::Word("LETTERS"),
         "",
         "Keyspace events to publish, in Redis's letters (KEA for nearly all)",
+    ),
+    row(
+        "appendonly",
+        Group::Durability,
+        Shape::YesNo,
+        "no",
+        "Keep what the shards agree on in a log on disk, and start from it",
+    ),
+    row(
+        "appendfsync",
+        Group::Durability,
+        Shape::Word("POLICY"),
+        "everysec",
+        "When a write on disk counts: always (synced before the reply), everysec, or no (left to the system)",
+    ),
+    row(
+        "dir",
+        Group::Durability,
+        Shape::Word("PATH"),
+        ".",
+        "Directory in which the log's own, appendonlydir, is made",
     ),
     row(
         "loglevel",
