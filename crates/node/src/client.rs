@@ -55,6 +55,9 @@ pub struct Client {
     outbox: Mutex<Outbox>,
     /// Replies that others fill in.
     slots: Mutex<Slots>,
+    /// Set while replies are missing before which nothing pushed may be written: an invalidation must not overtake the
+    /// reply that it is about.
+    holding: AtomicBool,
     /// Set while the outbox holds something or the connection is to end: one load tells an idle turn.
     attention: AtomicBool,
     waker: AtomicWaker,
@@ -152,6 +155,7 @@ impl Client {
             flags: AtomicU32::new(0),
             outbox: Mutex::new(Outbox::default()),
             slots: Mutex::new(Slots::default()),
+            holding: AtomicBool::new(false),
             attention: AtomicBool::new(false),
             waker: AtomicWaker::new(),
         }
@@ -213,12 +217,26 @@ impl Client {
         outbox.is_over(pending, limit, now_us)
     }
 
-    /// Moves what was pushed into the connection's own output.
+    /// Keeps back what is pushed, until [`Client::release_pushes`].
+    pub(crate) fn hold_pushes(&self) {
+        self.holding.store(true, Ordering::Relaxed);
+    }
+
+    /// Lets go of what was kept back.
+    pub(crate) fn release_pushes(&self, output: &mut Output) {
+        self.holding.store(false, Ordering::Relaxed);
+        self.drain_outbox(output);
+    }
+
+    /// Moves what was pushed into the connection's own output, unless it is kept back.
     pub fn drain_outbox(&self, output: &mut Output) {
         let frames = {
             let mut outbox = self.outbox.lock();
             self.attention
                 .store(self.has(ClientFlag::Killed), Ordering::Release);
+            if self.holding.load(Ordering::Relaxed) {
+                return;
+            }
             outbox.bytes = 0;
             std::mem::take(&mut outbox.frames)
         };

@@ -70,10 +70,10 @@ impl Node {
                 });
             }
             PeerMessage::NodeBeat(beat) => self.on_beat(from, &beat),
-            PeerMessage::Publish(_)
-            | PeerMessage::Called(_)
-            | PeerMessage::Changed(_)
-            | PeerMessage::Meta(_) => {}
+            PeerMessage::Publish(publish) => self.on_publish(from.node, &publish, now),
+            PeerMessage::Called(called) => self.on_called(from.node, called),
+            PeerMessage::Changed(changed) => self.on_changed(&changed, now),
+            PeerMessage::Meta(_) => {}
         }
     }
 
@@ -87,6 +87,7 @@ impl Node {
             }
         }
         self.finish(work);
+        self.tick_calls(now);
         if self.cluster.is_beat_due(now.monotonic_us, BEAT_US) {
             self.send_beat(now);
         }
@@ -95,6 +96,7 @@ impl Node {
 
     /// The link to a node is refused or broke.
     pub fn peer_down(&self, node: NodeId, now: Now) {
+        self.forget_listener(node);
         self.on_link(node, now, |shard, work| {
             shard.step(Input::PeerDown(node), work);
         });
@@ -139,12 +141,14 @@ impl Node {
         let beat = PeerMessage::NodeBeat(NodeBeat {
             sent_us: now.monotonic_us,
             leads,
+            listens_to: self.listens_to(),
             ..NodeBeat::default()
         });
         self.cluster.peers.send_to_all(&beat);
     }
 
     fn on_beat(&self, from: ReplicaId, beat: &NodeBeat) {
+        self.on_listens(from.node, beat.listens_to);
         for (group, ballot) in &beat.leads {
             self.cluster.hear_leader(*group, *ballot, from.node);
         }

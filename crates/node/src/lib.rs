@@ -42,6 +42,7 @@ mod shard;
 mod slots;
 mod slowlog;
 mod stats;
+mod telling;
 mod tend;
 #[cfg(test)]
 mod testing;

@@ -17,7 +17,9 @@ use crate::settings::{OutputBufferLimit, Settings};
 use crate::shard::{Listened, Shard};
 use crate::slowlog::Slowlog;
 use crate::stats::Stats;
+use crate::telling::Telling;
 use crate::tracking::Tracking;
+use crate::wire::ListensTo;
 use arc_swap::ArcSwap;
 use cache::{Change, ChangeKind, Policy};
 use commands::{Event, EventClass};
@@ -65,6 +67,8 @@ pub struct Node {
     /// Live connections.
     pub clients: DashMap<ClientId, Arc<Client>>,
     next_client: AtomicU64,
+    /// What connections on other nodes are told, and what they ask.
+    pub(crate) telling: Telling,
     /// Channels and patterns.
     pub pubsub: PubSub,
     /// Client-side caching.
@@ -180,6 +184,7 @@ impl Node {
             policy: AtomicU8::new(settings.maxmemory_policy as u8),
             clients: DashMap::new(),
             next_client: AtomicU64::new(1),
+            telling: Telling::default(),
             pubsub: PubSub::default(),
             tracking: Tracking::new(settings.tracking_table_max_keys as usize),
             monitors: Monitors::default(),
@@ -242,7 +247,8 @@ impl Node {
     pub fn listen_again(&self) {
         let wanted =
             self.event_mask() & (EventClass::Expired as u16 | EventClass::Evicted as u16) != 0;
-        let listened = if wanted || self.tracking.is_on() {
+        let told = self.telling.is_listened_to(ListensTo::Changes);
+        let listened = if wanted || told || self.tracking.is_on() {
             Listened::Yes
         } else {
             Listened::No
@@ -484,6 +490,7 @@ impl Node {
         if changes.is_empty() {
             return;
         }
+        self.tell_changes(&changes, by);
         for change in &changes {
             let (class, name) = match change.kind {
                 ChangeKind::Modified => continue,
@@ -510,18 +517,23 @@ impl Node {
 
     /// Publishes a keyspace event to `__keyspace@…` and `__keyevent@…` as configured.
     pub fn publish_event(&self, event: &Event, now: Now) {
+        self.tell_event(event);
+        self.publish_event_here(event.db, &event.key, event.name.as_bytes(), now);
+    }
+
+    /// The same for connections on this node.
+    pub(crate) fn publish_event_here(&self, db: u8, key: &[u8], name: &[u8], now: Now) {
         let settings = self.settings.load();
         let flags = settings.keyspace_events;
         if flags.keyspace() {
-            let mut channel = format!("__keyspace@{}__:", event.db).into_bytes();
-            channel.extend_from_slice(&event.key);
-            self.pubsub
-                .publish(self, &channel, event.name.as_bytes(), now);
+            let mut channel = format!("__keyspace@{db}__:").into_bytes();
+            channel.extend_from_slice(key);
+            self.pubsub.publish(self, &channel, name, now);
         }
         if flags.keyevent() {
-            let channel = format!("__keyevent@{}__:{}", event.db, event.name);
-            self.pubsub
-                .publish(self, channel.as_bytes(), &event.key, now);
+            let mut channel = format!("__keyevent@{db}__:").into_bytes();
+            channel.extend_from_slice(name);
+            self.pubsub.publish(self, &channel, key, now);
         }
     }
 

@@ -13,9 +13,13 @@ mod connection;
 mod data;
 mod debug;
 mod diagnostics;
+mod exec;
+mod grouped;
+mod holes;
 mod info;
 mod pending;
 mod pubsub;
+mod random;
 mod request;
 mod server;
 mod tally;
@@ -31,6 +35,7 @@ use crate::tracking::Caching;
 use access::Access;
 use commands::context::Touch;
 use commands::{Flags, Row, Run};
+use holes::Filling;
 use pending::{Pending, ReplicasReply};
 use resp::{Args, Batch, Output, Protocol};
 use std::collections::BTreeSet;
@@ -111,6 +116,10 @@ pub struct Session {
     began_us: u64,
     /// Where the parts of a split command answer.
     parts_reply: Output,
+    /// Replies that come later; none until the first of them.
+    holes: Option<Box<holes::Holes>>,
+    /// Until when the reads of the running call of [`Session::run`] were right, [`crate::Host::monotonic_us`].
+    lease_until_us: u64,
 }
 
 /// CLIENT REPLY.
@@ -158,6 +167,8 @@ impl Session {
             tally: None,
             began_us: 0,
             parts_reply: Output::new(),
+            holes: None,
+            lease_until_us: u64::MAX,
         }
     }
 
@@ -202,7 +213,11 @@ impl Session {
         let from = *next;
         let step = self.run_batch(turn, buffer, batch, next, output);
         if *next > from || self.tally.is_some() {
-            self.after_batch(turn, (*next - from) as u64);
+            let end_us = self.after_batch(turn, (*next - from) as u64);
+            if std::mem::replace(&mut self.lease_until_us, u64::MAX) < end_us {
+                // The process stood still in the meantime, and others may have written what was read here.
+                return Step::Abort;
+            }
         }
         step
     }
@@ -217,6 +232,9 @@ impl Session {
     ) -> Step {
         if std::mem::take(&mut self.postponed) {
             self.client.clear(ClientFlag::Blocked);
+        }
+        if self.has_holes() && self.fill_holes(turn, output) == Filling::Waiting {
+            return Step::Replies;
         }
         if self.pending.is_some() {
             let step = self.go_on(turn, output);
@@ -233,7 +251,20 @@ impl Session {
                 }
                 let args = batch.args(buffer, *next);
                 let places = window.places(prepared);
-                let step = self.request(turn, prepared.row, places, args, output);
+                if self.has_holes()
+                    && !self.may_follow(prepared.row)
+                    && self.await_replies(turn, output) == Filling::Waiting
+                {
+                    return Step::Replies;
+                }
+                let step = if self.has_holes() {
+                    let mut behind = self.take_behind();
+                    let step = self.request(turn, prepared.row, places, args, &mut behind);
+                    self.put_behind(behind);
+                    step
+                } else {
+                    self.request(turn, prepared.row, places, args, output)
+                };
                 match step {
                     Step::Done => *next += 1,
                     Step::Wait { .. } if self.pending.is_none() => return step, // paused: the request has not begun
@@ -249,6 +280,9 @@ impl Session {
                     }
                 }
             }
+        }
+        if self.has_holes() && self.await_replies(turn, output) == Filling::Waiting {
+            return Step::Replies;
         }
         Step::Done
     }
@@ -301,6 +335,7 @@ impl Session {
     pub fn close(&mut self, node: &Node) {
         self.forget_watches(node, &mut Access::Free);
         self.leave_all_channels(node);
+        self.void_tickets();
         node.disconnect(&self.client);
     }
 }

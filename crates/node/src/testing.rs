@@ -95,6 +95,8 @@ pub(crate) struct Client<'n> {
     scanner: Scanner,
     buffer: Vec<u8>,
     output: Output,
+    /// A batch that waits for replies, and where in it.
+    held: Option<(Batch, usize, Scan)>,
     /// What the last run ended with: [`Step::Wait`] while a request waits, [`Step::Close`] once it is over.
     pub step: Step,
     /// How often a request gave way to others.
@@ -116,6 +118,7 @@ impl<'n> Client<'n> {
             scanner: Scanner::new(),
             buffer: Vec::new(),
             output: Output::new(),
+            held: None,
             step: Step::Done,
             yields: 0,
         }
@@ -146,24 +149,12 @@ impl<'n> Client<'n> {
     pub fn feed(&mut self, bytes: &[u8]) -> Vec<u8> {
         self.buffer.extend_from_slice(bytes);
         loop {
-            let mut batch = Batch::new();
-            let limits = Limits {
-                access: if self.session.is_authenticated() {
-                    Access::Authenticated
-                } else {
-                    Access::Unauthenticated
-                },
-                ..Limits::default()
-            };
-            let requests_max = if self.session.is_authenticated() {
-                64
-            } else {
-                1
-            };
-            let scan = self
-                .scanner
-                .scan(&self.buffer, &limits, requests_max, &mut batch);
-            self.run_batch(&batch);
+            let (batch, mut next, scan) = self.held.take().unwrap_or_else(|| self.scan());
+            self.run_batch(&batch, &mut next);
+            if self.step == Step::Replies {
+                self.held = Some((batch, next, scan));
+                break;
+            }
             let consumed = batch.consumed;
             self.scanner.advance(consumed);
             self.buffer.drain(..consumed);
@@ -176,26 +167,33 @@ impl<'n> Client<'n> {
         if self.session.client.wants_attention() {
             self.session.client.drain_outbox(&mut self.output);
         }
-        let mut written = Vec::new();
-        while !self.output.is_empty() {
-            let mut slices = [std::io::IoSlice::new(&[]); 16];
-            let filled = self.output.io_slices(&mut slices);
-            let before = written.len();
-            for slice in &slices[..filled] {
-                written.extend_from_slice(slice);
-            }
-            self.output.advance(written.len() - before);
-        }
-        written
+        std::mem::take(&mut self.output).into_bytes().to_vec()
     }
 
-    /// Runs a batch to its end or to the first wait; what is left of it then is dropped.
-    fn run_batch(&mut self, batch: &Batch) {
-        let mut next = 0;
+    /// Finds the requests in the buffer.
+    fn scan(&mut self) -> (Batch, usize, Scan) {
+        let mut batch = Batch::new();
+        let authenticated = self.session.is_authenticated();
+        let limits = Limits {
+            access: match authenticated {
+                true => Access::Authenticated,
+                false => Access::Unauthenticated,
+            },
+            ..Limits::default()
+        };
+        let requests_max = if authenticated { 64 } else { 1 };
+        let scan = self
+            .scanner
+            .scan(&self.buffer, &limits, requests_max, &mut batch);
+        (batch, 0, scan)
+    }
+
+    /// Runs a batch to its end or to the first wait. What is left of it then is dropped, unless it waits for replies.
+    fn run_batch(&mut self, batch: &Batch, next: &mut usize) {
         loop {
-            self.step =
-                self.session
-                    .run(self.node, &self.buffer, batch, &mut next, &mut self.output);
+            self.step = self
+                .session
+                .run(self.node, &self.buffer, batch, next, &mut self.output);
             match self.step {
                 Step::Flush => {}
                 Step::Yield => self.yields += 1,

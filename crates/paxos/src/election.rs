@@ -327,7 +327,7 @@ impl Replica {
                     && (own_durable || promised.id != self.names.me)
             })
         };
-        if counted().count() < self.quorum() || self.is_installing() {
+        if counted().count() < self.quorum() {
             return Verdict::Short;
         }
         let furthest = counted()
@@ -383,14 +383,13 @@ impl Replica {
                     leader.ready = true;
                     leader.limbo = leader.limbo.max(limbo);
                 }
-                self.drop_incoming(out);
                 self.tell_leader(out);
             }
         }
     }
 
     /// Asks one replica for what it knows chosen.
-    pub(crate) fn ask_for_chosen(&self, whom: ReplicaId, out: &mut Output) {
+    fn ask_for_chosen(&self, whom: ReplicaId, out: &mut Output) {
         let from = self.chosen.next();
         out.send_first
             .push(self.names.message(whom, Kind::CatchUpRequest { from }));

@@ -232,6 +232,26 @@ impl Output {
         self.drop_written();
     }
 
+    /// All pending bytes in one piece: without a copy if no shared chunk is among them.
+    pub fn into_bytes(mut self) -> Bytes {
+        if self.shared.is_empty() {
+            let mut bytes = Bytes::from(self.tail);
+            bytes.advance(self.tail_written);
+            return bytes;
+        }
+        let mut whole = Vec::with_capacity(self.len());
+        while !self.is_empty() {
+            let mut slices = [IoSlice::new(&[]); 16];
+            let filled = self.io_slices(&mut slices);
+            let before = whole.len();
+            for slice in &slices[..filled] {
+                whole.extend_from_slice(slice);
+            }
+            self.advance(whole.len() - before);
+        }
+        Bytes::from(whole)
+    }
+
     /// Gives back the memory that a large reply took, once it has been written. Cheap when there
     /// is nothing to give back, so it may be called after every batch.
     pub fn shrink(&mut self) {

@@ -24,8 +24,8 @@ pub struct Question {
 
 impl Question {
     /// The arguments in order.
-    pub fn arguments(&self) -> impl ExactSizeIterator<Item = &[u8]> + Clone {
-        self.arguments.iter().map(|argument| &argument[..])
+    pub fn into_arguments(self) -> Vec<Vec<u8>> {
+        self.arguments.into()
     }
 }
 

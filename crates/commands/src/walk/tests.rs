@@ -302,8 +302,8 @@ proptest! {
         finish(&mut here, &shards);
         let mut elsewhere = Walk::scan(options(), 0, 3);
         while let Some(shard) = elsewhere.shard() {
-            let question = elsewhere.question();
-            let arguments: Vec<&[u8]> = question.arguments().collect();
+            let arguments = elsewhere.question().into_arguments();
+            let arguments: Vec<&[u8]> = arguments.iter().map(Vec::as_slice).collect();
             let args = OwnedArgs::from_slices(&arguments);
             let mut output = resp::Output::new();
             let mut reply = Reply::new(&mut output, resp::Protocol::Resp2);

@@ -17,6 +17,8 @@ pub(crate) enum Access<'g> {
     Free,
     /// These are locked, for the whole of a transaction; nothing else may be.
     Held(Guards<'g>),
+    /// Lock what is needed, as if alone; but the command is part of a transaction, whose reply waits for nothing more.
+    InTransaction,
 }
 
 impl Access<'_> {
@@ -26,14 +28,17 @@ impl Access<'_> {
     /// If a transaction did not lock the shard beforehand: our bug.
     pub fn with<R>(&mut self, node: &Node, shard: usize, work: impl FnOnce(&mut Shard) -> R) -> R {
         match self {
-            Access::Free => work(&mut node.lock(shard)),
+            Access::Free | Access::InTransaction => work(&mut node.lock(shard)),
             Access::Held(guards) => work(held(guards, shard)),
         }
     }
 
-    /// Whether a transaction holds the shards.
+    /// Whether it is a transaction's: nothing may give way, and no memory is made for it.
     pub fn is_held(&self) -> bool {
-        matches!(self, Access::Held(_))
+        match self {
+            Access::Free => false,
+            Access::Held(_) | Access::InTransaction => true,
+        }
     }
 }
 

@@ -4,6 +4,7 @@ use super::access::{Access, Guards, held, lock_all};
 use super::window::{Place, Places, places_of};
 use super::{Session, Turn};
 use crate::entry::Stamp;
+use crate::group::Mode;
 use crate::node::Room;
 use crate::shard::{Call, Events};
 use crate::tracking::Caching;
@@ -20,19 +21,19 @@ const ENTRY_BYTES: u64 = 64;
 
 /// The keys of a command that live in several shards.
 #[derive(Clone, Copy)]
-struct Spread<'a> {
+pub(super) struct Spread<'a> {
     /// By shard, those of one shard in the order of the arguments.
-    places: &'a [Place],
+    pub places: &'a [Place],
     /// The shards, sorted and without doubles.
-    shards: &'a [usize],
+    pub shards: &'a [usize],
     /// Arguments from one key to the next: a key and what belongs to it.
-    stride: usize,
+    pub stride: usize,
 }
 
 impl Spread<'_> {
     /// Whether the last key has all that belongs to it. If not (MSET a 1 b), the command is for its own function
     /// to refuse.
-    fn is_whole(&self, args: Args<'_>) -> bool {
+    pub fn is_whole(&self, args: Args<'_>) -> bool {
         let last = self.places.iter().map(|place| place.position).max();
         last.unwrap_or(0) as usize + self.stride <= args.len()
     }
@@ -78,21 +79,28 @@ impl Session {
         output: &mut Output,
     ) {
         let node = turn.node;
-        if row.flags.has(Flags::DENYOOM) && !self.has_room(turn, args) {
+        if row.flags.has(Flags::DENYOOM)
+            && !self.has_room(turn, args)
+            && node.judges_room(place.shard as usize)
+        {
             return Reply::new(output, self.protocol).error(OOM);
         }
         let call = Call {
             first_key_hash: Some(place.hash),
             ..self.call(turn, execute, args)
         };
-        let mut reply = Reply::new(output, self.protocol);
         let mut state = node.lock(place.shard as usize);
-        let events = if row.flags.has(Flags::WRITE) {
-            let events = state.commit(call, &mut reply);
-            state.settle(&node.budget);
-            events
+        let events = if state.mode() == Mode::Grouped {
+            self.run_on_group(turn, row, call, place.shard as usize, &mut state, output)
         } else {
-            state.read(call, &mut reply)
+            let mut reply = Reply::new(output, self.protocol);
+            if row.flags.has(Flags::WRITE) {
+                let events = state.commit(call, &mut reply);
+                state.settle(&node.budget);
+                events
+            } else {
+                state.read(call, &mut reply)
+            }
         };
         let changes = state.is_observed().then(|| state.take_changes());
         drop(state);
@@ -140,9 +148,6 @@ impl Session {
     ) {
         let node = turn.node;
         let write = row.flags.has(Flags::WRITE);
-        if row.flags.has(Flags::DENYOOM) && !access.is_held() && !self.has_room(turn, args) {
-            return Reply::new(output, self.protocol).error(OOM);
-        }
         let found;
         let places = if places.is_empty() {
             found = places_of(node, row, args);
@@ -150,21 +155,38 @@ impl Session {
         } else {
             places
         };
+        if row.flags.has(Flags::DENYOOM)
+            && !access.is_held()
+            && !self.has_room(turn, args)
+            && places
+                .iter()
+                .any(|place| node.judges_room(place.shard as usize))
+        {
+            return Reply::new(output, self.protocol).error(OOM);
+        }
         let call = self.call(turn, execute, args);
-        let shard = places.first().map_or(0, |place| place.shard);
+        let Some(&Place { shard, .. }) = places.first() else {
+            return self.run_nowhere(turn, call, output);
+        };
         if places.iter().any(|place| place.shard != shard) {
             return self.run_on_many(turn, row, call, places, access, output);
         }
-        let mut reply = Reply::new(output, self.protocol);
-        let (events, changes) = access.with(node, shard as usize, |shard| {
+        let number = shard as usize;
+        let (events, changes) = access.with(node, number, |shard| {
             self.remember_read(turn, row, args);
-            if write {
-                let events = shard.commit(call, &mut reply);
-                shard.settle(&node.budget);
-                (events, shard.take_changes())
+            let events = if shard.mode() == Mode::Grouped {
+                self.run_on_group(turn, row, call, number, shard, output)
             } else {
-                (shard.read(call, &mut reply), shard.take_changes())
-            }
+                let mut reply = Reply::new(output, self.protocol);
+                if write {
+                    let events = shard.commit(call, &mut reply);
+                    shard.settle(&node.budget);
+                    events
+                } else {
+                    shard.read(call, &mut reply)
+                }
+            };
+            (events, shard.take_changes())
         });
         if !events.is_empty() || !changes.is_empty() {
             self.announce(turn, events, changes);
@@ -200,8 +222,21 @@ impl Session {
             stride: stride as usize,
         };
         let (events, changes) = match access {
-            Access::Free => {
+            Access::Free | Access::InTransaction => {
+                if shards
+                    .iter()
+                    .any(|shard| node.mode(*shard) == Mode::Grouped)
+                {
+                    return self.run_scattered(turn, row, call, spread, output);
+                }
                 let mut guards = lock_all(node, &shards);
+                if guards
+                    .iter()
+                    .any(|(_, shard)| shard.mode() == Mode::Grouped)
+                {
+                    drop(guards);
+                    return self.run_scattered(turn, row, call, spread, output);
+                }
                 self.run_locked(turn, row, call, spread, &mut guards, output)
             }
             Access::Held(guards) => self.run_locked(turn, row, call, spread, guards, output),
@@ -307,7 +342,7 @@ impl Session {
     }
 
     /// Tells others what a command did. What had expired was dropped before the command's own work, and is told first.
-    fn announce(&mut self, turn: Turn<'_>, events: Events, changes: Vec<Change>) {
+    pub(super) fn announce(&mut self, turn: Turn<'_>, events: Events, changes: Vec<Change>) {
         turn.node
             .publish_changes(changes, Some(self.client.id), turn.now);
         for event in &events {
@@ -317,7 +352,7 @@ impl Session {
 
     /// Client-side caching: notes who reads what. The keys' shards are locked: a change between the note and the
     /// read would use up the note, and the client would never hear of the next one.
-    fn remember_read(&self, turn: Turn<'_>, row: &'static Row, args: Args<'_>) {
+    pub(super) fn remember_read(&self, turn: Turn<'_>, row: &'static Row, args: Args<'_>) {
         let wanted = match (self.tracking, self.caching_next) {
             (None, _) => false,
             (Some(Caching::All), _) => true,

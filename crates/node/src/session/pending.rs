@@ -1,13 +1,24 @@
 //! A request that gave way: what it waits for, and how it goes on.
 
-use super::{Session, Step, Turn, walk};
+use super::holes::Fill;
+use super::{Session, Step, Turn, exec, random, walk};
 use crate::client::ClientFlag;
-use resp::{Output, Reply};
+use crate::group::{Mode, OpFlags, OpKind, Request};
+use crate::questions;
+use resp::{Output, OwnedArgs, Protocol, Reply};
 
 /// A request that gave way.
 pub(super) enum Pending {
-    /// KEYS or a long SCAN, half done.
+    /// KEYS or SCAN, half done.
     Walk(walk::HalfWalk),
+    /// RANDOMKEY, half done.
+    Random(random::HalfRandom),
+    /// WATCH of keys whose contents are asked for.
+    Watch(exec::HalfWatch),
+    /// EXEC whose operation is on its way.
+    Exec(exec::HalfExec),
+    /// FLUSHDB or FLUSHALL of `db`: what the shards' answers come to.
+    Flush { db: u8, fill: Fill },
     /// DEBUG SLEEP: until then, then `+OK`.
     Sleep { until_us: u64 },
     /// WAIT, WAITAOF: until then (never, if none), then what `reply` is.
@@ -25,12 +36,25 @@ pub(super) enum ReplicasReply {
     /// `*2 :0 :0`
     WaitAof,
 }
+
 impl Session {
     /// Goes on with a request that gave way.
     pub(super) fn go_on(&mut self, turn: Turn<'_>, output: &mut Output) -> Step {
         let mark = output.mark();
+        let step = self.go_on_pending(turn, output);
+        if self.pending.is_none() {
+            self.finish_reply(self.replies, mark, output);
+        }
+        step
+    }
+
+    fn go_on_pending(&mut self, turn: Turn<'_>, output: &mut Output) -> Step {
         let step = match self.pending.take().expect("the caller saw it") {
             Pending::Walk(walk) => self.go_on_walk(turn, walk, output),
+            Pending::Random(random) => self.go_on_random(turn, random, output),
+            Pending::Watch(watch) => self.go_on_watch(watch, output),
+            Pending::Exec(exec) => self.go_on_exec(turn, exec, output),
+            Pending::Flush { db, fill } => self.go_on_flush(turn, db, fill, output),
             Pending::Sleep { until_us } if turn.now.monotonic_us >= until_us => {
                 Reply::new(output, self.protocol).ok();
                 Step::Done
@@ -54,8 +78,53 @@ impl Session {
         };
         if self.pending.is_none() {
             self.client.clear(ClientFlag::Blocked);
-            self.finish_reply(self.replies, mark, output);
         }
         step
+    }
+
+    /// A request that others must not overtake waits for its slots: it goes on at once if they are filled.
+    pub(super) fn wait_alone(
+        &mut self,
+        turn: Turn<'_>,
+        pending: Pending,
+        output: &mut Output,
+    ) -> Step {
+        self.pending = Some(pending);
+        self.client.set(ClientFlag::Blocked);
+        turn.node.request_flush();
+        self.go_on_pending(turn, output)
+    }
+
+    /// Asks whoever leads a shard; returns the slot of the answer, or the refusal.
+    pub(super) fn ask(
+        &mut self,
+        turn: Turn<'_>,
+        shard: usize,
+        db: u8,
+        question: &OwnedArgs,
+    ) -> Result<u32, String> {
+        let mut state = turn.node.lock(shard);
+        match state.mode() {
+            Mode::Grouped => {
+                let request = Request {
+                    kind: OpKind::Internal,
+                    db,
+                    flags: OpFlags::NONE,
+                    args: question.args(),
+                    after: 0,
+                };
+                self.queue_on(turn, shard, &mut state, request)
+            }
+            Mode::Solo => {
+                let mut output = Output::new();
+                let mut reply = Reply::new(&mut output, Protocol::Resp2);
+                state.cache.set_now(turn.now.log_ms);
+                questions::answer(&state.cache, db, question.args(), &mut reply);
+                drop(state);
+                let (slot, ticket) = self.open_slot();
+                ticket.fill_shared(output.into_bytes());
+                Ok(slot)
+            }
+        }
     }
 }

@@ -1,9 +1,12 @@
 //! SUBSCRIBE and kin, PUBLISH, PUBSUB: the connection's side.
 
+use super::access::Access;
+use super::holes::Fill;
 use super::{Session, Turn};
 use crate::client::ClientFlag;
 use crate::node::Node;
 use crate::pubsub::Kind;
+use crate::wire::PublishKind;
 use commands::{Row, Run, Session as SessionCommand};
 use resp::{Args, Output, Reply};
 use std::collections::BTreeSet;
@@ -152,25 +155,27 @@ impl Session {
         self.subscriptions_changed();
     }
 
+    /// PUBLISH, SPUBLISH: to the subscribers of all nodes. In a transaction, whose reply waits for nobody else, only the
+    /// receivers on this node are counted.
     pub(super) fn publish(
         &mut self,
         turn: Turn<'_>,
-        kind: Kind,
+        kind: PublishKind,
         args: Args<'_>,
+        access: &Access<'_>,
         output: &mut Output,
     ) {
         let (channel, message) = (args.get(1), args.get(2));
-        let receivers = match kind {
-            Kind::ShardChannel => turn
-                .node
-                .pubsub
-                .publish_shard(turn.node, channel, message, turn.now),
-            Kind::Channel | Kind::Pattern => turn
-                .node
-                .pubsub
-                .publish(turn.node, channel, message, turn.now),
-        };
-        Reply::new(output, self.protocol).integer(receivers as i64);
+        if access.is_held() || !turn.node.has_peers() {
+            let node = turn.node;
+            let receivers = node.publish_everywhere(kind, channel, message, None, turn.now);
+            return Reply::new(output, self.protocol).integer(receivers as i64);
+        }
+        let (slot, ticket) = self.open_slot();
+        turn.node
+            .publish_everywhere(kind, channel, message, Some(ticket), turn.now);
+        let row = commands::lookup(args.get(0)).expect("it was found by its name");
+        self.open_hole(row, Fill::Reply(slot), output);
     }
 
     pub(super) fn pubsub(&mut self, turn: Turn<'_>, args: Args<'_>, reply: &mut Reply<'_>) {

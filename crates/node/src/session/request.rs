@@ -6,6 +6,7 @@ use super::{Session, Step, Turn, data, pubsub, server, transaction};
 use crate::client::ClientFlag;
 use crate::pause::PauseMode;
 use crate::pubsub::Kind;
+use crate::wire::PublishKind;
 use commands::{CheckError, Flags, Row, Run, Session as SessionCommand};
 use resp::{Args, Mark, Output, Protocol, Reply};
 use std::sync::atomic::Ordering;
@@ -19,6 +20,9 @@ impl Session {
         args: Args<'_>,
         output: &mut Output,
     ) -> Step {
+        if let Some(holes) = &mut self.holes {
+            holes.begin_request();
+        }
         let mark = output.mark();
         let row = match self.admit(turn, row, args, output) {
             Ok(row) => row,
@@ -201,6 +205,7 @@ impl Session {
         use SessionCommand as C;
         match command {
             C::Exec => return self.exec(turn, output),
+            C::Watch => return self.watch(turn, args, output),
             C::Keys => return self.keys(turn, args, access, output),
             C::Scan => return self.scan(turn, args, access, output),
             C::Wait => return self.wait(turn, args, access, output),
@@ -208,13 +213,11 @@ impl Session {
             C::Debug => return self.debug(turn, args, access, output),
             C::Shutdown => return self.shutdown(turn, args, output),
             C::Flushall => {
-                self.flush(turn, crate::entry::ALL_DATABASES, args, access, output);
-                return Step::Done;
+                return self.flush(turn, crate::entry::ALL_DATABASES, args, access, output);
             }
-            C::Flushdb => {
-                self.flush(turn, self.db, args, access, output);
-                return Step::Done;
-            }
+            C::Flushdb => return self.flush(turn, self.db, args, access, output),
+            C::Dbsize => return self.dbsize(turn, args, access, output),
+            C::Randomkey => return self.randomkey(turn, access, output),
             _ => {}
         }
         let mut reply = Reply::new(output, self.protocol);
@@ -233,18 +236,15 @@ impl Session {
             C::Discard => self.discard(turn, &mut reply),
             C::Multi => self.multi(&mut reply),
             C::Unwatch => self.unwatch(turn, access, &mut reply),
-            C::Watch => self.watch(turn, args, &mut reply),
             C::Subscribe => self.subscribe(turn, Kind::Channel, args, output),
             C::Psubscribe => self.subscribe(turn, Kind::Pattern, args, output),
             C::Ssubscribe => self.subscribe(turn, Kind::ShardChannel, args, output),
             C::Unsubscribe => self.unsubscribe(turn, Kind::Channel, args, output),
             C::Punsubscribe => self.unsubscribe(turn, Kind::Pattern, args, output),
             C::Sunsubscribe => self.unsubscribe(turn, Kind::ShardChannel, args, output),
-            C::Publish => self.publish(turn, Kind::Channel, args, output),
-            C::Spublish => self.publish(turn, Kind::ShardChannel, args, output),
+            C::Publish => self.publish(turn, PublishKind::Channel, args, access, output),
+            C::Spublish => self.publish(turn, PublishKind::Shard, args, access, output),
             C::Pubsub => self.pubsub(turn, args, &mut reply),
-            C::Dbsize => self.dbsize(turn, access, &mut reply),
-            C::Randomkey => self.randomkey(turn, access, &mut reply),
             C::Command => commands::command(args, &mut reply),
             C::Config => self.config(turn, args, access, &mut reply),
             C::Info => self.info(turn, args, access, &mut reply),

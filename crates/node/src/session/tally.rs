@@ -106,6 +106,9 @@ impl Session {
         }
         if before != Replies::On && self.replies != Replies::On {
             output.rewind(mark);
+            if let Some(holes) = &mut self.holes {
+                holes.hide_request();
+            }
         }
         self.replies = match self.replies {
             Replies::SkipNext => Replies::Skip,
@@ -115,12 +118,13 @@ impl Session {
         self.replan();
     }
 
-    /// Tells the counters and the client's face of the requests that ran.
-    pub(super) fn after_batch(&mut self, turn: Turn<'_>, requests: u64) {
+    /// Tells the counters and the client's face of the requests that ran; returns the time.
+    pub(super) fn after_batch(&mut self, turn: Turn<'_>, requests: u64) -> u64 {
         let end_us = turn.node.host.monotonic_us();
         let took_us = end_us - turn.now.monotonic_us;
         self.flush_tally(turn, took_us / requests.max(1));
         self.client.active_us.store(end_us, Ordering::Relaxed);
         self.client.db.store(self.db, Ordering::Relaxed);
+        end_us
     }
 }

@@ -4,6 +4,7 @@
 use super::access::{Access, lock_all};
 use super::{Session, Step, Turn};
 use crate::client::ClientFlag;
+use crate::group::Mode;
 use crate::node::{Node, Room};
 use cache::Key;
 use commands::{Flags, Row, Run, Session as SessionCommand};
@@ -17,18 +18,27 @@ const QUEUED_BYTES_MAX: usize = 1 << 30;
 /// The commands queued since MULTI.
 #[derive(Default)]
 pub(super) struct Transaction {
-    commands: Vec<(&'static Row, OwnedArgs)>,
+    pub commands: Vec<(&'static Row, OwnedArgs)>,
     bytes: usize,
     spoiled: bool,
 }
 
 /// A watched key.
 pub(super) struct Watch {
-    db: u8,
-    key: Box<[u8]>,
-    shard: usize,
-    version: u64,
-    existed: bool,
+    pub db: u8,
+    pub key: Box<[u8]>,
+    pub shard: usize,
+    pub seen: Seen,
+}
+
+/// What WATCH saw of a key.
+#[derive(Clone, Copy)]
+pub(super) enum Seen {
+    /// On a shard without replicas: how often it was changed, and whether it was there.
+    Version { version: u64, existed: bool },
+    /// On a shard with replicas: what it held. Unlike a version this does not tell a key that was changed and changed
+    /// back from one that was not; but it is good on whatever node leads when EXEC runs.
+    Contents(u64),
 }
 
 impl Transaction {
@@ -116,37 +126,54 @@ impl Session {
         transaction
     }
 
-    pub(super) fn watch(&mut self, turn: Turn<'_>, args: Args<'_>, reply: &mut Reply<'_>) {
+    pub(super) fn watch(&mut self, turn: Turn<'_>, args: Args<'_>, output: &mut Output) -> Step {
         if self.transaction.is_some() {
-            return reply.error("ERR WATCH inside MULTI is not allowed");
+            Reply::new(output, self.protocol).error("ERR WATCH inside MULTI is not allowed");
+            return Step::Done;
         }
+        let mut asked = Vec::new();
         for key in args.from(1).iter() {
-            if self
-                .watches
-                .iter()
-                .any(|watch| watch.db == self.db && *watch.key == *key)
-            {
+            let is_known = |watch: &Watch| watch.db == self.db && *watch.key == *key;
+            if self.watches.iter().chain(&asked).any(is_known) {
                 continue;
             }
             let shard = turn.node.shard_of(key);
-            let (version, existed) = Access::Free.with(turn.node, shard, |state| {
-                state.cache.set_now(turn.now.log_ms);
-                let existed = state
-                    .cache
-                    .peek(Key::new(turn.node.seed, self.db, key))
-                    .is_some();
-                (state.watch(self.db, key), existed)
-            });
-            self.watches.push(Watch {
+            let here = self.watch_here(turn, shard, key);
+            let watch = Watch {
                 db: self.db,
                 key: key.into(),
                 shard,
-                version,
-                existed,
-            });
+                seen: here.unwrap_or(Seen::Contents(0)),
+            };
+            match here {
+                Some(_) => self.watches.push(watch),
+                None => asked.push(watch),
+            }
         }
+        if !asked.is_empty() {
+            return self.watch_elsewhere(turn, asked, output);
+        }
+        self.end_watch(output);
+        Step::Done
+    }
+
+    /// All keys are watched.
+    pub(super) fn end_watch(&mut self, output: &mut Output) {
         self.client.facts.lock().watched = self.watches.len();
-        reply.ok();
+        Reply::new(output, self.protocol).ok();
+    }
+
+    /// Begins to watch a key of a shard without replicas; none if it has some.
+    fn watch_here(&mut self, turn: Turn<'_>, shard: usize, key: &[u8]) -> Option<Seen> {
+        let mut state = turn.node.lock(shard);
+        if state.mode() == Mode::Grouped {
+            return None;
+        }
+        state.cache.set_now(turn.now.log_ms);
+        let key_of = Key::new(turn.node.seed, self.db, key);
+        let existed = state.cache.peek(key_of).is_some();
+        let version = state.watch(self.db, key);
+        Some(Seen::Version { version, existed })
     }
 
     pub(super) fn unwatch(
@@ -164,9 +191,11 @@ impl Session {
             return;
         }
         for watch in std::mem::take(&mut self.watches) {
-            access.with(node, watch.shard, |shard| {
-                shard.unwatch(watch.db, &watch.key)
-            });
+            if let Seen::Version { .. } = watch.seen {
+                access.with(node, watch.shard, |shard| {
+                    shard.unwatch(watch.db, &watch.key)
+                });
+            }
         }
         self.client.facts.lock().watched = 0;
     }
@@ -193,18 +222,27 @@ impl Session {
             Reply::new(output, self.protocol).error(reason);
             return Step::Done;
         }
+        let shards = self.shards_of(turn, &transaction);
+        let guards = lock_all(node, &shards);
+        if guards
+            .iter()
+            .any(|(_, shard)| shard.mode() == Mode::Grouped)
+        {
+            drop(guards);
+            return self.exec_on_group(turn, transaction, output);
+        }
         self.holds_shards = true;
-        let mut access = Access::Held(lock_all(node, &self.shards_of(turn, &transaction)));
+        let mut access = Access::Held(guards);
         let unchanged = self.watches.iter().all(|watch| {
+            let Seen::Version { version, existed } = watch.seen else {
+                return false; // the shard had replicas then: what happened since is not known
+            };
             access.with(node, watch.shard, |shard| {
                 shard.cache.set_now(turn.now.log_ms);
                 // A key that was there and has expired since counts as changed.
-                let exists = shard
-                    .cache
-                    .peek(Key::new(node.seed, watch.db, &watch.key))
-                    .is_some();
-                shard.is_unchanged(watch.db, &watch.key, watch.version)
-                    && (exists || !watch.existed)
+                let key = Key::new(node.seed, watch.db, &watch.key);
+                let exists = shard.cache.peek(key).is_some();
+                shard.is_unchanged(watch.db, &watch.key, version) && (exists || !existed)
             })
         });
         self.forget_watches(node, &mut access);
@@ -288,7 +326,7 @@ impl Session {
 }
 
 /// Session commands that look at the shards themselves.
-fn walks(command: SessionCommand) -> bool {
+pub(super) fn walks(command: SessionCommand) -> bool {
     use SessionCommand as C;
     matches!(
         command,

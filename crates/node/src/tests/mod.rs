@@ -4,6 +4,7 @@ mod expiry;
 mod groups;
 mod memory;
 mod replay;
+mod sessions;
 mod threads;
 mod watch;
 

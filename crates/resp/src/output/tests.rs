@@ -203,3 +203,18 @@ fn what_is_before_a_mark_moves_with_its_chunks() {
     assert!(output.is_empty());
     assert_eq!(drained(to, 2, 3), b"abCDE-f-GHi");
 }
+
+#[test]
+fn one_piece_holds_all_that_is_pending() {
+    // Breaks if a reply that is kept lost its long value, or began with bytes that were written already.
+    let mut output = Output::new();
+    output.tail_mut().extend_from_slice(b"xab");
+    output.advance(1);
+    output.push_shared(Bytes::from_static(b"CDE"));
+    output.tail_mut().extend_from_slice(b"f");
+    assert_eq!(output.into_bytes(), "abCDEf");
+    let mut short = Output::new();
+    short.tail_mut().extend_from_slice(b"xab");
+    short.advance(1);
+    assert_eq!(short.into_bytes(), "ab");
+}

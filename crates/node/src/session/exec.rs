@@ -1,0 +1,261 @@
+//! WATCH and EXEC on a shard that has replicas: the transaction is one operation of the shard's log, with what the
+//! watched keys must still hold. All its keys must live in that shard.
+//!
+//! Commands of the session itself (PING, SELECT, PUBLISH …) are not part of the operation: they run when its reply is
+//! there, and answer in their places.
+
+use super::access::Access;
+use super::pending::Pending;
+use super::transaction::{Seen, Transaction, Watch, walks};
+use super::window::places_of;
+use super::{Session, Step, Turn};
+use crate::group::{Mode, OpHead, OpKind, Request, encode_op};
+use crate::questions;
+use commands::context::Touch;
+use commands::{Flags, Row, Run, Session as SessionCommand};
+use resp::{Output, OwnedArgs, Reply, parse_u64, split_array, split_reply};
+
+/// What EXEC says of keys in several shards.
+const SEVERAL_SHARDS: &str =
+    "CROSSSLOT Keys in MULTI/EXEC don't hash to the same shard (give them one {hash tag})";
+/// The same of commands that look at all shards.
+const WALKS: &str = "CROSSSLOT KEYS, SCAN, DBSIZE, RANDOMKEY, FLUSHDB and FLUSHALL look at all shards and cannot be part of a transaction";
+
+/// An EXEC whose operation is on its way.
+pub(super) struct HalfExec {
+    commands: Vec<(&'static Row, OwnedArgs)>,
+    slot: u32,
+}
+
+/// A WATCH whose keys' contents are on their way, each in the slot of its place.
+pub(super) struct HalfWatch {
+    watches: Vec<Watch>,
+}
+
+impl Session {
+    /// Asks the leaders what keys hold.
+    pub(super) fn watch_elsewhere(
+        &mut self,
+        turn: Turn<'_>,
+        watches: Vec<Watch>,
+        output: &mut Output,
+    ) -> Step {
+        for watch in &watches {
+            let question = OwnedArgs::from_slices(&[questions::FINGERPRINT, &watch.key]);
+            if let Err(refusal) = self.ask(turn, watch.shard, watch.db, &question) {
+                self.void_tickets();
+                Reply::new(output, self.protocol).error(&refusal);
+                return Step::Done;
+            }
+        }
+        self.wait_alone(turn, Pending::Watch(HalfWatch { watches }), output)
+    }
+
+    /// The keys' contents came.
+    pub(super) fn go_on_watch(&mut self, half: HalfWatch, output: &mut Output) -> Step {
+        let mut watches = half.watches;
+        let told = self.take_replies(|slots| {
+            let replies = (0..).map_while(|slot| slots.get(slot));
+            for (watch, reply) in watches.iter_mut().zip(replies) {
+                match fingerprint_of(reply) {
+                    Some(contents) => watch.seen = Seen::Contents(contents),
+                    None => return Err(reply.to_vec()),
+                }
+            }
+            Ok(())
+        });
+        match told {
+            None => {
+                self.pending = Some(Pending::Watch(HalfWatch { watches }));
+                return Step::Replies;
+            }
+            Some(Err(refusal)) => output.tail_mut().extend_from_slice(&refusal),
+            Some(Ok(())) => {
+                self.watches.append(&mut watches);
+                self.end_watch(output);
+            }
+        }
+        Step::Done
+    }
+
+    /// EXEC where at least one of the shards that it needs has replicas.
+    pub(super) fn exec_on_group(
+        &mut self,
+        turn: Turn<'_>,
+        transaction: Transaction,
+        output: &mut Output,
+    ) -> Step {
+        let shard = match self.shard_of_all(turn, &transaction) {
+            Ok(shard) => shard,
+            Err(refusal) => {
+                self.forget_watches(turn.node, &mut Access::Free);
+                Reply::new(output, self.protocol).error(refusal);
+                return Step::Done;
+            }
+        };
+        let is_lost = |watch: &Watch| matches!(watch.seen, Seen::Version { .. });
+        if self.watches.iter().any(is_lost) {
+            // The shard had no replicas when the key was watched: what happened since is not known.
+            self.forget_watches(turn.node, &mut Access::Free);
+            Reply::new(output, self.protocol).null_array();
+            return Step::Done;
+        }
+        let operations = self.operations_of(turn, &transaction);
+        self.watches.clear();
+        self.client.facts.lock().watched = 0;
+        let slices: Vec<&[u8]> = operations.iter().map(Vec::as_slice).collect();
+        let operations = OwnedArgs::from_slices(&slices);
+        let request = Request {
+            kind: OpKind::Multi,
+            db: self.db,
+            flags: self.op_flags(Touch::Yes),
+            args: operations.args(),
+            after: 0,
+        };
+        let mut state = turn.node.lock(shard);
+        let queued = match state.mode() {
+            Mode::Grouped => self.queue_on(turn, shard, &mut state, request),
+            // It lost its replicas this moment: as if it had been too early.
+            Mode::Solo => {
+                Err("TRYAGAIN The shard's replicas are changing, please try again".into())
+            }
+        };
+        drop(state);
+        match queued {
+            Ok(slot) => {
+                let commands = transaction.commands;
+                self.wait_alone(turn, Pending::Exec(HalfExec { commands, slot }), output)
+            }
+            Err(refusal) => {
+                Reply::new(output, self.protocol).error(&refusal);
+                Step::Done
+            }
+        }
+    }
+
+    /// The operation's reply came: puts it together with the replies of the session's own commands.
+    pub(super) fn go_on_exec(
+        &mut self,
+        turn: Turn<'_>,
+        half: HalfExec,
+        output: &mut Output,
+    ) -> Step {
+        let reply = self.take_replies(|slots| slots.get(half.slot).map(<[u8]>::to_vec));
+        let Some(reply) = reply else {
+            self.pending = Some(Pending::Exec(half));
+            return Step::Replies;
+        };
+        let reply = reply.unwrap_or_default();
+        let Some(mut elements) = split_array(&reply) else {
+            // A check failed, or it was refused.
+            output.tail_mut().extend_from_slice(&reply);
+            return Step::Done;
+        };
+        let mut last = Step::Done;
+        Reply::new(output, self.protocol).array(half.commands.len());
+        for (row, args) in &half.commands {
+            let mark = output.mark();
+            match row.run {
+                Run::Data(_) => {
+                    let (element, rest) = split_reply(elements).unwrap_or((b"_\r\n", b""));
+                    output.tail_mut().extend_from_slice(element);
+                    elements = rest;
+                }
+                Run::Session(_) | Run::Later => {
+                    let step =
+                        self.dispatch(turn, row, args.args(), &mut Access::InTransaction, output);
+                    if matches!(step, Step::Close | Step::Shutdown) {
+                        last = step;
+                    }
+                }
+            }
+            self.show_to_monitors(turn, row, args.args());
+            turn.node.stats.ran(self.client.id, row.id(), 1, 0);
+            self.note_error(turn, Some(row), mark, output);
+        }
+        last
+    }
+
+    /// The one shard that a transaction needs, or why it cannot be run.
+    fn shard_of_all(
+        &self,
+        turn: Turn<'_>,
+        transaction: &Transaction,
+    ) -> Result<usize, &'static str> {
+        let mut shards: Vec<usize> = self.watches.iter().map(|watch| watch.shard).collect();
+        for (row, args) in &transaction.commands {
+            match row.run {
+                Run::Data(_) => {
+                    let places = places_of(turn.node, row, args.args());
+                    shards.extend(places.iter().map(|place| place.shard as usize));
+                }
+                Run::Session(command) if walks(command) && looks_at_all(command) => {
+                    return Err(WALKS);
+                }
+                Run::Session(_) | Run::Later => {}
+            }
+        }
+        let shard = shards.first().copied().unwrap_or(0);
+        match shards.iter().all(|other| *other == shard) {
+            true => Ok(shard),
+            false => Err(SEVERAL_SHARDS),
+        }
+    }
+
+    /// The transaction's parts as operations: checks of watched keys, then its data commands, each in the database
+    /// that was selected then.
+    fn operations_of(&self, turn: Turn<'_>, transaction: &Transaction) -> Vec<Vec<u8>> {
+        let operation = |kind, db, args: &OwnedArgs| {
+            let head = OpHead {
+                kind,
+                db,
+                flags: self.op_flags(self.touch),
+                seq: 0,
+                after: 0,
+            };
+            let mut bytes = Vec::new();
+            encode_op(&mut bytes, head, args.args().iter());
+            bytes
+        };
+        let mut operations = Vec::new();
+        for watch in &self.watches {
+            if let Seen::Contents(contents) = watch.seen {
+                let check = OwnedArgs::from_slices(&[&watch.key, &contents.to_le_bytes()]);
+                operations.push(operation(OpKind::Check, watch.db, &check));
+            }
+        }
+        let mut db = self.db;
+        for (row, args) in &transaction.commands {
+            match row.run {
+                Run::Data(_) if row.flags.has(Flags::WRITE) => {
+                    operations.push(operation(OpKind::Write, db, args));
+                }
+                Run::Data(_) => operations.push(operation(OpKind::Read, db, args)),
+                Run::Session(SessionCommand::Select) => {
+                    let wanted = args.args().iter().nth(1).and_then(parse_u64);
+                    let databases = turn.settings.databases as u64;
+                    if let Some(wanted) = wanted.filter(|wanted| *wanted < databases) {
+                        db = wanted as u8;
+                    }
+                }
+                Run::Session(_) | Run::Later => {}
+            }
+        }
+        operations
+    }
+}
+
+/// Whether a command looks at the keys of all shards (and not at this node's own figures).
+fn looks_at_all(command: SessionCommand) -> bool {
+    use SessionCommand as C;
+    matches!(
+        command,
+        C::Keys | C::Scan | C::Dbsize | C::Randomkey | C::Flushall | C::Flushdb
+    )
+}
+
+/// The contents in the answer to a question about one key.
+fn fingerprint_of(reply: &[u8]) -> Option<u64> {
+    let bulk = split_array(reply)?.strip_prefix(b"$8\r\n")?;
+    Some(u64::from_le_bytes(*bulk.first_chunk()?))
+}

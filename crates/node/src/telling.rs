@@ -1,0 +1,345 @@
+//! What connections on other nodes are told: messages of publish/subscribe, changed keys for client-side caching,
+//! keyspace events.
+//!
+//! Every node publishes to its own connections. A PUBLISH goes to all nodes, and its reply is the sum of what each says
+//! (a [`Call`], which a node that is gone holds up for a second at most). What changes in a shard is told by its leader,
+//! to those nodes that say in their beats that somebody there listens.
+//!
+//! Delivery is at most once: what was on its way to or from a node that fails is lost.
+
+use crate::client::ClientId;
+use crate::group::Mode;
+use crate::host::Now;
+use crate::node::Node;
+use crate::peers::Sent;
+use crate::slots::Ticket;
+use crate::wire::{
+    Called, Changed, KeyChange, KeyChangeKind, ListensTo, PeerMessage, Publish, PublishKind,
+};
+use bytes::Bytes;
+use cache::{Change, ChangeKind};
+use commands::Event;
+use parking_lot::Mutex;
+use paxos::{GroupId, NodeId};
+use smallvec::SmallVec;
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU8, Ordering};
+
+/// How long a PUBLISH waits for a node that says nothing.
+const CALL_US_MAX: u64 = 1_000_000;
+/// Calls that wait for answers; beyond, PUBLISH answers with what is known.
+const CALLS_MAX: usize = 10_000;
+
+/// What is going on between this node's connections and other nodes.
+#[derive(Debug, Default)]
+pub(crate) struct Telling {
+    calls: Mutex<Calls>,
+    /// What each other node listens to.
+    listeners: Mutex<BTreeMap<NodeId, u8>>,
+    /// What any of them listens to: one load on the way of a change.
+    listened_to: AtomicU8,
+}
+
+#[derive(Debug, Default)]
+struct Calls {
+    last: u64,
+    /// In the order in which they began, and so of their ends.
+    open: BTreeMap<u64, Call>,
+}
+
+/// A question to several nodes whose answers are added up.
+#[derive(Debug)]
+struct Call {
+    ticket: Ticket,
+    sum: i64,
+    missing: SmallVec<[NodeId; 4]>,
+    until_us: u64,
+}
+
+impl Call {
+    fn answer(&self) {
+        self.ticket.fill(format!(":{}\r\n", self.sum).as_bytes());
+    }
+}
+
+impl Telling {
+    /// Whether another node wants to hear of `what`.
+    #[inline]
+    pub fn is_listened_to(&self, what: ListensTo) -> bool {
+        self.listened_to.load(Ordering::Relaxed) & what as u8 != 0
+    }
+
+    /// A node says what it listens to. Whether that changes what is to be observed here.
+    fn on_listens(&self, node: NodeId, listens_to: u8) -> bool {
+        let mut listeners = self.listeners.lock();
+        match listens_to {
+            0 => listeners.remove(&node),
+            _ => listeners.insert(node, listens_to),
+        };
+        let all = listeners.values().fold(0, |all, one| all | one);
+        self.listened_to.swap(all, Ordering::Relaxed) != all
+    }
+
+    fn listeners_to(&self, what: ListensTo) -> Vec<NodeId> {
+        let listeners = self.listeners.lock();
+        let wanting = listeners
+            .iter()
+            .filter(|(_, mask)| **mask & what as u8 != 0);
+        wanting.map(|(node, _)| *node).collect()
+    }
+
+    /// Ends the calls that `over` says are, of those that wait; the others stay.
+    fn end_calls(&self, over: impl Fn(&mut Call) -> bool) {
+        let ended: Vec<Call> = {
+            let mut calls = self.calls.lock();
+            let ended = calls.open.extract_if(.., |_, call| over(call));
+            ended.map(|(_, call)| call).collect()
+        };
+        ended.iter().for_each(Call::answer);
+    }
+}
+
+impl Node {
+    /// Whether there are other nodes.
+    pub(crate) fn has_peers(&self) -> bool {
+        !self.cluster.peers.all().is_empty()
+    }
+
+    /// Delivers a message to the subscribers of this node; returns how many got it.
+    fn publish_here(&self, kind: PublishKind, channel: &[u8], payload: &[u8], now: Now) -> usize {
+        match kind {
+            PublishKind::Channel => self.pubsub.publish(self, channel, payload, now),
+            PublishKind::Shard => self.pubsub.publish_shard(self, channel, payload, now),
+        }
+    }
+
+    /// PUBLISH on all nodes. `ticket` gets the count of receivers, when it is known; without one nobody asks.
+    /// Returns the count on this node.
+    pub(crate) fn publish_everywhere(
+        &self,
+        kind: PublishKind,
+        channel: &[u8],
+        payload: &[u8],
+        ticket: Option<Ticket>,
+        now: Now,
+    ) -> usize {
+        let here = self.publish_here(kind, channel, payload, now);
+        // Registered before it is sent: an answer must find it.
+        let call = ticket.map(|ticket| self.begin_call(ticket, here as i64, now));
+        if !self.has_peers() && call.is_none() {
+            return here;
+        }
+        let message = PeerMessage::Publish(Publish {
+            call: call.unwrap_or(0),
+            kind,
+            channel: Bytes::copy_from_slice(channel),
+            payload: Bytes::copy_from_slice(payload),
+        });
+        let peers = self.cluster.peers.all();
+        let sent = |node| self.cluster.peers.send(node, &message) == Sent::Queued;
+        let unreached: SmallVec<[NodeId; 4]> = peers
+            .iter()
+            .map(|peer| peer.node)
+            .filter(|node| !sent(*node))
+            .collect();
+        if let Some(call) = call {
+            self.miss(call, &unreached);
+        }
+        self.request_flush();
+        here
+    }
+
+    /// Registers a call to all other nodes.
+    fn begin_call(&self, ticket: Ticket, here: i64, now: Now) -> u64 {
+        let peers = self.cluster.peers.all();
+        let mut calls = self.telling.calls.lock();
+        calls.last += 1;
+        let number = calls.last;
+        let mut call = Call {
+            ticket,
+            sum: here,
+            missing: peers.iter().map(|peer| peer.node).collect(),
+            until_us: now.monotonic_us + CALL_US_MAX,
+        };
+        if calls.open.len() >= CALLS_MAX {
+            call.until_us = 0; // its answer is what is known when it was sent
+            call.missing.clear();
+        }
+        calls.open.insert(number, call);
+        number
+    }
+
+    /// No answer comes from `nodes`; ends the call if none is missing.
+    fn miss(&self, call: u64, nodes: &[NodeId]) {
+        let ended = {
+            let mut calls = self.telling.calls.lock();
+            let Some(open) = calls.open.get_mut(&call) else {
+                return;
+            };
+            open.missing.retain(|node| !nodes.contains(node));
+            match open.missing.is_empty() {
+                true => calls.open.remove(&call),
+                false => None,
+            }
+        };
+        ended.iter().for_each(Call::answer);
+    }
+
+    /// A message for the subscribers here.
+    pub(crate) fn on_publish(&self, from: NodeId, publish: &Publish, now: Now) {
+        let receivers = self.publish_here(publish.kind, &publish.channel, &publish.payload, now);
+        if publish.call != 0 {
+            let called = Called {
+                call: publish.call,
+                integer: receivers as i64,
+            };
+            self.cluster.peers.send(from, &PeerMessage::Called(called));
+        }
+    }
+
+    /// A node's part of a call's answer.
+    pub(crate) fn on_called(&self, from: NodeId, called: Called) {
+        if let Some(open) = self.telling.calls.lock().open.get_mut(&called.call)
+            && open.missing.contains(&from)
+        {
+            open.sum = open.sum.saturating_add(called.integer.max(0));
+        }
+        self.miss(called.call, &[from]);
+    }
+
+    /// Ends calls whose time is up. To be called every few milliseconds.
+    pub(crate) fn tick_calls(&self, now: Now) {
+        if !self.telling.calls.lock().open.is_empty() {
+            self.telling
+                .end_calls(|call| call.until_us <= now.monotonic_us);
+        }
+    }
+
+    /// The link to a node is gone: nothing comes from it.
+    pub(crate) fn forget_listener(&self, node: NodeId) {
+        self.on_listens(node, 0);
+        self.telling.end_calls(|call| {
+            call.missing.retain(|missing| *missing != node);
+            call.missing.is_empty()
+        });
+    }
+
+    /// What a node listens to, as it says itself.
+    pub(crate) fn on_listens(&self, node: NodeId, listens_to: u8) {
+        if self.telling.on_listens(node, listens_to) {
+            self.listen_again();
+        }
+    }
+
+    /// What this node wants to hear from others: the sum of [`ListensTo`] values.
+    pub(crate) fn listens_to(&self) -> u8 {
+        let subscribed = self.pubsub.channels_count() > 0 || self.pubsub.patterns_count() > 0;
+        let events = self.event_mask() != 0 && subscribed;
+        (if self.tracking.is_on() {
+            ListensTo::Changes as u8
+        } else {
+            0
+        }) | (if events { ListensTo::Events as u8 } else { 0 })
+    }
+
+    /// Tells other nodes of keys that changed in a shard that is led here; `by` is the connection here that did it.
+    pub(crate) fn tell_changes(&self, changes: &[Change], by: Option<ClientId>) {
+        if !self.telling.is_listened_to(ListensTo::Changes) || changes.is_empty() {
+            return;
+        }
+        let items = changes.iter().map(|change| KeyChange {
+            db: change.db,
+            kind: match change.kind {
+                ChangeKind::Modified => KeyChangeKind::Modified,
+                ChangeKind::Expired => KeyChangeKind::Expired,
+                ChangeKind::Evicted => KeyChangeKind::Evicted,
+            },
+            key: Bytes::copy_from_slice(&change.key),
+        });
+        self.tell(ListensTo::Changes, by, items.collect());
+    }
+
+    /// Tells other nodes of a keyspace event in a shard that is led here.
+    pub(crate) fn tell_event(&self, event: &Event) {
+        if !self.telling.is_listened_to(ListensTo::Events) {
+            return;
+        }
+        let kind = KeyChangeKind::Event {
+            class: event.class as u16,
+            name: Bytes::copy_from_slice(event.name.as_bytes()),
+        };
+        let item = KeyChange {
+            db: event.db,
+            kind,
+            key: Bytes::copy_from_slice(&event.key),
+        };
+        self.tell(ListensTo::Events, None, vec![item]);
+    }
+
+    /// A database was emptied by a connection of this node: everybody who tracks keys drops everything.
+    pub(crate) fn flushed(&self, db: u8, now: Now) {
+        self.tracking.flushed(self, now);
+        if self.telling.is_listened_to(ListensTo::Changes) {
+            let item = KeyChange {
+                db,
+                kind: KeyChangeKind::Flushed,
+                key: Bytes::new(),
+            };
+            self.tell(ListensTo::Changes, None, vec![item]);
+        }
+    }
+
+    fn tell(&self, what: ListensTo, by: Option<ClientId>, items: Vec<KeyChange>) {
+        let by = by.map_or((NodeId(0), 0), |client| (self.cluster.me.node, client));
+        let message = PeerMessage::Changed(Changed { by, items });
+        for node in self.telling.listeners_to(what) {
+            self.cluster.peers.send(node, &message);
+        }
+        self.request_flush();
+    }
+
+    /// Another node tells what changed in a shard that it leads.
+    pub(crate) fn on_changed(&self, changed: &Changed, now: Now) {
+        let (node, client) = changed.by;
+        let by = (node == self.cluster.me.node).then_some(client);
+        let mut changes = Vec::new();
+        for item in &changed.items {
+            let kind = match &item.kind {
+                KeyChangeKind::Modified => ChangeKind::Modified,
+                KeyChangeKind::Expired => ChangeKind::Expired,
+                KeyChangeKind::Evicted => ChangeKind::Evicted,
+                KeyChangeKind::Flushed => {
+                    self.tracking.flushed(self, now);
+                    continue;
+                }
+                KeyChangeKind::Event { name, .. } => {
+                    self.publish_event_here(item.db, &item.key, name, now);
+                    continue;
+                }
+            };
+            changes.push(Change {
+                db: item.db,
+                key: Box::from(&item.key[..]),
+                kind,
+            });
+        }
+        if self.tracking.is_on() && !changes.is_empty() {
+            self.tracking.invalidate(self, &changes, by, now);
+        }
+    }
+}
+
+/// How a node with groups differs from one that is alone.
+impl Node {
+    /// Whether any shard has replicas, as far as is known without its lock.
+    pub(crate) fn has_groups(&self) -> bool {
+        (0..self.shards_count()).any(|shard| self.mode(shard) == Mode::Grouped)
+    }
+
+    /// Whether this node's memory decides over writes to a shard: it does where the node leads.
+    #[inline]
+    pub(crate) fn judges_room(&self, shard: usize) -> bool {
+        self.mode(shard) == Mode::Solo
+            || self.cluster.leader(GroupId(shard as u32 + 1)) == Some(self.cluster.me.node)
+    }
+}
