@@ -44,7 +44,10 @@ impl<'a> Housework<'a> {
     fn reclaim(&self, shard: usize) -> bool {
         let node = self.node;
         let mut guard = node.lock(shard);
-        guard.cache.set_now(self.now.log_ms);
+        // A follower's log time moves by entries alone.
+        if let Some(log_ms) = guard.clock_ms(self.now) {
+            guard.cache.set_now(log_ms);
+        }
         let reclaimed = guard.cache.reclaim_expired(RECLAIM_WORK_MAX);
         guard.settle(&node.budget);
         let changes = guard.take_changes();

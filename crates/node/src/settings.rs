@@ -4,17 +4,20 @@
 //! [`Settings`] is plain data. A changed value acts where it is read; whoever keeps something
 //! derived from one (a budget, a mask) renews that after [`Settings::set`].
 //!
-//! Reading order: this file, `settings/values.rs` (what values look like), `settings/table.rs` (a row
-//! per name).
+//! Reading order: this file, `settings/values.rs` and `settings/members.rs` (what values look like),
+//! `settings/table.rs` (a row per name).
 
 use core::net::{IpAddr, Ipv4Addr};
 
+use crate::journal::SyncPolicy;
 use cache::Policy;
 use thiserror::Error;
 
+mod members;
 mod table;
 mod values;
 
+pub use members::{CLUSTER_PORT_ABOVE, JoinAddress, PEER_PORT_ABOVE, PortChoice, host_and_port};
 pub use values::{
     KeyspaceEvents, LogLevel, OutputBufferLimit, OutputBufferLimits, Refusal, parse_memory,
     parse_policy, policy_name,
@@ -67,6 +70,19 @@ pub struct Settings {
     pub shards: u32,
     /// Numbered databases. 16.
     pub databases: u32,
+    /// Port for cluster-aware clients. 1000 above `port`.
+    pub cluster_port: PortChoice,
+    /// Port for other nodes. 10000 above `port`.
+    pub peer_port: PortChoice,
+    /// Name or address by which others reach this node; empty: what it is bound to. Empty.
+    pub advertise: String,
+    /// Nodes of the cluster to join, tried in turn; none: found one, or go on with the one in the data directory. None.
+    pub join: Vec<JoinAddress>,
+    /// Replicas of each shard, the largest odd number up to this and to the count of nodes. 3. It counts where a cluster is
+    /// founded.
+    pub replicas: u32,
+    /// What nodes prove to each other that they know; empty: the password of `requirepass`. Empty.
+    pub cluster_secret: String,
     /// Threads that serve clients; 0: as many as there are cores. 0.
     pub worker_threads: u32,
     /// Microseconds from which a command is slow; -1: none is. 10000.
@@ -83,6 +99,12 @@ pub struct Settings {
     pub keyspace_events: KeyspaceEvents,
     /// Keys remembered for `CLIENT TRACKING`; 0: no limit. A million.
     pub tracking_table_max_keys: u64,
+    /// Whether what shards agree on is kept on disk. No: a cache lives in the memory of several nodes.
+    pub appendonly: bool,
+    /// When a write on disk counts. Every second, as in Redis.
+    pub appendfsync: SyncPolicy,
+    /// Where the log's directory is made. The working directory.
+    pub dir: String,
     /// How much is logged. `notice`.
     pub loglevel: LogLevel,
     /// Path of the log; empty: standard error. Empty.
@@ -108,6 +130,12 @@ impl Default for Settings {
             client_output_buffer_limit: OutputBufferLimits::default(),
             shards: 64,
             databases: 16,
+            cluster_port: PortChoice::Derived,
+            peer_port: PortChoice::Derived,
+            advertise: String::new(),
+            join: Vec::new(),
+            replicas: 3,
+            cluster_secret: String::new(),
             worker_threads: 0,
             slowlog_log_slower_than_us: 10_000,
             slowlog_max_len: 128,
@@ -116,6 +144,9 @@ impl Default for Settings {
             latency_tracking_percentiles: vec![50.0, 99.0, 99.9],
             keyspace_events: KeyspaceEvents::default(),
             tracking_table_max_keys: 1_000_000,
+            appendonly: false,
+            appendfsync: SyncPolicy::EverySecond,
+            dir: ".".into(),
             loglevel: LogLevel::Notice,
             logfile: String::new(),
         }
@@ -200,9 +231,9 @@ impl Settings {
     /// refused.
     pub fn configure(&mut self, name: &str, value: &str) -> Result<(), Option<Refusal>> {
         match find(name).map(|row| row.kind) {
-            Some(Kind::Mutable { set, .. } | Kind::Startup { set, .. }) => {
-                set(self, value).map_err(Some)
-            }
+            Some(
+                Kind::Mutable { set, .. } | Kind::Startup { set, .. } | Kind::Settled { set, .. },
+            ) => set(self, value).map_err(Some),
             Some(Kind::Fixed(_) | Kind::Constant(_)) | None => Err(None),
         }
     }

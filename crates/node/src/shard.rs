@@ -227,7 +227,8 @@ impl Shard {
 
     /// Brings the shard's grant in line with what it uses.
     pub fn settle(&mut self, budget: &Budget) {
-        budget.settle(self.cache.used_bytes() as u64, &mut self.grant);
+        let used = self.cache.used_bytes() + self.group.streams.staged_bytes();
+        budget.settle(used as u64, &mut self.grant);
     }
 
     /// Whether changes are recorded: [`Shard::take_changes`] may have some.
@@ -239,6 +240,14 @@ impl Shard {
     /// Somebody (else than WATCH) wants changes from now on, or does no longer.
     pub fn listen(&mut self, listened: Listened) {
         self.listened = listened == Listened::Yes;
+        self.observe_if_wanted();
+    }
+
+    /// The state was replaced by another's: whoever watches a key does not know what happened to it.
+    pub(crate) fn state_replaced(&mut self) {
+        for watched in self.watched.values_mut() {
+            watched.version += 1;
+        }
         self.observe_if_wanted();
     }
 

@@ -47,14 +47,19 @@ impl Replica {
         } else {
             ConfigNews::Learned
         };
+        let hole = first > self.chosen.next() && !entries.is_empty();
         let news = self.learn_chosen(first, entries, how, out);
         if from == self.promised.replica && matches!(self.role, Role::Follower) {
             // The leader feeds on its own; it wants to know how far this is. No send time: this renews no lease.
             self.send_accepted(from, self.promised, 0, out);
+            if hole && !self.is_installing() && self.hole_asked < self.chosen.next() {
+                // Something before it is late or lost; the leader would notice at the next beat only. Once an index:
+                // all that is in flight comes behind the same hole.
+                self.hole_asked = self.chosen.next();
+                self.ask_for_chosen(from, out);
+            }
         } else if news && chosen > self.chosen {
-            let from_index = self.chosen.next();
-            let kind = Kind::CatchUpRequest { from: from_index };
-            out.send_first.push(self.names.message(from, kind));
+            self.ask_for_chosen(from, out);
         }
         if news {
             self.after_learning(out);

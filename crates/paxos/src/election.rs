@@ -327,7 +327,7 @@ impl Replica {
                     && (own_durable || promised.id != self.names.me)
             })
         };
-        if counted().count() < self.quorum() {
+        if counted().count() < self.quorum() || self.is_installing() {
             return Verdict::Short;
         }
         let furthest = counted()
@@ -383,13 +383,14 @@ impl Replica {
                     leader.ready = true;
                     leader.limbo = leader.limbo.max(limbo);
                 }
+                self.drop_incoming(out);
                 self.tell_leader(out);
             }
         }
     }
 
     /// Asks one replica for what it knows chosen.
-    fn ask_for_chosen(&self, whom: ReplicaId, out: &mut Output) {
+    pub(crate) fn ask_for_chosen(&self, whom: ReplicaId, out: &mut Output) {
         let from = self.chosen.next();
         out.send_first
             .push(self.names.message(whom, Kind::CatchUpRequest { from }));

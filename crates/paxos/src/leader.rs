@@ -153,6 +153,7 @@ impl Replica {
         self.upto = self.chosen;
         self.role = Role::Leader(leader);
         self.leader = Some(self.names.me);
+        self.drop_incoming(out);
         self.tell_leader(out);
         self.tick_leader(out);
     }

@@ -82,6 +82,8 @@ pub struct Replica {
     pub(crate) deadline_us: u64,
     pub(crate) role: Role,
 
+    /// The last index that was asked for because what came was behind it.
+    pub(crate) hole_asked: Index,
     pub(crate) incoming: Option<Incoming>,
     pub(crate) outgoing: Vec<Outgoing>,
     pub(crate) stream_last: u64,

@@ -307,6 +307,19 @@ impl Replica {
         self.send_ack(from, stream, 0, AckKind::Wanted, out);
     }
 
+    /// One who leads, and is about to propose, takes no state from others any more.
+    pub(crate) fn drop_incoming(&mut self, out: &mut Output) {
+        if let Some(incoming) = self.incoming.take() {
+            let stream = incoming.stream;
+            assert!(
+                !incoming.is_installing,
+                "nobody leads while its state is replaced"
+            );
+            out.snapshot.push(SnapshotStep::Drop { stream });
+            self.send_ack(incoming.from, stream, 0, AckKind::Abort, out);
+        }
+    }
+
     fn send_ack(&self, to: ReplicaId, stream: u64, next: u64, ack: AckKind, out: &mut Output) {
         let kind = Kind::SnapshotAck {
             stream,

@@ -66,6 +66,7 @@ impl Replica {
             round_seen: 0,
             deadline_us: 0,
             role: Role::Follower,
+            hole_asked: Index(0),
             incoming: None,
             outgoing: Vec::new(),
             stream_last: 0,

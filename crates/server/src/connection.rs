@@ -10,7 +10,7 @@ mod room;
 
 use self::room::Room;
 use bytes::{Buf, BytesMut};
-use node::{ClientFlag, Node, Session, Settings, Step};
+use node::{ClientFlag, Manner, Node, Session, Settings, Step};
 use resp::{Access, Batch, Limits, Output, Protocol, Reply, Scan, Scanner};
 use std::future::poll_fn;
 use std::io::{self, IoSlice};
@@ -111,7 +111,12 @@ enum Woken {
 
 impl Connection {
     /// Takes over an accepted socket. `stop` ends the process when it is set.
-    pub fn new(stream: TcpStream, node: Arc<Node>, stop: watch::Sender<bool>) -> Self {
+    pub fn new(
+        stream: TcpStream,
+        node: Arc<Node>,
+        manner: Manner,
+        stop: watch::Sender<bool>,
+    ) -> Self {
         let address = |address: io::Result<std::net::SocketAddr>| {
             address.map(|a| a.to_string()).unwrap_or_default()
         };
@@ -120,7 +125,7 @@ impl Connection {
             address(stream.local_addr()),
             node.now(),
         );
-        let session = Session::new(client, &node);
+        let session = Session::new(client, &node).in_manner(manner);
         let settings = arc_swap::Cache::new(SettingsOf(node.clone()));
         Connection {
             stream,

@@ -3,7 +3,7 @@
 use node::{Host, Process};
 use std::fs;
 use std::path::PathBuf;
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// Microseconds of one tick of `/proc`'s CPU times: Linux's USER_HZ is 100 on every architecture that we run on.
 const TICK_US: u64 = 10_000;
@@ -11,7 +11,7 @@ const TICK_US: u64 = 10_000;
 /// The system.
 #[derive(Debug)]
 pub struct SystemHost {
-    started: Instant,
+    started: Duration,
     config_file: Option<PathBuf>,
 }
 
@@ -19,7 +19,7 @@ impl SystemHost {
     /// The clock begins now.
     pub fn new(config_file: Option<PathBuf>) -> Self {
         SystemHost {
-            started: Instant::now(),
+            started: boot_time(),
             config_file,
         }
     }
@@ -27,7 +27,7 @@ impl SystemHost {
 
 impl Host for SystemHost {
     fn monotonic_us(&self) -> u64 {
-        self.started.elapsed().as_micros() as u64
+        boot_time().saturating_sub(self.started).as_micros() as u64
     }
 
     fn wall_us(&self) -> u64 {
@@ -72,6 +72,17 @@ impl Host for SystemHost {
                 .unwrap_or_default(),
         }
     }
+}
+
+/// Time since the machine booted, the time that it slept included: a lease runs on while the machine is suspended,
+/// and the clock that `Instant` reads stands still then.
+fn boot_time() -> Duration {
+    #[cfg(target_os = "linux")]
+    let clock = rustix::time::ClockId::Boottime;
+    #[cfg(not(target_os = "linux"))]
+    let clock = rustix::time::ClockId::Monotonic;
+    let time = rustix::time::clock_gettime(clock);
+    Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
 }
 
 /// A field of a `/proc` file that is given in kB, in bytes; 0 if it is not there.

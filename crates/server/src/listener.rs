@@ -1,7 +1,8 @@
-//! The client port: sockets are opened, connections accepted or refused.
+//! Ports: sockets are opened; clients' connections accepted or refused.
 
 use crate::connection::Connection;
-use node::{Node, Settings};
+use node::settings::{CLUSTER_PORT_ABOVE, PEER_PORT_ABOVE, PortChoice};
+use node::{Manner, Node, Settings};
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 use std::io;
 use std::net::SocketAddr;
@@ -18,18 +19,52 @@ const KEEPALIVE_PROBES: u32 = 3;
 
 const PROTECTED: &[u8] = b"-DENIED Torc is running in protected mode because protected mode is enabled and no password is set for the default user. In this mode connections are only accepted from the loopback interface. Set a password (requirepass), or disable protected mode with --protected-mode no if the network is trusted.\r\n";
 
+/// The sockets of a node's ports, one for each address that it is bound to.
+pub struct Listeners {
+    /// For any client.
+    pub clients: Vec<TcpListener>,
+    /// For cluster-aware clients; none if that port is closed.
+    pub cluster: Vec<TcpListener>,
+    /// For other nodes.
+    #[allow(dead_code, reason = "the links take them over next")]
+    pub peers: Vec<TcpListener>,
+}
+
+impl Listeners {
+    /// Opens all ports.
+    ///
+    /// # Errors
+    /// The system's, with the address and the option ahead.
+    pub fn open(settings: &Settings) -> io::Result<Listeners> {
+        let clients = listen(settings, settings.port, "--port")?;
+        let client_port = port_of(&clients).unwrap_or(settings.port);
+        let further = |choice: PortChoice, above, option| match choice.port(client_port, above) {
+            Some(port) => listen(settings, port, option),
+            None => Ok(Vec::new()),
+        };
+        Ok(Listeners {
+            cluster: further(settings.cluster_port, CLUSTER_PORT_ABOVE, "--cluster-port")?,
+            peers: further(settings.peer_port, PEER_PORT_ABOVE, "--peer-port")?,
+            clients,
+        })
+    }
+}
+
+/// The port of listeners, if there are any.
+pub fn port_of(listeners: &[TcpListener]) -> Option<u16> {
+    let address = listeners.first()?.local_addr().ok()?;
+    Some(address.port())
+}
+
 /// Opens a socket on every address of `bind`. With port 0 the system chooses one for the first address, and the
 /// others take the same.
-///
-/// # Errors
-/// The system's, with the address ahead.
-pub fn listen(settings: &Settings) -> io::Result<Vec<TcpListener>> {
-    let mut port = settings.port;
+fn listen(settings: &Settings, mut port: u16, option: &str) -> io::Result<Vec<TcpListener>> {
     let mut listeners = Vec::new();
     for address in &settings.bind {
         let address = SocketAddr::new(*address, port);
         let listener = open(address, settings.tcp_backlog).map_err(|error| {
-            io::Error::new(error.kind(), format!("cannot listen on {address}: {error}"))
+            let words = format!("cannot listen on {address} ({option}): {error}");
+            io::Error::new(error.kind(), words)
         })?;
         port = listener.local_addr()?.port();
         listeners.push(listener);
@@ -53,8 +88,13 @@ fn open(address: SocketAddr, backlog: u32) -> io::Result<TcpListener> {
     TcpListener::from_std(socket.into())
 }
 
-/// Accepts until `stop` is set.
-pub async fn accept(listener: TcpListener, node: Arc<Node>, stop: watch::Sender<bool>) {
+/// Accepts clients until `stop` is set.
+pub async fn accept(
+    listener: TcpListener,
+    node: Arc<Node>,
+    manner: Manner,
+    stop: watch::Sender<bool>,
+) {
     let mut stopped = stop.subscribe();
     let mut exhausted = false;
     loop {
@@ -65,7 +105,7 @@ pub async fn accept(listener: TcpListener, node: Arc<Node>, stop: watch::Sender<
         match accepted {
             Ok((stream, peer)) => {
                 exhausted = false;
-                admit(stream, peer, &node, &stop);
+                admit(stream, peer, &node, manner, &stop);
             }
             Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
             Err(error) => {
@@ -81,7 +121,13 @@ pub async fn accept(listener: TcpListener, node: Arc<Node>, stop: watch::Sender<
 }
 
 /// Starts a connection's task, or refuses it in words.
-fn admit(stream: TcpStream, peer: SocketAddr, node: &Arc<Node>, stop: &watch::Sender<bool>) {
+fn admit(
+    stream: TcpStream,
+    peer: SocketAddr,
+    node: &Arc<Node>,
+    manner: Manner,
+    stop: &watch::Sender<bool>,
+) {
     let settings = node.settings.load();
     if node.clients.len() >= settings.maxclients as usize {
         node.stats.rejected.fetch_add(1, Ordering::Relaxed);
@@ -102,7 +148,7 @@ fn admit(stream: TcpStream, peer: SocketAddr, node: &Arc<Node>, stop: &watch::Se
             .with_retries(KEEPALIVE_PROBES);
         let _ = SockRef::from(&stream).set_tcp_keepalive(&keepalive);
     }
-    tokio::spawn(Connection::new(stream, node.clone(), stop.clone()).run());
+    tokio::spawn(Connection::new(stream, node.clone(), manner, stop.clone()).run());
 }
 
 /// Says why a connection is closed. The socket is asked directly: the runtime does not know yet that a fresh one

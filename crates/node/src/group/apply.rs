@@ -85,6 +85,9 @@ impl Shard {
         while !rest.is_empty() {
             let (op, after) = split_first(rest).expect("the leader's own operation");
             rest = after;
+            if self.group.streams.is_producing() {
+                self.save_for_streams(&op);
+            }
             let mark = out.scratch.mark();
             self.run_op(&op, stamp.of_op(*ordinal), applying, out);
             out.scratch.rewind(mark);
@@ -108,6 +111,9 @@ impl Shard {
             let (op, after) = split_first(rest).expect("a leader looks at what it proposes");
             rest = after;
             if origin.is_next(op.head.seq) {
+                if self.group.streams.is_producing() {
+                    self.save_for_streams(&op);
+                }
                 let mark = out.scratch.mark();
                 self.run_op(&op, stamp.of_op(*ordinal), applying, out);
                 let reply = stored_since(&mut out.scratch, mark);

@@ -87,10 +87,9 @@ impl Shard {
         self.group.requests.reads.is_open(id)
     }
 
-    /// The shard's log time at this moment of the node's clock, as its leader has it, ms.
-    #[inline]
-    pub(crate) fn log_ms(&self, now: Now) -> u64 {
-        self.group.read_ms(now)
+    /// The shard's log time at this moment of the node's clock, ms; none if another node has it.
+    pub(crate) fn clock_ms(&self, now: Now) -> Option<u64> {
+        (now.monotonic_us < self.group.replica.lease_until()).then(|| self.group.read_ms(now))
     }
 }
 
@@ -104,6 +103,11 @@ impl Shard {
         self.group.shows = self.group.replica.may_show();
         self.perform(&mut out, work);
         let refused = out.refused.take();
+        while let Some(told) = self.group.streams.told.pop_front() {
+            self.group.replica.step(work.now_us(), told, &mut out);
+            self.perform(&mut out, work);
+            out.refused = None;
+        }
         work.out = out;
         self.set_mode(work);
         refused
@@ -141,6 +145,7 @@ impl Shard {
             || self.group.forwarded.has_writes()
             || !self.group.forwarded.reads.is_empty()
             || !self.group.replies.is_empty()
+            || self.group.streams.has_work()
     }
 
     fn perform(&mut self, out: &mut Output, work: &mut Work<'_>) {
@@ -176,7 +181,9 @@ impl Shard {
             self.on_role(role, work);
         }
         out.config = None;
-        out.snapshot.clear();
+        for step in out.snapshot.drain(..) {
+            self.on_snapshot(step, work);
+        }
     }
 
     fn apply_chosen(&mut self, log_ms: u64, payload: &Bytes, work: &mut Work<'_>) {
@@ -242,6 +249,11 @@ impl Shard {
             self.send_replies(work);
         } else {
             self.forward(work);
+        }
+        if self.make_chunk(work) {
+            // One at a time: others want the shard too.
+            work.cluster.mark_dirty(self.index());
+            work.cluster.flusher.ask();
         }
         self.set_mode(work);
     }

@@ -15,7 +15,7 @@
 //!   found alive by an entry behind it; and it stamps what it may not show yet with the time at which it may.
 //! - After a read was computed the clock is looked at again before its answer leaves.
 //!
-//! Reading order: `op`, `origins`, `requests`, `forward`, `replies`, `apply`, `engine`.
+//! Reading order: `op`, `origins`, `requests`, `forward`, `replies`, `apply`, `engine`, `snapshot`, `streams`.
 
 pub(crate) mod apply;
 mod engine;
@@ -24,6 +24,8 @@ pub(crate) mod op;
 pub(crate) mod origins;
 mod replies;
 pub(crate) mod requests;
+mod snapshot;
+mod streams;
 mod work;
 
 pub(crate) use op::encode as encode_op;
@@ -42,6 +44,7 @@ use replies::Replies;
 use requests::Requests;
 use std::collections::VecDeque;
 use std::sync::Arc;
+use streams::Streams;
 
 /// How a shard's commands run here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,6 +68,7 @@ pub(crate) struct Group {
     pub requests: Requests,
     forwarded: Forwarded,
     replies: Replies,
+    pub streams: Streams,
     /// Own proposals that are not applied: log time and payload.
     in_flight: VecDeque<(u64, Bytes)>,
     /// Log time of the group minus that of the node's clock, ms; never falls.
@@ -119,6 +123,7 @@ impl Group {
             requests: Requests::new(budget),
             forwarded: Forwarded::default(),
             replies: Replies::default(),
+            streams: Streams::default(),
             in_flight: VecDeque::new(),
             log_ahead_ms: 0,
             shows: false,

@@ -37,6 +37,8 @@ pub enum Note {
     Promised(Ballot),
     /// An entry of this index, accepted under this ballot.
     Entry(Index, Ballot),
+    /// An entry of this index again; its promise stands elsewhere by now, or was another incarnation's.
+    Moved(Index),
     /// All up to here is chosen.
     Chosen(Index),
     /// State was replaced up to here.
@@ -103,13 +105,13 @@ impl JournalBatch {
         group: GroupId,
         generation: Generation,
         lsn: u64,
-        (index, ballot): (Index, Ballot),
+        index: Index,
         payload: &[u8],
     ) {
         let start = self.bytes.len();
         self.bytes.put_u64_le(lsn);
         self.bytes.put_slice(payload);
-        let note = Note::Entry(index, ballot);
+        let note = Note::Moved(index);
         self.end_record(
             group,
             generation,

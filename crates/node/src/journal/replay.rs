@@ -28,6 +28,8 @@ struct Group {
     base_named: Index,
     /// The checkpoint's.
     base: SnapshotBase,
+    /// Chosen when the last life began.
+    inherited: Index,
     log: BTreeMap<Index, Held>,
 }
 
@@ -53,6 +55,8 @@ pub struct GroupMemory {
     pub log: Vec<AcceptedEntry>,
     /// All up to here is chosen, and there.
     pub chosen: Index,
+    /// What was chosen when this incarnation began, if there was an earlier one: of that one's entries, only these count.
+    pub inherited: Index,
 }
 
 impl Replay {
@@ -71,6 +75,7 @@ impl Replay {
     pub fn begin_life(&mut self) {
         for group in self.groups.values_mut() {
             group.promised = Ballot::default();
+            group.inherited = group.chosen;
             group.log.split_off(&group.chosen.next());
         }
     }
@@ -91,8 +96,16 @@ impl Replay {
             RecordKind::Moved => {
                 let lsn = layout::take_number(&mut payload)?;
                 let record = layout::decode_record(RecordKind::Accepted, payload)?;
-                if let Some(group) = self.group(head) {
-                    group.take(lsn, record);
+                if let (
+                    Some(group),
+                    Record::Accepted {
+                        index,
+                        ballot,
+                        entry,
+                    },
+                ) = (self.group(head), record)
+                {
+                    group.hold(index, Held { lsn, ballot, entry });
                 }
             }
             RecordKind::Standing => {
@@ -144,10 +157,7 @@ impl Group {
             } => {
                 // Also a promise (R1): whoever accepts under a ballot takes part in none below.
                 self.promised = self.promised.max(ballot);
-                let newer = self.log.get(&index).is_none_or(|held| held.lsn < lsn);
-                if index > self.base.index && newer {
-                    self.log.insert(index, Held { lsn, ballot, entry });
-                }
+                self.hold(index, Held { lsn, ballot, entry });
             }
             Record::Chosen(index) => self.chosen = self.chosen.max(index),
             Record::Base(base) => {
@@ -158,11 +168,21 @@ impl Group {
         }
     }
 
+    /// Keeps an entry, unless a later record was there first or the checkpoint covers it.
+    fn hold(&mut self, index: Index, entry: Held) {
+        let is_newest = self.log.get(&index).is_none_or(|held| held.lsn < entry.lsn);
+        if index > self.base.index && is_newest {
+            self.log.insert(index, entry);
+        }
+    }
+
     /// All at once, whatever was read before: what came before may have been found lacking.
     fn stand(&mut self, standing: &Standing) {
         self.promised = standing.promised;
         self.chosen = standing.chosen.max(self.base.index);
         self.base_named = standing.base;
+        // Of several in a life, the first says the least.
+        self.inherited = self.inherited.min(self.chosen);
     }
 
     fn finish(mut self, id: GroupId, doubts: &mut Vec<Doubt>) -> GroupMemory {
@@ -192,6 +212,7 @@ impl Group {
             base: self.base,
             log: log.collect(),
             chosen: whole,
+            inherited: self.inherited,
         }
     }
 }

@@ -255,13 +255,7 @@ fn moved_records_do_not_overtake_later_ones() {
     for (index, lsn) in [(1, 1), (2, 2), (3, 3)] {
         let mut payload = Vec::new();
         layout::encode_record(&accepted(index, 1, ""), &mut payload);
-        batch.push_moved(
-            GROUP,
-            Generation(0),
-            lsn,
-            (Index(index), ballot(1)),
-            &payload,
-        );
+        batch.push_moved(GROUP, Generation(0), lsn, Index(index), &payload);
     }
     for (head, payload) in read_back(&batch, 4) {
         replay.record(&head, payload).unwrap();

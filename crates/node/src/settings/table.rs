@@ -2,10 +2,13 @@
 
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use super::members::{HOST_BYTES_MAX, JoinAddress, PortChoice};
 use super::values::{
     KeyspaceEvents, LogLevel, Refusal, integer_within, join, memory_within, parse_memory,
     parse_percentiles, parse_policy, parse_yes_no, policy_name, yes_no,
 };
+use crate::journal::SyncPolicy;
+
 use super::{DATABASES_MAX, MAXMEMORY_MIN_BYTES, Settings};
 
 /// One name and what can be done with it.
@@ -23,6 +26,8 @@ pub(super) enum Kind {
     Mutable { get: Get, set: Set },
     /// Is given at start and stays.
     Startup { get: Get, set: Set },
+    /// Is given at start and stays, and can be changed in Redis: setting it to what it is succeeds.
+    Settled { get: Get, set: Set },
     /// Is always this here, and can be changed in Redis: setting it to what it is succeeds, so that
     /// tools which switch off what Torc does not have (`CONFIG SET save ""`) find it done.
     Fixed(&'static str),
@@ -33,7 +38,9 @@ pub(super) enum Kind {
 impl Row {
     pub(super) fn value(&self, settings: &Settings) -> String {
         match self.kind {
-            Kind::Mutable { get, .. } | Kind::Startup { get, .. } => get(settings),
+            Kind::Mutable { get, .. } | Kind::Startup { get, .. } | Kind::Settled { get, .. } => {
+                get(settings)
+            }
             Kind::Fixed(value) | Kind::Constant(value) => value.into(),
         }
     }
@@ -41,7 +48,7 @@ impl Row {
     /// Why no value at all may be set while the node runs.
     pub(super) fn refusal_of_change(&self) -> Option<&'static str> {
         match self.kind {
-            Kind::Mutable { .. } | Kind::Fixed(_) => None,
+            Kind::Mutable { .. } | Kind::Settled { .. } | Kind::Fixed(_) => None,
             Kind::Startup { .. } | Kind::Constant(_) => Some(IMMUTABLE),
         }
     }
@@ -51,7 +58,10 @@ impl Row {
         match self.kind {
             Kind::Mutable { set, .. } => set(settings, value),
             Kind::Fixed(fixed) if is_same(fixed, value) => Ok(()),
-            Kind::Startup { .. } | Kind::Fixed(_) | Kind::Constant(_) => Err(IMMUTABLE.into()),
+            Kind::Settled { get, .. } if is_same(&get(settings), value) => Ok(()),
+            Kind::Startup { .. } | Kind::Settled { .. } | Kind::Fixed(_) | Kind::Constant(_) => {
+                Err(IMMUTABLE.into())
+            }
         }
     }
 }
@@ -71,6 +81,11 @@ const fn mutable(name: &'static str, get: Get, set: Set) -> Row {
 
 const fn startup(name: &'static str, get: Get, set: Set) -> Row {
     let kind = Kind::Startup { get, set };
+    Row { name, kind }
+}
+
+const fn settled(name: &'static str, get: Get, set: Set) -> Row {
+    let kind = Kind::Settled { get, set };
     Row { name, kind }
 }
 
@@ -103,6 +118,9 @@ const BIND_MAX: usize = 16;
 
 /// Threads at most: far more than cores serve nobody, and each takes a stack.
 const WORKER_THREADS_MAX: i64 = 1024;
+
+/// Replicas at most: beyond it each write waits for more nodes than it gains safety by.
+const REPLICAS_MAX: i64 = 9;
 
 /// Settings first, in the order of the help page; then what tools ask for and has one truth here.
 pub(super) static ROWS: &[Row] = &[
@@ -205,6 +223,36 @@ pub(super) static ROWS: &[Row] = &[
         },
     ),
     startup(
+        "cluster-port",
+        |s| s.cluster_port.to_string(),
+        |s, v| put(&mut s.cluster_port, PortChoice::parse(v)),
+    ),
+    startup(
+        "peer-port",
+        |s| s.peer_port.to_string(),
+        |s, v| put(&mut s.peer_port, PortChoice::parse_open(v)),
+    ),
+    startup(
+        "advertise",
+        |s| s.advertise.clone(),
+        |s, v| put(&mut s.advertise, parse_host(v)),
+    ),
+    startup(
+        "join",
+        |s| join_with_commas(&s.join),
+        |s, v| put(&mut s.join, JoinAddress::parse_all(v)),
+    ),
+    startup(
+        "replicas",
+        |s| s.replicas.to_string(),
+        |s, v| put(&mut s.replicas, integer_within(v, 1..=REPLICAS_MAX)),
+    ),
+    startup(
+        "cluster-secret",
+        |s| s.cluster_secret.clone(),
+        |s, v| put(&mut s.cluster_secret, Ok(v.into())),
+    ),
+    startup(
         "worker-threads",
         |s| s.worker_threads.to_string(),
         |s, v| {
@@ -274,10 +322,24 @@ pub(super) static ROWS: &[Row] = &[
         |s| s.logfile.clone(),
         |s, v| put(&mut s.logfile, Ok(v.into())),
     ),
-    // Durability: nothing is written to disk.
+    settled(
+        "appendonly",
+        |s| yes_no(s.appendonly),
+        |s, v| put(&mut s.appendonly, parse_yes_no(v)),
+    ),
+    settled(
+        "appendfsync",
+        |s| sync_policy_name(s.appendfsync).into(),
+        |s, v| put(&mut s.appendfsync, parse_sync_policy(v)),
+    ),
+    startup(
+        "dir",
+        |s| s.dir.clone(),
+        |s, v| put(&mut s.dir, Ok(v.into())),
+    ),
+    // Durability beside the log: there are no snapshots of the whole.
     fixed("save", ""),
-    fixed("appendonly", "no"),
-    fixed("appendfsync", "everysec"),
+    constant("appenddirname", "appendonlydir"),
     fixed("stop-writes-on-bgsave-error", "no"),
     fixed("rdbcompression", "yes"),
     constant("rdbchecksum", "yes"),
@@ -370,6 +432,38 @@ fn set_maxmemory(settings: &mut Settings, value: &str) -> Result<(), Refusal> {
         }
     };
     Ok(())
+}
+
+/// A name or an address, without a port.
+fn parse_host(text: &str) -> Result<String, Refusal> {
+    let is_fit = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_' | ':');
+    if text.len() <= HOST_BYTES_MAX && text.chars().all(is_fit) {
+        Ok(text.into())
+    } else {
+        Err(format!("'{text}' is neither a host name nor an IP address"))
+    }
+}
+
+fn join_with_commas(addresses: &[JoinAddress]) -> String {
+    let words: Vec<String> = addresses.iter().map(JoinAddress::to_string).collect();
+    words.join(",")
+}
+
+fn sync_policy_name(policy: SyncPolicy) -> &'static str {
+    match policy {
+        SyncPolicy::Always => "always",
+        SyncPolicy::EverySecond => "everysec",
+        SyncPolicy::Never => "no",
+    }
+}
+
+fn parse_sync_policy(text: &str) -> Result<SyncPolicy, Refusal> {
+    match text.to_ascii_lowercase().as_str() {
+        "always" => Ok(SyncPolicy::Always),
+        "everysec" => Ok(SyncPolicy::EverySecond),
+        "no" => Ok(SyncPolicy::Never),
+        _ => Err("argument(s) must be one of the following: everysec, always, no".into()),
+    }
 }
 
 /// Reads addresses separated by spaces. `*` is every IPv4 address of the machine, `::*` every IPv6 one.

@@ -232,7 +232,9 @@ fn every_value_can_be_set_to_what_it_reads() {
         let value = settings.get(row.name).unwrap();
         match row.kind {
             Kind::Mutable { .. } | Kind::Fixed(_) => settings.set(row.name, &value).unwrap(),
-            Kind::Startup { .. } => settings.configure(row.name, &value).unwrap(),
+            Kind::Startup { .. } | Kind::Settled { .. } => {
+                settings.configure(row.name, &value).unwrap()
+            }
             Kind::Constant(_) => {}
         }
     }
@@ -263,7 +265,7 @@ fn maxmemory_zero_is_the_automatic_limit() {
 
 #[test]
 fn only_settings_can_be_configured_at_start() {
-    // Breaks if a node starts with `appendonly = true` in its file and keeps nothing.
+    // Breaks if a node starts with a snapshot schedule in its file and makes none.
     let mut settings = Settings::default();
     settings.configure("bind", "127.0.0.1 ::1").unwrap();
     assert_eq!(settings.get("bind").unwrap(), "127.0.0.1 ::1");
@@ -271,7 +273,7 @@ fn only_settings_can_be_configured_at_start() {
     settings.configure("bind", "* ::*").unwrap();
     assert_eq!(settings.get("bind").unwrap(), "0.0.0.0 ::");
     assert!(!settings.bind_is_loopback());
-    assert_eq!(settings.configure("appendonly", "yes"), Err(None));
+    assert_eq!(settings.configure("save", "60 1"), Err(None));
     assert_eq!(settings.configure("nosuch", "yes"), Err(None));
     for bad in ["", "1.2.3", "127.0.0.1 host"] {
         assert!(
@@ -279,6 +281,33 @@ fn only_settings_can_be_configured_at_start() {
             "{bad}"
         );
     }
+}
+
+#[test]
+fn durability_is_given_at_start_and_stays() {
+    // Breaks if a tool believes that it switched durability, or cannot find it as it wants it.
+    let mut settings = Settings::default();
+    for (name, value) in [
+        ("appendonly", "yes"),
+        ("appendfsync", "ALWAYS"),
+        ("dir", "/data"),
+    ] {
+        settings.configure(name, value).unwrap();
+    }
+    assert_eq!(settings.get("appendfsync").unwrap(), "always");
+    settings.set("appendonly", "yes").unwrap();
+    for (name, value) in [
+        ("appendonly", "no"),
+        ("appendfsync", "no"),
+        ("dir", "/data"),
+    ] {
+        let error = settings.set(name, value).unwrap_err().to_string();
+        assert!(error.ends_with("can't set immutable config"), "{error}");
+    }
+    assert!(matches!(
+        settings.configure("appendfsync", "often"),
+        Err(Some(_))
+    ));
 }
 
 #[test]

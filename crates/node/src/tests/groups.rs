@@ -3,7 +3,9 @@
 use crate::client::Client;
 use crate::group::{OpFlags, OpKind, Request};
 use crate::slots::Ticket;
-use crate::testing::network::Network;
+use crate::testing::Client as SessionClient;
+use crate::testing::network::{Network, replica};
+use paxos::{Input, ReplicaId};
 use resp::OwnedArgs;
 use std::sync::Arc;
 
@@ -34,9 +36,20 @@ impl Asker {
         words: &str,
         after: u64,
     ) -> (u32, u64) {
-        let node = network.node(self.node);
         let words: Vec<&[u8]> = words.split(' ').map(str::as_bytes).collect();
-        let args = OwnedArgs::from_slices(&words);
+        self.ask_args(network, shard, kind, &words, after)
+    }
+
+    fn ask_args(
+        &mut self,
+        network: &Network,
+        shard: usize,
+        kind: OpKind,
+        args: &[&[u8]],
+        after: u64,
+    ) -> (u32, u64) {
+        let node = network.node(self.node);
+        let args = OwnedArgs::from_slices(args);
         let ticket = Ticket::new(self.client.clone(), self.client.slots().batch(), self.slots);
         self.slots += 1;
         let request = Request {
@@ -193,4 +206,125 @@ fn requests_wait_for_a_leader_and_are_refused_after_ten_seconds() {
         Some("$1 v".into()),
         "the log has decided"
     );
+}
+
+/// Grows the groups of `shard` at its leader to all nodes of the network, as learners first.
+fn grow(network: &mut Network, shard: usize) {
+    let all: Vec<ReplicaId> = (1..=network.nodes.len() as u32).map(replica).collect();
+    let leader = network.leader(shard).expect("somebody leads");
+    let reconfigure = |network: &Network, voters: &[ReplicaId], learners: &[ReplicaId]| {
+        let node = network.node(leader);
+        let mut refused = None;
+        let mut work = node.work(node.now());
+        node.on_shard(shard, &mut work, |shard, work| {
+            let input = Input::Reconfigure {
+                voters: voters.to_vec(),
+                learners: learners.to_vec(),
+            };
+            refused = shard.step(input, work);
+        });
+        node.finish(work);
+        refused
+    };
+    let learners: Vec<ReplicaId> = all
+        .iter()
+        .copied()
+        .filter(|r| *r != replica(leader))
+        .collect();
+    assert_eq!(reconfigure(network, &[replica(leader)], &learners), None);
+    for _ in 0..200 {
+        network.tick();
+        if reconfigure(network, &all, &[]).is_none() {
+            network.run_ms(500);
+            let config = network
+                .node(leader)
+                .lock(shard)
+                .group
+                .replica
+                .config()
+                .clone();
+            assert_eq!(config.voters, all);
+            return;
+        }
+    }
+    panic!("the learners never caught up");
+}
+
+#[test]
+fn a_lone_node_grows_to_three_under_writes() {
+    // Breaks if a node that joins gets another state than that at the snapshot's index, or loses what was written while
+    // the snapshot was on its way.
+    let mut network = Network::new(3, 1, |settings| settings.shards = 1);
+    let mut client = SessionClient::new(network.node(1));
+    for n in 0..20_000 {
+        client.run(&format!("SET k{n} {n} PX {}", 1000 + n));
+    }
+    client.run("SET long x");
+    client.run("SETRANGE long 300000 y");
+    drop(client);
+    let mut asker = Asker::new(&network, 1);
+    let mut lot = 7u64;
+    let all: Vec<ReplicaId> = (1..=3).map(replica).collect();
+    let mut slots = Vec::new();
+    for round in 0..40 {
+        if round == 1 {
+            let node = network.node(1);
+            let mut work = node.work(node.now());
+            node.on_shard(0, &mut work, |shard, work| {
+                let learners = all[1..].to_vec();
+                let voters = all[..1].to_vec();
+                shard.step(Input::Reconfigure { voters, learners }, work);
+            });
+            node.finish(work);
+        }
+        for _ in 0..100 {
+            lot = lot.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            let n = (lot >> 33) % 20_000;
+            let words = match lot >> 62 {
+                0 => format!("APPEND k{n} x"),
+                1 => format!("DEL k{n}"),
+                2 => format!("SET new{n} {lot}"),
+                _ => format!("COPY k{n} k{} REPLACE", n / 2),
+            };
+            slots.push(asker.write(&network, 0, &words));
+        }
+        // Fewer messages than there are chunks: writes come in between.
+        network.clock.advance_ms(10);
+        (1..=3).for_each(|n| network.node(n).tick(network.node(n).now()));
+        network.round();
+    }
+    network.run_ms(500);
+    assert!(slots.iter().all(|slot| asker.reply(*slot).is_some()));
+    let applied: Vec<u64> = network.nodes.iter().map(|n| n.lock(0).applied).collect();
+    assert_eq!(applied[0], applied[1]);
+    compare(&network, 0);
+    grow(&mut network, 0);
+    assert!(network.node(1).lock(0).cache.len(0) > 5000);
+}
+
+#[test]
+fn a_flush_while_a_snapshot_is_made_begins_it_anew() {
+    // Breaks if keys of before the flush reach a replica behind it.
+    let mut network = Network::new(2, 1, |settings| settings.shards = 1);
+    let mut client = SessionClient::new(network.node(1));
+    for n in 0..20_000 {
+        client.run(&format!("SET k{n} {n}"));
+    }
+    drop(client);
+    let mut asker = Asker::new(&network, 1);
+    let node = network.node(1).clone();
+    let mut work = node.work(node.now());
+    node.on_shard(0, &mut work, |shard, work| {
+        let (voters, learners) = (vec![replica(1)], vec![replica(2)]);
+        shard.step(Input::Reconfigure { voters, learners }, work);
+    });
+    node.finish(work);
+    network.round();
+    network.round();
+    assert!(node.lock(0).group.streams.is_producing());
+    asker.ask_args(&network, 0, OpKind::Flush, &[], 0);
+    asker.write(&network, 0, "SET after flush");
+    network.run_ms(3000);
+    assert_eq!(network.node(2).lock(0).cache.len(0), 1);
+    compare(&network, 0);
 }

@@ -21,7 +21,9 @@ pub(crate) enum Group {
     Access,
     Memory,
     Clients,
+    Cluster,
     Node,
+    Durability,
     Diagnosis,
 }
 
@@ -32,7 +34,9 @@ impl Group {
             Group::Access => "Access",
             Group::Memory => "Memory",
             Group::Clients => "Limits of a client",
+            Group::Cluster => "The cluster",
             Group::Node => "The node",
+            Group::Durability => "Durability",
             Group::Diagnosis => "Logs and diagnosis",
         }
     }
@@ -195,6 +199,50 @@ pub(crate) static OPTIONS: &[Opt] = &[
         "Keys remembered for CLIENT TRACKING; 0 is no limit",
     ),
     row(
+        "join",
+        Group::Cluster,
+        Shape::Word("HOST:PORT,..."),
+        "",
+        "Join the cluster of these nodes, tried in turn; @PEERPORT behind one whose peer port is not 10000 above. \
+         Without it the node is a cluster of one, which others may join",
+    ),
+    row(
+        "replicas",
+        Group::Cluster,
+        Shape::Word("COUNT"),
+        "3",
+        "Replicas of each shard once there are as many nodes; the largest odd number up to this. Fixed by the node that \
+         founds the cluster",
+    ),
+    row(
+        "cluster-secret",
+        Group::Cluster,
+        Shape::Secret,
+        "",
+        "Word that nodes prove to each other that they know; empty is the password of requirepass",
+    ),
+    row(
+        "advertise",
+        Group::Cluster,
+        Shape::Word("HOST"),
+        "",
+        "Name or address by which other nodes and cluster-aware clients reach this node; empty is what it is bound to",
+    ),
+    row(
+        "cluster-port",
+        Group::Cluster,
+        Shape::Word("PORT"),
+        "auto",
+        "TCP port for cluster-aware clients, which get MOVED there; auto is 1000 above port, no is none",
+    ),
+    row(
+        "peer-port",
+        Group::Cluster,
+        Shape::Word("PORT"),
+        "auto",
+        "TCP port for other nodes; auto is 10000 above port",
+    ),
+    row(
         "shards",
         Group::Node,
         Shape::Word("COUNT"),
@@ -221,6 +269,27 @@ pub(crate) static OPTIONS: &[Opt] = &[
         Shape::Word("LETTERS"),
         "",
         "Keyspace events to publish, in Redis's letters (KEA for nearly all)",
+    ),
+    row(
+        "appendonly",
+        Group::Durability,
+        Shape::YesNo,
+        "no",
+        "Keep what the shards agree on in a log on disk, and start from it",
+    ),
+    row(
+        "appendfsync",
+        Group::Durability,
+        Shape::Word("POLICY"),
+        "everysec",
+        "When a write on disk counts: always (synced before the reply), everysec, or no (left to the system)",
+    ),
+    row(
+        "dir",
+        Group::Durability,
+        Shape::Word("PATH"),
+        ".",
+        "Directory in which the log's own, appendonlydir, is made",
     ),
     row(
         "loglevel",

@@ -387,11 +387,11 @@ fn bad_values_are_refused_with_the_reason() {
         assert!(errors[0].starts_with("command line: "), "{errors:?}");
         assert!(errors[0].contains(reason), "{errors:?}");
     }
-    let file = machine.file("appendonly = true\nsave = \"\"\n");
+    let file = machine.file("repl-timeout = 5\nsave = \"\"\n");
     assert_eq!(
         machine.errors(&["--config", &file]),
         [
-            "torc.toml:1: appendonly: cannot be configured, it is always 'no' here",
+            "torc.toml:1: repl-timeout: cannot be configured, it is always '60' here",
             "torc.toml:2: save: cannot be configured, it is always '' here",
         ]
     );

@@ -1,7 +1,7 @@
 use super::*;
 use crate::host::SystemHost;
 use crate::listener;
-use node::{Client, Host, Process};
+use node::{Client, Host, Manner, Process};
 use std::net::SocketAddr;
 use std::sync::atomic::AtomicU64;
 use std::time::Instant;
@@ -49,7 +49,8 @@ impl Served {
             ..Settings::default()
         };
         change(&mut settings);
-        let listener = listener::listen(&settings).unwrap().remove(0);
+        let mut listeners = listener::Listeners::open(&settings).unwrap();
+        let listener = listeners.clients.remove(0);
         let address = listener.local_addr().unwrap();
         let ahead_us = Arc::new(AtomicU64::new(0));
         let host = TestHost {
@@ -58,7 +59,12 @@ impl Served {
         };
         let node = Arc::new(Node::new(settings, Box::new(host)).unwrap());
         let stop = watch::channel(false).0;
-        let accepting = tokio::spawn(listener::accept(listener, node.clone(), stop.clone()));
+        let accepting = tokio::spawn(listener::accept(
+            listener,
+            node.clone(),
+            Manner::Plain,
+            stop.clone(),
+        ));
         Served {
             node,
             address,
@@ -360,7 +366,12 @@ async fn memory_follows_what_arrived_and_not_what_was_announced() {
             .unwrap(),
     );
     let (stream, _) = listener.accept().await.unwrap();
-    let mut connection = Connection::new(stream, served.node.clone(), served.stop.clone());
+    let mut connection = Connection::new(
+        stream,
+        served.node.clone(),
+        Manner::Plain,
+        served.stop.clone(),
+    );
     let header = format!("*3\r\n$3\r\nSET\r\n$1\r\na\r\n${VALUE_BYTES}\r\n");
     let request_bytes = header.len() + VALUE_BYTES + 2;
     peer.send(header.as_bytes()).await;
@@ -402,7 +413,12 @@ async fn an_idle_connection_holds_no_buffers() {
             .unwrap(),
     );
     let (stream, _) = listener.accept().await.unwrap();
-    let mut connection = Connection::new(stream, served.node.clone(), served.stop.clone());
+    let mut connection = Connection::new(
+        stream,
+        served.node.clone(),
+        Manner::Plain,
+        served.stop.clone(),
+    );
     peer.send(b"PING\r\n").await;
     let woken = connection.wait(Wait::ForRequests, None).await;
     assert!(matches!(woken, Ok(Woken::Read)));
@@ -428,7 +444,12 @@ async fn a_task_holds_its_connection_once() {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let _other = TcpStream::connect(listener.local_addr().unwrap()).await;
     let (stream, _) = listener.accept().await.unwrap();
-    let connection = Connection::new(stream, served.node.clone(), served.stop.clone());
+    let connection = Connection::new(
+        stream,
+        served.node.clone(),
+        Manner::Plain,
+        served.stop.clone(),
+    );
     let task_bytes = size_of_val(&connection.run());
     assert!(task_bytes < 1400, "{task_bytes} bytes");
 }

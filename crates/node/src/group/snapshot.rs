@@ -1,0 +1,327 @@
+//! A shard's state at one index, as chunks: made a step at a time while writes go on, and put together elsewhere.
+//!
+//! Layout of a chunk, version 1, integers little endian:
+//!
+//! ```text
+//! offset  size  what
+//!      0     1  version, 1
+//!      1     1  part: 0 beginning, 1 keys, 2 end
+//! beginning:
+//!      2     8  the state is that after this index
+//!     10     8  its log time, ms
+//!     18        origins (`Origins::encode`), to the end
+//! keys:
+//!      2        keys, to the end:
+//!               +0   1  numbered database
+//!               +1   9  head (`effects`)
+//!              +10   4  length of the key, k
+//!              +14   4  length of the value, v
+//!              +18 k+v  key, value
+//! end:
+//!      2     8  sum over all keys of xxh3 of their bytes as above
+//! ```
+//!
+//! Keys are walked in the order of their hashes. Who writes to a key that the walk has not reached puts the key's old
+//! state into the next chunk first and marks it done, so the chunks together hold the state at the beginning. A key
+//! that expires meanwhile may be left out: no entry behind the beginning finds it alive, or it was saved before that.
+
+use super::origins::Origins;
+use crate::effects;
+use bytes::Bytes;
+use cache::{Cache, Entry, Key};
+use std::collections::HashSet;
+use xxhash_rust::xxh3::xxh3_64;
+
+const VERSION: u8 = 1;
+const BEGINNING: u8 = 0;
+const KEYS: u8 = 1;
+const END: u8 = 2;
+const HEAD_BYTES: usize = 2;
+/// Bytes ahead of a key.
+const KEY_HEAD_BYTES: usize = 9 + effects::HEAD_BYTES;
+/// A chunk with so many bytes takes no further key.
+const CHUNK_BYTES: usize = 256 << 10;
+/// Keys visited between two looks at the chunk's length.
+const WALK_STEPS: usize = 64;
+/// Keys visited for one chunk.
+const CHUNK_STEPS_MAX: usize = 4096;
+/// Bytes that writes may put aside before the stream is given up: the writes outrun it.
+const ASIDE_BYTES_MAX: usize = 64 << 20;
+/// Numbered databases.
+const DATABASES: u8 = crate::entry::DATABASES;
+
+/// Makes the chunks of one stream.
+#[derive(Debug)]
+pub(crate) struct Producer {
+    /// Its name.
+    pub stream: u64,
+    /// The chunk under way; complete ones before it are in `ready`.
+    chunk: Vec<u8>,
+    ready: std::collections::VecDeque<Bytes>,
+    ready_bytes: usize,
+    /// Where the walk goes on; none at its end.
+    position: Option<(u8, u32)>,
+    /// Keys ahead of the walk whose state at the beginning is in a chunk already, or that were not there.
+    done: HashSet<(u8, Box<[u8]>)>,
+    done_bytes: usize,
+    sum: u64,
+    ended: bool,
+}
+
+impl Producer {
+    /// A stream of the state as it is: that after index `applied`.
+    pub fn new(stream: u64, applied: u64, log_ms: u64, origins: &Origins) -> Self {
+        let mut beginning = vec![VERSION, BEGINNING];
+        beginning.extend_from_slice(&applied.to_le_bytes());
+        beginning.extend_from_slice(&log_ms.to_le_bytes());
+        origins.encode(&mut beginning);
+        Producer {
+            stream,
+            chunk: vec![VERSION, KEYS],
+            ready: [beginning.into()].into(),
+            ready_bytes: 0,
+            position: Some((0, 0)),
+            done: HashSet::new(),
+            done_bytes: 0,
+            sum: 0,
+            ended: false,
+        }
+    }
+
+    /// Whether the walk has passed a key.
+    fn is_past(&self, key: Key<'_>) -> bool {
+        self.position
+            .is_none_or(|position| (key.db, key.hash) < position)
+    }
+
+    /// A key is about to be written to. Returns false if the writes outrun the stream.
+    pub fn save(&mut self, cache: &Cache, db: u8, key: &[u8]) -> bool {
+        let place = Key::new(cache.seed(), db, key);
+        if self.is_past(place) || self.done.contains(&(db, Box::from(key))) {
+            return true;
+        }
+        if let Some(entry) = cache.peek(place) {
+            self.push(db, key, entry);
+        }
+        self.done_bytes += key.len() + size_of::<(u8, Box<[u8]>)>();
+        self.done.insert((db, key.into()));
+        self.ready_bytes + self.chunk.len() + self.done_bytes <= ASIDE_BYTES_MAX
+    }
+
+    /// The next chunk, and whether it is the last.
+    pub fn next(&mut self, cache: &Cache) -> (Bytes, bool) {
+        let mut steps = 0;
+        while self.ready.is_empty() && steps < CHUNK_STEPS_MAX {
+            let Some((db, from)) = self.position else {
+                break;
+            };
+            let mut found = Vec::new();
+            let next = cache.scan(db, from, WALK_STEPS, &mut |key, _| {
+                found.push(Box::from(key))
+            });
+            for key in found {
+                let id = (db, key);
+                if self.done.remove(&id) {
+                    self.done_bytes -= id.1.len() + size_of::<(u8, Box<[u8]>)>();
+                } else {
+                    let entry = cache.peek(Key::new(cache.seed(), db, &id.1));
+                    self.push(db, &id.1, entry.expect("visited just now"));
+                }
+            }
+            self.position = match next {
+                Some(hash) => Some((db, hash)),
+                None if db + 1 < DATABASES => Some((db + 1, 0)),
+                None => None,
+            };
+            steps += WALK_STEPS;
+        }
+        if let Some(chunk) = self.ready.pop_front() {
+            self.ready_bytes -= chunk.len().min(self.ready_bytes);
+            return (chunk, false);
+        }
+        if self.position.is_some() || self.chunk.len() > HEAD_BYTES {
+            let chunk = std::mem::replace(&mut self.chunk, vec![VERSION, KEYS]);
+            return (chunk.into(), false);
+        }
+        let mut end = vec![VERSION, END];
+        end.extend_from_slice(&self.sum.to_le_bytes());
+        self.ended = true;
+        (end.into(), true)
+    }
+
+    /// Whether the last chunk was made.
+    pub fn has_ended(&self) -> bool {
+        self.ended
+    }
+
+    fn push(&mut self, db: u8, key: &[u8], entry: Entry<'_>) {
+        let value = entry.value.as_bytes();
+        let at = self.chunk.len();
+        self.chunk.push(db);
+        self.chunk.extend_from_slice(&effects::head_of(Some(entry)));
+        self.chunk
+            .extend_from_slice(&(key.len() as u32).to_le_bytes());
+        self.chunk
+            .extend_from_slice(&(value.len() as u32).to_le_bytes());
+        self.chunk.extend_from_slice(key);
+        self.chunk.extend_from_slice(value);
+        self.sum = self.sum.wrapping_add(xxh3_64(&self.chunk[at..]));
+        if self.chunk.len() >= CHUNK_BYTES {
+            let chunk = std::mem::replace(&mut self.chunk, vec![VERSION, KEYS]);
+            self.ready_bytes += chunk.len();
+            self.ready.push_back(chunk.into());
+        }
+    }
+}
+
+/// Chunks that are no snapshot of this version.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum SnapshotError {
+    /// Cut short, or with something where nothing should be.
+    #[error("snapshot has a malformed chunk")]
+    Shape,
+    /// Another version of the layout.
+    #[error("snapshot has version {0}, this node reads version 1")]
+    Version(u8),
+    /// The parts do not come as beginning, keys, end.
+    #[error("snapshot's chunks are out of order")]
+    Order,
+    /// What arrived is not what was sent.
+    #[error("snapshot's checksum does not match")]
+    Sum,
+}
+
+/// Puts the chunks of one stream together.
+pub(crate) struct Staging {
+    /// Its name.
+    pub stream: u64,
+    cache: Cache,
+    base: Option<(u64, u64, Origins)>,
+    sum: u64,
+    ended: bool,
+}
+
+impl std::fmt::Debug for Staging {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Staging")
+            .field("stream", &self.stream)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A state that was put together.
+pub(crate) struct Staged {
+    /// The keys.
+    pub cache: Cache,
+    /// The state is that after this index.
+    pub applied: u64,
+    /// Its log time, ms.
+    pub log_ms: u64,
+    /// Who wrote it.
+    pub origins: Origins,
+}
+
+impl Staging {
+    /// Nothing yet, of keys hashed under `seed`.
+    pub fn new(stream: u64, seed: u64) -> Self {
+        Staging {
+            stream,
+            cache: Cache::new(seed),
+            base: None,
+            sum: 0,
+            ended: false,
+        }
+    }
+
+    /// Bytes held.
+    pub fn used_bytes(&self) -> usize {
+        self.cache.used_bytes()
+    }
+
+    /// Adds the next chunk.
+    ///
+    /// # Errors
+    /// A line each of [`SnapshotError`].
+    pub fn add(&mut self, chunk: &[u8]) -> Result<(), SnapshotError> {
+        let (head, body) = chunk
+            .split_first_chunk::<HEAD_BYTES>()
+            .ok_or(SnapshotError::Shape)?;
+        if head[0] != VERSION {
+            return Err(SnapshotError::Version(head[0]));
+        }
+        if self.ended || self.base.is_none() != (head[1] == BEGINNING) {
+            return Err(SnapshotError::Order);
+        }
+        match head[1] {
+            BEGINNING => {
+                let (index, rest) = split_u64(body)?;
+                let (log_ms, rest) = split_u64(rest)?;
+                let (origins, rest) = Origins::decode(rest).ok_or(SnapshotError::Shape)?;
+                if !rest.is_empty() {
+                    return Err(SnapshotError::Shape);
+                }
+                self.cache.set_now(log_ms);
+                self.base = Some((index, log_ms, origins));
+                Ok(())
+            }
+            KEYS => self.add_keys(body),
+            END => {
+                let (sum, rest) = split_u64(body)?;
+                if !rest.is_empty() {
+                    return Err(SnapshotError::Shape);
+                }
+                self.ended = true;
+                match sum == self.sum {
+                    true => Ok(()),
+                    false => Err(SnapshotError::Sum),
+                }
+            }
+            _ => Err(SnapshotError::Shape),
+        }
+    }
+
+    fn add_keys(&mut self, mut body: &[u8]) -> Result<(), SnapshotError> {
+        while let Some((head, rest)) = body.split_first_chunk::<KEY_HEAD_BYTES>() {
+            let length =
+                |at: usize| u32::from_le_bytes(head[at..at + 4].try_into().expect("4 bytes"));
+            let (state, db) = (&head[1..1 + effects::HEAD_BYTES], head[0]);
+            if db >= DATABASES || !effects::is_head(state) {
+                return Err(SnapshotError::Shape);
+            }
+            let key_and_value = rest
+                .split_at_checked(length(10) as usize)
+                .and_then(|(key, rest)| Some((key, rest.split_at_checked(length(14) as usize)?)));
+            let (key, (value, rest)) = key_and_value.ok_or(SnapshotError::Shape)?;
+            effects::put(&mut self.cache, db, key, state, value);
+            let whole = &body[..KEY_HEAD_BYTES + key.len() + value.len()];
+            self.sum = self.sum.wrapping_add(xxh3_64(whole));
+            body = rest;
+        }
+        match body.is_empty() {
+            true => Ok(()),
+            false => Err(SnapshotError::Shape),
+        }
+    }
+
+    /// The state, if all of it is there.
+    ///
+    /// # Errors
+    /// Something is missing.
+    pub fn finish(self) -> Result<Staged, SnapshotError> {
+        let (applied, log_ms, origins) = self.base.ok_or(SnapshotError::Order)?;
+        if !self.ended {
+            return Err(SnapshotError::Order);
+        }
+        Ok(Staged {
+            cache: self.cache,
+            applied,
+            log_ms,
+            origins,
+        })
+    }
+}
+
+fn split_u64(bytes: &[u8]) -> Result<(u64, &[u8]), SnapshotError> {
+    let (field, rest) = bytes.split_first_chunk::<8>().ok_or(SnapshotError::Shape)?;
+    Ok((u64::from_le_bytes(*field), rest))
+}

@@ -1,0 +1,172 @@
+//! Snapshots under way at a shard: those that it makes for others, and the one that it receives.
+
+use super::Work;
+use super::op::{Op, OpKind};
+use super::snapshot::{Producer, Staged, Staging};
+use crate::shard::Shard;
+use paxos::{Input, SnapshotBase, SnapshotStep};
+use std::collections::VecDeque;
+
+/// A group's snapshots.
+#[derive(Debug, Default)]
+pub(crate) struct Streams {
+    producers: Vec<Producer>,
+    /// Streams of which a chunk is wanted.
+    wanted: VecDeque<u64>,
+    staging: Option<Staging>,
+    /// What the replica is to be told once the step that caused it is done.
+    pub told: VecDeque<Input>,
+}
+
+impl Streams {
+    /// Whether a chunk is to be made.
+    pub fn has_work(&self) -> bool {
+        !self.wanted.is_empty()
+    }
+
+    /// Whether writes must save what they overwrite.
+    #[inline]
+    pub fn is_producing(&self) -> bool {
+        !self.producers.is_empty()
+    }
+
+    /// Bytes of the state that is being received.
+    pub fn staged_bytes(&self) -> usize {
+        self.staging.as_ref().map_or(0, Staging::used_bytes)
+    }
+
+    fn drop_stream(&mut self, stream: u64) {
+        self.producers.retain(|producer| producer.stream != stream);
+        self.wanted.retain(|wanted| *wanted != stream);
+        self.staging.take_if(|staging| staging.stream == stream);
+    }
+
+    fn fail(&mut self, stream: u64) {
+        self.drop_stream(stream);
+        self.told.push_back(Input::SnapshotFailed { stream });
+    }
+}
+
+impl Shard {
+    /// Does what the replica wants done about snapshots.
+    pub(super) fn on_snapshot(&mut self, step: SnapshotStep, work: &mut Work<'_>) {
+        match step {
+            SnapshotStep::Begin { stream, .. } => {
+                let log_ms = self.cache.now_ms();
+                let producer = Producer::new(stream, self.applied, log_ms, &self.origins);
+                self.group.streams.producers.push(producer);
+            }
+            SnapshotStep::More { stream } => {
+                self.group.streams.wanted.push_back(stream);
+                work.cluster.mark_dirty(self.index());
+            }
+            SnapshotStep::Drop { stream } => self.group.streams.drop_stream(stream),
+            SnapshotStep::Chunk {
+                stream,
+                sequence,
+                bytes,
+            } => {
+                let seed = self.cache.seed();
+                let streams = &mut self.group.streams;
+                if sequence == 0 {
+                    streams.staging = Some(Staging::new(stream, seed));
+                }
+                let staging = streams.staging.as_mut();
+                if let Some(staging) = staging.filter(|staging| staging.stream == stream)
+                    && let Err(error) = staging.add(&bytes)
+                {
+                    tracing::warn!(group = self.group.id.0, %error, "dropped a snapshot");
+                    streams.fail(stream);
+                }
+            }
+            SnapshotStep::Install { stream, base } => self.install(stream, base),
+        }
+    }
+
+    /// Replaces the state by that of a received snapshot, whole or not at all.
+    fn install(&mut self, stream: u64, base: SnapshotBase) {
+        let streams = &mut self.group.streams;
+        let staging = streams
+            .staging
+            .take_if(|staging| staging.stream == stream)
+            .map(Staging::finish);
+        match staging {
+            Some(Ok(staged)) if staged.applied == base.index.0 => {
+                let log_ms = staged.log_ms;
+                self.put_state(staged);
+                let base = SnapshotBase { log_ms, ..base };
+                let installed = Input::SnapshotInstalled { stream, base };
+                self.group.streams.told.push_back(installed);
+            }
+            Some(Ok(_)) | Some(Err(_)) | None => {
+                tracing::warn!(group = self.group.id.0, "dropped an incomplete snapshot");
+                streams.fail(stream);
+            }
+        }
+    }
+
+    pub(super) fn put_state(&mut self, staged: Staged) {
+        self.cache = staged.cache;
+        self.origins = staged.origins;
+        self.applied = staged.applied;
+        self.state_replaced();
+    }
+
+    /// Makes one chunk that is wanted; whether more are.
+    pub(super) fn make_chunk(&mut self, work: &mut Work<'_>) -> bool {
+        let streams = &mut self.group.streams;
+        let Some(stream) = streams.wanted.pop_front() else {
+            return false;
+        };
+        let producer = streams.producers.iter_mut().find(|p| p.stream == stream);
+        if let Some(producer) = producer.filter(|producer| !producer.has_ended()) {
+            let (bytes, last) = producer.next(&self.cache);
+            let made = Input::SnapshotChunk {
+                stream,
+                bytes,
+                last,
+            };
+            self.step(made, work);
+        }
+        self.group.streams.has_work()
+    }
+
+    /// An operation is about to run: what it may overwrite is saved for the snapshots that have not come to it.
+    pub(super) fn save_for_streams(&mut self, op: &Op<'_>) {
+        let streams = &mut self.group.streams;
+        let mut failed = Vec::new();
+        for producer in &mut streams.producers {
+            if !save(producer, &self.cache, op) {
+                failed.push(producer.stream);
+            }
+        }
+        for stream in failed {
+            tracing::info!(group = self.group.id.0, "a snapshot begins anew");
+            streams.fail(stream);
+        }
+    }
+}
+
+fn save(producer: &mut Producer, cache: &cache::Cache, op: &Op<'_>) -> bool {
+    let (db, args) = (op.head.db, op.args());
+    match op.head.kind {
+        OpKind::Write | OpKind::Read => {
+            let mut positions = commands::KeyPositions::new();
+            let row = commands::check(args).expect("a logged command has a row");
+            // Arguments that do not tell their keys are refused by the command itself.
+            let told = commands::keys_of(row, args, &mut positions).is_ok();
+            !told
+                || positions
+                    .iter()
+                    .all(|position| producer.save(cache, db, args.get(*position)))
+        }
+        OpKind::Multi => op.nested().all(|nested| save(producer, cache, &nested)),
+        OpKind::Evict => args.iter().all(|key| producer.save(cache, db, key)),
+        OpKind::Effects => (0..args.len())
+            .step_by(3)
+            .all(|at| producer.save(cache, db, args.get(at))),
+        // Nothing of the state is left to be walked.
+        OpKind::Flush => false,
+        OpKind::Forget | OpKind::Check | OpKind::Internal => true,
+    }
+}
