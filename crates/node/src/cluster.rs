@@ -2,10 +2,14 @@
 //! groups have something to send, and whom to wake for it.
 
 use crate::group::{GroupStart, Mode};
+use crate::host::Host;
+use crate::meta::{META_GROUP, MetaGroup, MetaState, NodeAddresses, Welcome, founding_command};
 use crate::peers::Peers;
+use crate::settings::Settings;
+use crate::view::Addresses;
 use atomic_waker::AtomicWaker;
 use parking_lot::Mutex;
-use paxos::{Ballot, Config, GroupId, Incarnation, NodeId, ReplicaId, Start};
+use paxos::{Ballot, Config, Generation, GroupId, Incarnation, NodeId, Replica, ReplicaId, Start};
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
 use std::task::Waker;
 
@@ -27,6 +31,12 @@ pub struct Membership {
     pub founders: Option<Vec<ReplicaId>>,
     /// Times and bounds of the groups.
     pub paxos: paxos::Settings,
+    /// Where others reach this node.
+    pub addresses: Addresses,
+    /// Its 40 hex digits; empty: drawn.
+    pub name: String,
+    /// The cluster that it joins, as it was told; empty if it founds one.
+    pub state: MetaState,
 }
 
 impl Membership {
@@ -37,7 +47,51 @@ impl Membership {
             seed: 0,
             founders: Some(vec![FOUNDER]),
             paxos: paxos::Settings::default(),
+            addresses: Addresses::default(),
+            name: String::new(),
+            state: MetaState::default(),
         }
+    }
+
+    /// A member of the cluster that it was welcomed to, without memory.
+    pub fn joined(welcome: Welcome) -> Self {
+        let me = welcome.replica();
+        let record = welcome.state.nodes.get(&me.node.0);
+        Membership {
+            me,
+            seed: welcome.state.hash_seed,
+            founders: None,
+            paxos: paxos::Settings::default(),
+            addresses: record
+                .map_or_else(Addresses::default, |record| record.addresses.clone().into()),
+            name: record.map_or_else(String::new, |record| record.name.clone()),
+            state: welcome.state,
+        }
+    }
+
+    /// The meta group's replica and state at the beginning, the settings' count of shards being the cluster's. `name` is
+    /// this node's.
+    pub(crate) fn meta_group(&self, name: &str, settings: &Settings, host: &dyn Host) -> MetaGroup {
+        let start = self.group_start();
+        let replica = Replica::new(
+            start.settings,
+            META_GROUP,
+            Generation(0),
+            self.me,
+            start.start,
+            host.random(),
+            host.monotonic_us(),
+        );
+        let founding = self.founders.as_ref().map(|founders| {
+            let founder = |founder: &ReplicaId| match *founder == self.me {
+                true => (name.to_owned(), self.addresses.clone().into()),
+                false => (format!("{:040x}", founder.node.0), NodeAddresses::default()),
+            };
+            let random = u128::from(host.random()) << 64 | u128::from(host.random());
+            let founders = founders.iter().map(founder).collect();
+            founding_command(random, self.seed, settings, founders)
+        });
+        MetaGroup::new(replica, self.state.clone(), founding)
     }
 
     /// What each group begins with.

@@ -6,6 +6,7 @@
 
 use crate::group::{Mode, Work};
 use crate::host::Now;
+use crate::meta::META_GROUP;
 use crate::node::Node;
 use crate::shard::Shard;
 use crate::wire::{NodeBeat, PeerMessage};
@@ -45,6 +46,9 @@ impl Node {
     /// Takes in what another node said. A flush is to follow.
     pub fn on_peer_message(&self, from: ReplicaId, message: PeerMessage, now: Now) {
         match message {
+            PeerMessage::Paxos(message) if message.group == META_GROUP => {
+                self.step_meta(Input::Message(message), now);
+            }
             PeerMessage::Paxos(message) => {
                 let group = message.group;
                 self.on_group(group, now, |shard, work| {
@@ -69,16 +73,17 @@ impl Node {
                     shard.on_forward_refused(from.node, refused, work);
                 });
             }
-            PeerMessage::NodeBeat(beat) => self.on_beat(from, &beat),
+            PeerMessage::NodeBeat(beat) => self.on_beat(from, &beat, now),
             PeerMessage::Publish(publish) => self.on_publish(from.node, &publish, now),
             PeerMessage::Called(called) => self.on_called(from.node, called),
             PeerMessage::Changed(changed) => self.on_changed(&changed, now),
-            PeerMessage::Meta(_) => {}
+            PeerMessage::Meta(message) => self.on_meta_message(from, &message, now),
         }
     }
 
     /// Time went by: every 10 ms, and once after a pause however long.
     pub fn tick(&self, now: Now) {
+        self.tick_meta(now);
         let mut work = self.work(now);
         for shard in 0..self.shards_count() {
             // A shard that nobody else holds waits for nothing.
@@ -97,6 +102,7 @@ impl Node {
     /// The link to a node is refused or broke.
     pub fn peer_down(&self, node: NodeId, now: Now) {
         self.forget_listener(node);
+        self.lose_node(node, now);
         self.on_link(node, now, |shard, work| {
             shard.step(Input::PeerDown(node), work);
         });
@@ -140,6 +146,7 @@ impl Node {
         }
         let beat = PeerMessage::NodeBeat(NodeBeat {
             sent_us: now.monotonic_us,
+            meta_epoch: self.view().epoch,
             leads,
             listens_to: self.listens_to(),
             ..NodeBeat::default()
@@ -147,8 +154,9 @@ impl Node {
         self.cluster.peers.send_to_all(&beat);
     }
 
-    fn on_beat(&self, from: ReplicaId, beat: &NodeBeat) {
+    fn on_beat(&self, from: ReplicaId, beat: &NodeBeat, now: Now) {
         self.on_listens(from.node, beat.listens_to);
+        self.hear_node(from.node, now);
         for (group, ballot) in &beat.leads {
             self.cluster.hear_leader(*group, *ballot, from.node);
         }

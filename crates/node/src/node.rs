@@ -9,6 +9,7 @@ use crate::host::{Host, Now};
 use crate::housework::Housework;
 use crate::latency::LatencyMonitor;
 use crate::memory::Budget;
+use crate::meta::Meta;
 use crate::monitor::Monitors;
 use crate::pause::Pause;
 use crate::pubsub::PubSub;
@@ -48,6 +49,8 @@ pub struct Node {
     pub host: Box<dyn Host>,
     /// The others.
     pub cluster: Cluster,
+    /// What the cluster agrees on about itself.
+    pub(crate) meta: Meta,
     /// 40 hex digits, drawn at start.
     pub id: String,
     /// The cluster's secret hash seed.
@@ -151,6 +154,13 @@ impl Node {
         membership: Membership,
     ) -> Result<Node, ShardCountError> {
         let seed = membership.seed;
+        let settings = match membership.state.is_founded() {
+            true => Settings {
+                shards: membership.state.shards_count,
+                ..settings
+            },
+            false => settings,
+        };
         // The ring's seed is no secret and must be the same wherever the cluster runs.
         let map = ShardMap::new(settings.shards, 0)?;
         let cluster = Cluster::new(membership.me, map.shards_count() as usize);
@@ -170,13 +180,19 @@ impl Node {
             }
         };
         let shards = (0..map.shards_count()).map(new_shard).collect();
-        let id = (0..5)
-            .map(|_| format!("{:08x}", host.random() as u32))
-            .collect();
+        let id: String = match membership.name.is_empty() {
+            true => (0..5)
+                .map(|_| format!("{:08x}", host.random() as u32))
+                .collect(),
+            false => membership.name.clone(),
+        };
+        let meta = membership.meta_group(&id, &settings, &*host);
+        let meta = Meta::new(meta, map.shards_count() as usize);
         let log_base_ms = (host.wall_us() / 1000).saturating_sub(host.monotonic_us() / 1000);
         let node = Node {
             id,
             cluster,
+            meta,
             seed,
             shards,
             resident: Resident::new(&*host),
@@ -206,6 +222,9 @@ impl Node {
         }
         node.settings_changed();
         node.listen_again();
+        node.take_view(node.view());
+        // A founder alone has its cluster before anybody asks.
+        node.tick_meta(node.now());
         Ok(node)
     }
 

@@ -13,8 +13,7 @@ use crate::host::Now;
 use crate::view::ClusterView;
 use bytes::Bytes;
 use paxos::{
-    Entry, GroupId, Index, Input, NodeId, Output, Replica, ReplicaId, RoleChange, SnapshotBase,
-    SnapshotStep,
+    Entry, GroupId, Index, Input, NodeId, Output, Replica, RoleChange, SnapshotBase, SnapshotStep,
 };
 use std::collections::BTreeMap;
 use std::fmt;
@@ -462,23 +461,14 @@ impl MetaGroup {
         Some(SnapshotBase { log_ms, ..base })
     }
 
-    /// Whether this life of the node is over: another process has its place, or it was removed.
-    pub fn is_over(&self) -> bool {
-        self.view.is_over(self.replica.me())
-    }
-
     /// What the base of a checkpoint made now stands for.
+    #[allow(dead_code, reason = "checkpoints in the node's journal ask for it")]
     pub fn base(&self) -> SnapshotBase {
         SnapshotBase {
             index: self.applied,
             config: self.replica.config().clone(),
             log_ms: self.log_ms,
         }
-    }
-
-    /// The node itself.
-    pub fn me(&self) -> ReplicaId {
-        self.replica.me()
     }
 }
 

@@ -8,21 +8,21 @@
 //! What it does not hold: who leads what and who is alive (that changes too fast, and hints do), and who the members of
 //! a shard's group are (the group's own log says that).
 //!
-//! Reading order: `command`, `state`, `group`, `reconcile`, `message`.
+//! Reading order: `command`, `state`, `group`, `reconcile`, `message`, `drive`.
 
 mod command;
-#[allow(dead_code, reason = "the node drives it next")]
+mod drive;
 mod group;
 mod message;
-#[allow(dead_code, reason = "the node drives it next")]
 mod presence;
-#[allow(dead_code, reason = "the node drives it next")]
 mod reconcile;
 mod state;
 #[cfg(test)]
 pub(crate) mod testing;
 
 pub use command::{MetaAnswer, MetaCommand, MetaError, MetaRequest, NodeAddresses, RequestId};
+pub(crate) use drive::{Meta, founding_command};
+pub(crate) use group::MetaGroup;
 pub use group::{Completion, META_GROUP, NoAnswer};
 pub use message::{JoinRequest, MetaMessage, Welcome};
 pub use state::{MetaState, NodeRecord};

@@ -3,10 +3,12 @@
 
 use super::Clock;
 use crate::cluster::Membership;
+use crate::meta::{JoinRequest, NodeAddresses, RequestId};
 use crate::node::Node;
 use crate::settings::Settings;
 use crate::wire::{Class, Frame, FrameReader, PeerMessage};
 use bytes::BytesMut;
+use parking_lot::Mutex;
 use paxos::{Incarnation, NodeId, ReplicaId};
 use std::collections::BTreeSet;
 use std::io::IoSlice;
@@ -81,6 +83,61 @@ impl Network {
         let mut network = Network::new(3, 3, |_| {});
         network.settle();
         network
+    }
+
+    /// A process asks node `at` to join, and becomes the next node with what it is told. The links to it are there at once.
+    ///
+    /// # Panics
+    /// If it is refused, or nobody answers within 5 s.
+    pub fn join(&mut self, at: u32) {
+        let number = self.nodes.len() as u32 + 1;
+        let request = JoinRequest {
+            id: RequestId(u128::from(number) << 64),
+            name: format!("{number:040x}"),
+            addresses: NodeAddresses {
+                host: "127.0.0.1".into(),
+                ports: [number as u16; 4],
+            },
+            weight: 1,
+        };
+        let told = Arc::new(Mutex::new(None));
+        let slot = told.clone();
+        let done = Box::new(move |answer| *slot.lock() = Some(answer));
+        self.node(at).join_request(request, done);
+        let mut waited_ms = 0;
+        while told.lock().is_none() {
+            assert!(waited_ms < 5000, "nobody answers");
+            self.tick();
+            waited_ms += 10;
+        }
+        let answer = told.lock().take().expect("waited for it");
+        let welcome = self.node(at).welcome(answer).expect("it may join");
+        let settings = Settings {
+            shards: 1, // the cluster's count is taken
+            maxmemory_bytes: 64 << 20,
+            ..Settings::default()
+        };
+        let node = Node::member(
+            settings,
+            Box::new(self.clock.clone()),
+            Membership::joined(welcome),
+        );
+        self.nodes
+            .push(Arc::new(node.expect("the cluster's count of shards")));
+        self.link_all();
+    }
+
+    /// Lets every node speak to all that it knows.
+    pub fn link_all(&self) {
+        for node in &self.nodes {
+            for peer in node.cluster.peers.all().iter() {
+                for class in Class::ALL {
+                    if !peer.is_up(class) {
+                        peer.set_up(class, node.now().monotonic_us);
+                    }
+                }
+            }
+        }
     }
 
     /// Node `number`.

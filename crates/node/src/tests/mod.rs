@@ -1,6 +1,7 @@
 //! Tests of the node's core as a whole: what commands through sessions leave in the log, in memory and for others.
 
 mod expiry;
+mod forming;
 mod groups;
 mod memory;
 mod replay;

@@ -3,7 +3,7 @@
 use super::*;
 use crate::meta::testing::{addresses_of, name_of};
 use parking_lot::Mutex;
-use paxos::{Config, Generation, Incarnation, Settings, Start};
+use paxos::{Config, Generation, Incarnation, ReplicaId, Settings, Start};
 use std::collections::VecDeque;
 
 /// Nodes, by id, and what is on its way between them.

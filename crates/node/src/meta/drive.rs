@@ -1,0 +1,273 @@
+//! The node's side of the meta group: its lock, what is done about what comes out of it, and the members of the groups
+//! that this node leads.
+
+use super::command::{MetaAnswer, MetaCommand, MetaRequest, RequestId};
+use super::group::{Completion, META_GROUP, MetaGroup, MetaTurn, NoAnswer};
+use super::message::{JoinRequest, MetaMessage, Welcome};
+use super::reconcile::Reconciler;
+use crate::host::Now;
+use crate::node::Node;
+use crate::settings::Settings;
+use crate::view::ClusterView;
+use crate::wire::PeerMessage;
+use arc_swap::ArcSwap;
+use bytes::Bytes;
+use parking_lot::Mutex;
+use paxos::{Input, NodeId, ReplicaId};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Between two looks at whether the shards' members are those wanted, us.
+const RECONCILE_US: u64 = 100_000;
+
+/// The meta group as the node holds it.
+#[derive(Debug)]
+pub(crate) struct Meta {
+    group: Mutex<MetaGroup>,
+    view: ArcSwap<ClusterView>,
+    /// One for each shard, by shard.
+    reconcilers: Mutex<Vec<Reconciler>>,
+    reconciled_us: AtomicU64,
+    /// The settings that were taken over are those as of this epoch.
+    settings_epoch: Mutex<u64>,
+}
+
+impl Meta {
+    pub fn new(group: MetaGroup, shards_count: usize) -> Self {
+        Meta {
+            view: ArcSwap::new(group.view().clone()),
+            group: Mutex::new(group),
+            reconcilers: Mutex::new(vec![Reconciler::default(); shards_count]),
+            reconciled_us: AtomicU64::new(0),
+            settings_epoch: Mutex::new(0),
+        }
+    }
+}
+
+/// For whoever asks.
+impl Node {
+    /// The cluster as this node knows it.
+    pub fn view(&self) -> Arc<ClusterView> {
+        self.meta.view.load_full()
+    }
+
+    /// Has the cluster agree on a change; `done` is called once, at the latest after 10 s.
+    pub fn change_cluster(&self, command: MetaCommand, done: Completion) {
+        let id = u128::from(self.host.random()) << 64 | u128::from(self.host.random());
+        let request = MetaRequest {
+            id: RequestId(id),
+            command,
+        };
+        self.submit(request, done);
+    }
+
+    /// Has the cluster agree on a process that wants to join it; [`Node::welcome`] makes of the answer what that process is
+    /// to be told.
+    pub fn join_request(&self, request: JoinRequest, done: Completion) {
+        let command = MetaCommand::Join {
+            name: request.name,
+            addresses: request.addresses,
+            weight: request.weight,
+        };
+        let id = request.id;
+        self.submit(MetaRequest { id, command }, done);
+    }
+
+    /// What a process is told that asked to join.
+    ///
+    /// # Errors
+    /// Why it does not belong to the cluster: a sentence for people.
+    pub fn welcome(&self, answer: Result<MetaAnswer, NoAnswer>) -> Result<Welcome, String> {
+        match answer {
+            Ok(MetaAnswer::Joined { node, incarnation }) => Ok(Welcome {
+                node,
+                incarnation,
+                state: self.meta.group.lock().state().clone(),
+            }),
+            Ok(MetaAnswer::Refused { reason }) => Err(reason),
+            Ok(MetaAnswer::Done { .. }) => Err("another request had this name".into()),
+            Err(no_answer) => Err(no_answer.to_string()),
+        }
+    }
+
+    /// Whether another process has this node's place, or the node was removed: this one must end.
+    pub fn is_over(&self) -> bool {
+        self.meta.view.load().is_over(self.cluster.me)
+    }
+
+    /// Since when another node has been alive without a break, us; none if it is not.
+    pub fn alive_since(&self, node: NodeId, now: Now) -> Option<u64> {
+        if node == self.cluster.me.node {
+            return Some(0);
+        }
+        let group = self.meta.group.lock();
+        group.presence.alive_since(node, now.monotonic_us)
+    }
+
+    /// Calls `f` with the meta group, locked.
+    pub(crate) fn with_meta<R>(&self, f: impl FnOnce(&MetaGroup) -> R) -> R {
+        f(&self.meta.group.lock())
+    }
+
+    fn submit(&self, request: MetaRequest, done: Completion) {
+        let now = self.now();
+        self.meta_turn(|group, turn| group.submit(request, Some(done), now, turn));
+        self.request_flush();
+    }
+}
+
+/// For what moves the node.
+impl Node {
+    /// A message between the meta group's replicas, or whatever else concerns its replica.
+    pub(crate) fn step_meta(&self, input: Input, now: Now) {
+        self.meta_turn(|group, turn| group.step(input, now, turn));
+    }
+
+    /// Another node wants something agreed on.
+    pub(crate) fn on_meta_message(&self, from: ReplicaId, message: &Bytes, now: Now) {
+        match MetaMessage::decode(message) {
+            Ok(message) => {
+                self.meta_turn(|group, turn| group.on_message(from.node, message, now, turn));
+            }
+            Err(error) => tracing::warn!(node = from.node.0, %error, "a message is dropped"),
+        }
+    }
+
+    /// A node lives.
+    pub(crate) fn hear_node(&self, node: NodeId, now: Now) {
+        self.meta.group.lock().presence.hear(node, now.monotonic_us);
+    }
+
+    /// The link from a node broke.
+    pub(crate) fn lose_node(&self, node: NodeId, now: Now) {
+        self.meta_turn(|group, turn| {
+            group.presence.lose(node);
+            group.step(Input::PeerDown(node), now, turn);
+        });
+    }
+
+    /// Time went by.
+    pub(crate) fn tick_meta(&self, now: Now) {
+        self.meta_turn(|group, turn| group.tick(now, turn));
+        let due_us = self.meta.reconciled_us.load(Ordering::Relaxed) + RECONCILE_US;
+        if now.monotonic_us >= due_us {
+            self.meta
+                .reconciled_us
+                .store(now.monotonic_us, Ordering::Relaxed);
+            self.reconcile(now);
+        }
+    }
+
+    /// Brings the shards that this node leads one step nearer to the members that are wanted.
+    fn reconcile(&self, now: Now) {
+        let view = self.view();
+        if view.nodes.is_empty() || view.nodes.len() == 1 && view.nodes_ever == 1 {
+            return;
+        }
+        let presence = self.with_meta(|group| group.presence.clone());
+        let alive_since = |node| presence.alive_since(node, now.monotonic_us);
+        let mut reconcilers = self.meta.reconcilers.lock();
+        let mut work = self.work(now);
+        for (shard, reconciler) in reconcilers.iter_mut().enumerate() {
+            self.on_shard(shard, &mut work, |shard, work| {
+                let replica = &shard.group.replica;
+                if !replica.is_leader() {
+                    return;
+                }
+                let next = reconciler.next(&view, replica, &alive_since, now.monotonic_us);
+                if let Some(input) = next {
+                    shard.step(input, work);
+                }
+            });
+        }
+        drop(reconcilers);
+        self.finish(work);
+    }
+
+    fn meta_turn(&self, f: impl FnOnce(&mut MetaGroup, &mut MetaTurn)) {
+        let mut turn = MetaTurn::default();
+        f(&mut self.meta.group.lock(), &mut turn);
+        self.perform_meta(turn);
+    }
+
+    /// Performs what a turn left, without the lock.
+    fn perform_meta(&self, turn: MetaTurn) {
+        let out = turn.out;
+        assert!(out.persist.is_empty(), "nothing is durable yet");
+        let messages = out.send_first.into_iter().chain(out.send);
+        for message in messages {
+            let to = message.to.node;
+            self.cluster.peers.send(to, &PeerMessage::Paxos(message));
+        }
+        for (to, message) in turn.messages {
+            let bytes = Bytes::from(message.encode());
+            self.cluster.peers.send(to, &PeerMessage::Meta(bytes));
+        }
+        if let Some(leader) = turn.leader {
+            self.cluster.set_leader(META_GROUP, leader);
+        }
+        if let Some(view) = turn.view {
+            self.take_view(view);
+        }
+        for (done, answer) in turn.done {
+            done(answer);
+        }
+    }
+
+    /// Takes over another view of the cluster, unless a later one was faster.
+    pub(crate) fn take_view(&self, view: Arc<ClusterView>) {
+        let me = self.cluster.me;
+        self.meta.view.rcu(|known| match known.epoch > view.epoch {
+            true => known.clone(),
+            false => view.clone(),
+        });
+        let view = self.view();
+        let others = view.nodes.iter().map(|node| node.id);
+        let others: Vec<NodeId> = others.filter(|id| *id != me.node).collect();
+        self.cluster.peers.set_nodes(&others);
+        self.take_settings();
+    }
+
+    /// Takes over the cluster's runtime configuration.
+    fn take_settings(&self) {
+        let mut epoch = self.meta.settings_epoch.lock();
+        let (latest, pairs) = self.with_meta(|group| {
+            let state = group.state();
+            (state.epoch, state.settings.clone())
+        });
+        if latest <= *epoch {
+            return;
+        }
+        *epoch = latest;
+        let _one_at_a_time = self.settings_lock.lock();
+        let before = self.settings.load_full();
+        let mut settings = Settings::clone(&before);
+        for (name, value) in &pairs {
+            if let Err(error) = settings.set(name, value) {
+                // Another node took it, this one cannot: it goes on with what it has.
+                tracing::warn!(name, %error, "a setting of the cluster is not taken over");
+            }
+        }
+        if settings != *before {
+            self.settings.store(settings.into());
+            self.settings_changed();
+            self.listen_again();
+        }
+    }
+}
+
+/// Makes the state that a single founder, or several in tests, begin with.
+pub(crate) fn founding_command(
+    random: u128,
+    hash_seed: u64,
+    settings: &Settings,
+    founders: Vec<(String, super::NodeAddresses)>,
+) -> MetaCommand {
+    MetaCommand::Found {
+        cluster_id: format!("{random:032x}"),
+        hash_seed,
+        shards_count: settings.shards,
+        replicas_wanted: 3,
+        founders,
+    }
+}
