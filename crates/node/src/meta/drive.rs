@@ -267,7 +267,7 @@ pub(crate) fn founding_command(
         cluster_id: format!("{random:032x}"),
         hash_seed,
         shards_count: settings.shards,
-        replicas_wanted: 3,
+        replicas_wanted: settings.replicas,
         founders,
     }
 }
