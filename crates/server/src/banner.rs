@@ -1,13 +1,47 @@
 //! What is printed at start: a few lines that a person can read.
 
 use crate::config::{Config, MaxmemorySource};
-use node::settings::policy_name;
+use crate::listener::Listeners;
+use anyhow::Context;
+use node::Node;
+use node::settings::{host_and_port, policy_name};
 use std::fmt::Write;
 use std::net::SocketAddr;
+use tokio::net::TcpListener;
 
-/// The banner of a node that listens on `addresses`.
-pub fn banner(config: &Config, addresses: &[SocketAddr]) -> String {
+/// Where a node's sockets are.
+pub struct Ports {
+    /// For any client.
+    pub clients: Vec<SocketAddr>,
+    cluster: Vec<SocketAddr>,
+    peers: Vec<SocketAddr>,
+}
+
+impl Ports {
+    /// Those of `listeners`.
+    ///
+    /// # Errors
+    /// A socket that has no address.
+    pub fn of(listeners: &Listeners) -> anyhow::Result<Ports> {
+        let addresses = |listeners: &[TcpListener]| {
+            let addresses = listeners.iter().map(TcpListener::local_addr);
+            addresses.collect::<Result<Vec<_>, _>>()
+        };
+        let ports = || {
+            std::io::Result::Ok(Ports {
+                clients: addresses(&listeners.clients)?,
+                cluster: addresses(&listeners.cluster)?,
+                peers: addresses(&listeners.peers)?,
+            })
+        };
+        ports().context("a socket has no address")
+    }
+}
+
+/// The banner of a node with these sockets.
+pub fn banner(config: &Config, ports: &Ports, node: &Node) -> String {
     let settings = &config.settings;
+    let addresses = &ports.clients;
     let mut text = String::new();
     let _ = writeln!(
         text,
@@ -15,7 +49,14 @@ pub fn banner(config: &Config, addresses: &[SocketAddr]) -> String {
         env!("CARGO_PKG_VERSION"),
         std::process::id()
     );
-    let listed: Vec<String> = addresses.iter().map(SocketAddr::to_string).collect();
+    let listed = |addresses: &[SocketAddr]| {
+        let texts: Vec<String> = addresses.iter().map(SocketAddr::to_string).collect();
+        if texts.is_empty() {
+            "none".into()
+        } else {
+            texts.join(", ")
+        }
+    };
     let source = match config.maxmemory_source {
         MaxmemorySource::Configured => "",
         MaxmemorySource::Automatic => "; 60 % of this machine's, set it with --maxmemory",
@@ -34,11 +75,33 @@ pub fn banner(config: &Config, addresses: &[SocketAddr]) -> String {
         (true, false) => "none, and anybody may connect",
     };
     let port = addresses.first().map_or(settings.port, SocketAddr::port);
+    let view = node.view();
+    let member = format!(
+        "{} of {} in cluster {}",
+        node.cluster.me.node.0,
+        view.nodes.len(),
+        view.cluster_id
+    );
+    let join = view
+        .node(node.cluster.me.node)
+        .map_or_else(String::new, |me| {
+            host_and_port(&me.addresses.host, me.addresses.client_port)
+        });
     let rows = [
-        ("clients", listed.join(", ")),
+        ("clients", listed(addresses)),
+        (
+            "cluster",
+            format!("{} (for cluster-aware clients)", listed(&ports.cluster)),
+        ),
+        ("nodes", listed(&ports.peers)),
+        ("node", member),
         ("memory", memory),
-        ("shards", settings.shards.to_string()),
+        ("shards", node.shards_count().to_string()),
         ("password", password.into()),
+        (
+            "join it",
+            format!("torc --port {} --join {join}", port.saturating_add(1)),
+        ),
         ("try it", format!("redis-cli -p {port} ping")),
         ("stop it", "Ctrl-C".into()),
     ];

@@ -26,7 +26,6 @@ pub struct Listeners {
     /// For cluster-aware clients; none if that port is closed.
     pub cluster: Vec<TcpListener>,
     /// For other nodes.
-    #[allow(dead_code, reason = "the links take them over next")]
     pub peers: Vec<TcpListener>,
 }
 

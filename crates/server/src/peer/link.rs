@@ -61,11 +61,6 @@ impl Links {
         self.links.store(Arc::new(links));
     }
 
-    /// All links.
-    pub fn all(&self) -> Arc<Vec<Arc<Link>>> {
-        self.links.load_full()
-    }
-
     /// Writes what waits, to all nodes, as far as the sockets take it.
     pub fn push_all(&self) {
         for link in self.links.load().iter() {

@@ -23,11 +23,13 @@ mod handshake;
 mod link;
 #[cfg(test)]
 mod tests;
+mod turns;
 
 pub use accept::{Door, accept};
-pub use dial::Dialers;
-pub use handshake::Identity;
+pub use dial::{Dialers, connect};
+pub use handshake::{HandshakeError, Identity, Purpose, ask_to_join, greet};
 pub use link::Links;
+pub use turns::{Member, flush, tick};
 
 use node::{NodeId, PeerMessage, ReplicaId};
 

@@ -1,0 +1,193 @@
+//! A node from its first socket to its end.
+
+use crate::config::Config;
+use crate::listener::{Listeners, accept};
+use crate::peer::{self, Dialers, Door, Identity, Links, Member};
+use crate::{banner, host, join, logs};
+use anyhow::{Context, bail};
+use node::meta::NodeAddresses;
+use node::{Housework, Manner, Membership, Node, Settings};
+use std::io::Write;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::net::TcpListener;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::watch;
+
+/// Time between two turns of the node's housekeeping.
+const TURN: Duration = Duration::from_millis(100);
+/// Time that housekeeping works before others run.
+const STEPS_MAX: Duration = Duration::from_micros(500);
+/// Turns between two looks at all clients: one a second.
+const TURNS_PER_TENDING: u64 = 10;
+
+/// Serves until somebody ends it.
+///
+/// # Errors
+/// Sockets that cannot be opened, a cluster that does not let this node in, or in which another has its place.
+pub async fn serve(config: Config, logs: logs::Logs) -> anyhow::Result<()> {
+    // Ahead of the sockets: who was answered once may count on a clean end.
+    let mut signals = Signals::new()?;
+    let listeners = Listeners::open(&config.settings)?;
+    let mut settings = config.settings.clone();
+    settings.port = crate::listener::port_of(&listeners.clients).unwrap_or(settings.port);
+    let addresses = join::addresses(&settings, &listeners)?;
+    let nobody = join::nobody(&settings);
+    let membership = tokio::select! {
+        membership = membership(&mut settings, addresses, &nobody) => membership?,
+        () = signals.any() => return Ok(()),
+    };
+    let host = host::SystemHost::new(config.config_file.clone());
+    let node = Node::member(settings, Box::new(host), membership);
+    let node = Arc::new(node.context("cannot divide the slots")?);
+    // Never dropped: taking a large cache apart key by key would only hold up the end of the process.
+    std::mem::forget(node.clone());
+    let identity = Identity {
+        me: node.cluster.me,
+        cluster_id: node.view().cluster_id.clone(),
+        ..nobody
+    };
+    let ports = banner::Ports::of(&listeners)?;
+    let (stop, mut stopped) = watch::channel(false);
+    open_doors(&node, listeners, identity, &stop);
+    tokio::spawn(keep_house(node.clone(), logs));
+    // Whoever started us may have closed our output; that is no reason to stop.
+    let mut output = std::io::stdout();
+    let _ = output.write_all(banner::banner(&config, &ports, &node).as_bytes());
+    let _ = output.flush();
+    tracing::info!(addresses = ?ports.clients, "ready to accept connections");
+
+    let ended = tokio::select! {
+        () = signals.any() => Ok(()),
+        _ = stopped.wait_for(|stopped| *stopped) => {
+            tracing::info!("stopping");
+            Ok(())
+        }
+        () = is_over(&node) => Err(anyhow::anyhow!(
+            "node {} was removed from the cluster, or another process has its place",
+            node.cluster.me.node.0
+        )),
+    };
+    stop.send_replace(true);
+    ended
+}
+
+/// As what the node begins: the founder of a cluster, or a member of the one that it is told to join.
+async fn membership(
+    settings: &mut Settings,
+    addresses: NodeAddresses,
+    nobody: &Identity,
+) -> anyhow::Result<Membership> {
+    if settings.join.is_empty() {
+        return Ok(Membership {
+            seed: rand::random(),
+            addresses: addresses.into(),
+            ..Membership::founder()
+        });
+    }
+    let welcome = join::join(settings, addresses, nobody, name()).await?;
+    let state = &welcome.state;
+    if state.shards_count != settings.shards {
+        tracing::info!(
+            shards = state.shards_count,
+            "the cluster's count of shards holds"
+        );
+        settings.shards = state.shards_count;
+    }
+    settings.replicas = state.replicas_wanted;
+    if !state.is_founded() {
+        bail!("the node that was asked has no cluster");
+    }
+    tracing::info!(
+        node = welcome.node,
+        cluster = state.cluster_id,
+        nodes = state.nodes.len(),
+        "joined a cluster"
+    );
+    Ok(Membership::joined(welcome))
+}
+
+/// 40 hex digits for a node that was none before.
+fn name() -> String {
+    let digits: [u8; 20] = rand::random();
+    digits.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Lets clients and other nodes in, and gives the node its turns.
+fn open_doors(
+    node: &Arc<Node>,
+    listeners: Listeners,
+    identity: Identity,
+    stop: &watch::Sender<bool>,
+) {
+    let links = Arc::new(Links::default());
+    let member = Arc::new(Member {
+        node: node.clone(),
+        links: links.clone(),
+    });
+    let door = Door::new(identity.clone(), member.clone());
+    for listener in listeners.peers {
+        tokio::spawn(peer::accept(listener, door.clone()));
+    }
+    let dialers = Dialers::new(identity, links, member.clone());
+    tokio::spawn(peer::tick(member.clone(), dialers));
+    tokio::spawn(peer::flush(member));
+    let in_manner = |listeners: Vec<TcpListener>, manner| {
+        for listener in listeners {
+            tokio::spawn(accept(listener, node.clone(), manner, stop.clone()));
+        }
+    };
+    in_manner(listeners.clients, Manner::Plain);
+    in_manner(listeners.cluster, Manner::Cluster);
+}
+
+/// Waits until the cluster says that this node's life is over.
+async fn is_over(node: &Node) {
+    let mut turns = tokio::time::interval(TURN);
+    while !node.is_over() {
+        turns.tick().await;
+    }
+}
+
+/// What ends a process in good order.
+struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Signals {
+    fn new() -> anyhow::Result<Signals> {
+        let listen = |kind| signal(kind).context("cannot listen for signals");
+        Ok(Signals {
+            interrupt: listen(SignalKind::interrupt())?,
+            terminate: listen(SignalKind::terminate())?,
+        })
+    }
+
+    async fn any(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => tracing::info!("interrupted, stopping"),
+            _ = self.terminate.recv() => tracing::info!("terminated, stopping"),
+        }
+    }
+}
+
+/// Gives the node its turns, and the logs their level.
+async fn keep_house(node: Arc<Node>, logs: logs::Logs) {
+    let mut turns = tokio::time::interval(TURN);
+    turns.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    for turn in 0u64.. {
+        turns.tick().await;
+        let mut since = Instant::now();
+        for () in Housework::new(&node) {
+            if since.elapsed() > STEPS_MAX {
+                tokio::task::yield_now().await;
+                since = Instant::now();
+            }
+        }
+        if turn % TURNS_PER_TENDING == 0 {
+            node.tend_clients();
+        }
+        logs.set_level(node.settings.load().loglevel);
+    }
+}
