@@ -8,6 +8,7 @@ use clap::error::ErrorKind;
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 
 use crate::config::options::{OPTIONS, Opt, Shape};
+use crate::status::Form;
 
 /// What a command line asks for.
 pub(crate) enum Invocation {
@@ -27,10 +28,16 @@ pub(crate) struct Flags {
 }
 
 /// What to do with the configuration.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Action {
     Serve,
     PrintConfig,
+    /// `torc status`.
+    Status {
+        /// HOST:PORT, if it was given.
+        address: Option<String>,
+        form: Form,
+    },
 }
 
 /// Reads a command line, which starts with the program's name.
@@ -52,17 +59,23 @@ pub(crate) fn parse(args: impl Iterator<Item = OsString>) -> Result<Invocation, 
 
 fn flags(matches: &ArgMatches) -> Flags {
     // Flags may stand before or after the subcommand; it sees both.
-    let matches = matches.subcommand().map_or(matches, |(_, inner)| inner);
+    let (command, matches) = matches.subcommand().unwrap_or(("serve", matches));
     let values = OPTIONS.iter().filter_map(|option| {
         let given = matches.get_many::<String>(option.name)?;
         let words: Vec<&str> = given.map(String::as_str).collect();
         Some((option.name, words.join(" ")))
     });
     Flags {
-        action: if matches.get_flag("print-config") {
-            Action::PrintConfig
-        } else {
-            Action::Serve
+        action: match (command, matches.get_flag("print-config")) {
+            (_, true) => Action::PrintConfig,
+            ("status", false) => Action::Status {
+                address: matches.get_one("address").cloned(),
+                form: match matches.get_flag("json") {
+                    true => Form::Json,
+                    false => Form::Table,
+                },
+            },
+            (_, false) => Action::Serve,
         },
         config_file: matches.get_one("config").cloned(),
         values: values.collect(),
@@ -112,6 +125,22 @@ fn command() -> Command {
             Command::new("serve")
                 .about("Run a node; also what torc does when no command is given")
                 .after_help(SOURCES),
+        )
+        .subcommand(
+            Command::new("status")
+                .about("Show the nodes, shards and leaders of a running cluster")
+                .after_help("A password is taken from --requirepass, TORC_REQUIREPASS or the file.")
+                .arg(
+                    Arg::new("address")
+                        .value_name("HOST:PORT")
+                        .help("A node's clients' port [default: this machine, --port]"),
+                )
+                .arg(
+                    Arg::new("json")
+                        .long("json")
+                        .action(ArgAction::SetTrue)
+                        .help("Print JSON"),
+                ),
         )
 }
 

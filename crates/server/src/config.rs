@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 use node::settings::{MAXMEMORY_MIN_BYTES, Settings};
 
 use crate::cli::{self, Invocation};
+use crate::status::Form;
 
 mod file;
 mod memory;
@@ -51,6 +52,15 @@ pub const MAXMEMORY_AUTOMATIC_PERCENT: u64 = 60;
 pub enum Command {
     /// Run a node.
     Serve(Box<Config>),
+    /// Print what a running node knows of its cluster.
+    Status {
+        /// HOST:PORT of its clients' port.
+        address: String,
+        /// The password of the default user; empty: none.
+        password: String,
+        /// How.
+        form: Form,
+    },
     /// Print this text and exit with success: help, version or the configuration.
     Print(String),
 }
@@ -168,10 +178,14 @@ fn load_on(
     for (name, value) in flags.values {
         layers.set(name, &value, Origin::Flag);
     }
+    if let cli::Action::Status { address, form } = flags.action {
+        return layers.status(address, form);
+    }
     let config = layers.finish(config_file, root)?;
 
     match flags.action {
         cli::Action::Serve => Ok(Command::Serve(Box::new(config))),
+        cli::Action::Status { .. } => unreachable!("answered above"),
         cli::Action::PrintConfig => Ok(Command::Print(print::config_text(&config))),
     }
 }
@@ -257,6 +271,20 @@ impl Layers {
 
     fn origin(&self, option: &str) -> Origin {
         self.origins.get(option).cloned().unwrap_or(Origin::Default)
+    }
+
+    /// To ask a node for its status: it needs no more of the configuration than where the node is and its password.
+    fn status(self, address: Option<String>, form: Form) -> Result<Command, ConfigErrors> {
+        if !self.errors.is_empty() {
+            let errors = self.errors;
+            return Err(ConfigErrors { errors });
+        }
+        let settings = self.settings;
+        Ok(Command::Status {
+            address: address.unwrap_or_else(|| format!("127.0.0.1:{}", settings.port)),
+            password: settings.requirepass,
+            form,
+        })
     }
 
     /// Fills in what nobody gave, and checks what one value cannot tell.

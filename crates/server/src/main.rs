@@ -9,16 +9,17 @@ mod cli;
 mod config;
 mod connection;
 mod host;
+mod join;
 #[cfg_attr(
     not(test),
     expect(dead_code, reason = "no group hands its records over yet")
 )]
 mod journal;
-mod join;
 mod listener;
 mod logs;
 mod peer;
 mod serve;
+mod status;
 
 use anyhow::Context;
 use config::{Command, Config};
@@ -52,13 +53,24 @@ fn main() -> ExitCode {
             let _ = std::io::stdout().write_all(text.as_bytes());
             ExitCode::SUCCESS
         }
-        Command::Serve(config) => match start(*config) {
-            Ok(()) => ExitCode::SUCCESS,
-            Err(error) => {
-                eprintln!("torc: {error:#}");
-                ExitCode::FAILURE
-            }
-        },
+        Command::Serve(config) => ended(start(*config)),
+        Command::Status {
+            address,
+            password,
+            form,
+        } => ended(status::status(&address, &password, form).map(|text| {
+            let _ = std::io::stdout().write_all(text.as_bytes());
+        })),
+    }
+}
+
+fn ended(result: anyhow::Result<()>) -> ExitCode {
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("torc: {error:#}");
+            ExitCode::FAILURE
+        }
     }
 }
 

