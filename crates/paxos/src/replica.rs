@@ -386,8 +386,11 @@ impl Replica {
         mixed ^ (mixed >> 31)
     }
 
-    /// Uniform in `low..=high`.
+    /// Uniform in `low..=high`. Where there is no choice nothing is drawn, so that a model check meets a state again.
     pub(crate) fn draw_between(&mut self, low: u64, high: u64) -> u64 {
+        if low >= high {
+            return low;
+        }
         low + self.draw() % (high.saturating_sub(low) + 1)
     }
 

@@ -18,7 +18,7 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 /// Answered operations of one key that may be under way at once.
 pub const UNDER_WAY_MAX: usize = 128;
 /// Configurations that one answer may lead to before the search gives up.
-pub const CONFIGURATIONS_MAX: usize = 200_000;
+pub const CONFIGURATIONS_MAX: usize = 50_000;
 /// Longest window that is looked for when an offending history is made short.
 const WINDOW_OPERATIONS_MAX: usize = 64;
 /// Operations that are shown when no short window shows the fault by itself.
@@ -71,15 +71,24 @@ impl std::fmt::Display for Violation {
 
 /// Judges a history. Keys in order; the first that fails is reported.
 pub fn check(history: &[Operation]) -> Verdict {
+    check_within(history, CONFIGURATIONS_MAX)
+}
+
+/// The same, with another bound than [`CONFIGURATIONS_MAX`] on how far a key is searched before it is given up. A key
+/// that is given up hides no violation of another.
+pub fn check_within(history: &[Operation], configurations_max: usize) -> Verdict {
+    let mut given_up = None;
     let mut keys: BTreeMap<&Bytes, Vec<&Operation>> = BTreeMap::new();
     for operation in history {
         keys.entry(&operation.key).or_default().push(operation);
     }
     for (key, mut operations) in keys {
         operations.sort_by_key(|operation| operation.call_us);
-        match search(&operations, &[None]) {
+        match search(&operations, &[None], configurations_max) {
             Ok(()) => {}
-            Err(Stop::TooMany) => return Verdict::Undecided { key: key.clone() },
+            Err(Stop::TooMany) => {
+                given_up.get_or_insert(key);
+            }
             Err(Stop::Refuted {
                 operation,
                 possible,
@@ -89,7 +98,10 @@ pub fn check(history: &[Operation]) -> Verdict {
             }
         }
     }
-    Verdict::Linearizable
+    match given_up {
+        Some(key) => Verdict::Undecided { key: key.clone() },
+        None => Verdict::Linearizable,
+    }
 }
 
 /// Why a search ended without an order.
@@ -123,7 +135,11 @@ struct UnderWay<'a> {
 }
 
 /// Walks the events of one key's operations, which are in order of call.
-fn search(operations: &[&Operation], start: &[State]) -> Result<(), Stop> {
+fn search(
+    operations: &[&Operation],
+    start: &[State],
+    configurations_max: usize,
+) -> Result<(), Stop> {
     // At one time calls go before answers: what only touches counts as concurrent.
     let mut events: Vec<(u64, bool, usize)> = Vec::with_capacity(operations.len() * 2);
     for (number, operation) in operations.iter().enumerate() {
@@ -145,7 +161,7 @@ fn search(operations: &[&Operation], start: &[State]) -> Result<(), Stop> {
         let operation = operations[number];
         if is_answer {
             let place = place_of[number];
-            let next = under_way.settle_answer(&frontier, place)?;
+            let next = under_way.settle_answer(&frontier, place, configurations_max)?;
             if next.is_empty() {
                 let mut possible: Vec<State> = frontier.into_iter().map(|c| c.state).collect();
                 possible.sort();
@@ -220,6 +236,7 @@ impl<'a> UnderWay<'a> {
         &self,
         frontier: &[Configuration],
         place: usize,
+        configurations_max: usize,
     ) -> Result<Vec<Configuration>, Stop> {
         let bit = 1u128 << place;
         let mut seen = Least::default();
@@ -244,7 +261,7 @@ impl<'a> UnderWay<'a> {
                     queue.push_back(next);
                 }
             }
-            if seen.count > CONFIGURATIONS_MAX {
+            if seen.count > configurations_max {
                 return Err(Stop::TooMany);
             }
         }
@@ -389,7 +406,7 @@ fn shorten(
                 })
                 .collect();
             judged.extend(&window);
-            if let Err(Stop::Refuted { .. }) = search(&judged, &starts) {
+            if let Err(Stop::Refuted { .. }) = search(&judged, &starts, CONFIGURATIONS_MAX) {
                 return violation(window, true);
             }
         }

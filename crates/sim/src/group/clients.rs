@@ -129,7 +129,7 @@ impl World {
         }
         process.ticket_last += 1;
         let ticket = process.ticket_last;
-        process.reads.insert(ticket, (id, log_ms));
+        process.reads.insert(ticket, id);
         self.step(number, Input::Read(ticket));
     }
 

@@ -77,8 +77,8 @@ pub struct Process {
     pub proposed: BTreeSet<OperationId>,
     /// Log time of the last proposal, ms.
     pub proposed_log_ms: u64,
-    /// Reads that wait for a quorum's word: log time when they came, ms, by ticket.
-    pub reads: BTreeMap<u64, (OperationId, u64)>,
+    /// Reads that wait for a quorum's word, by ticket.
+    pub reads: BTreeMap<u64, OperationId>,
     /// The last ticket given.
     pub ticket_last: u64,
     /// Answers that wait until they may be shown.

@@ -170,7 +170,11 @@ impl World {
             }
             return;
         };
-        if since_us > RECOVERY_SILENCES_MAX * self.plan.settings.election_max_us {
+        // Where a message holds one entry and a disk is slow, who was away catches up entry by entry.
+        let entry_us = self.plan.disk_us.1 + self.plan.settings.heartbeat_us;
+        let allowed_us = RECOVERY_SILENCES_MAX * self.plan.settings.election_max_us
+            + self.judge.chosen_last() * entry_us;
+        if since_us > allowed_us {
             self.judge.accuse(format!(
                 "no recovery: {missing}, {} ms after all trouble ended",
                 since_us / 1_000

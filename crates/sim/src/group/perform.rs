@@ -202,7 +202,7 @@ impl World {
     fn answer_reads(&mut self, number: usize, out: &mut Output) {
         let process = self.nodes[number].process.as_mut().expect("it is up");
         for ticket in out.serve.drain(..) {
-            let Some((id, log_ms)) = process.reads.remove(&ticket) else {
+            let Some(id) = process.reads.remove(&ticket) else {
                 self.judge.accuse(format!(
                     "node {number} served a read that nobody asked: {ticket}"
                 ));
@@ -221,13 +221,13 @@ impl World {
                 shown: Shown::QuorumRead,
                 ballot,
                 index: process.machine.applied,
-                log_ms: log_ms.max(process.machine.log_ms),
+                log_ms: out.serve_log_ms.max(process.machine.log_ms),
             });
         }
         let denied: Vec<OperationId> = out
             .deny
             .drain(..)
-            .filter_map(|ticket| process.reads.remove(&ticket).map(|(id, _)| id))
+            .filter_map(|ticket| process.reads.remove(&ticket))
             .collect();
         for id in denied {
             self.reply(id, None);
