@@ -245,7 +245,9 @@ impl Replica {
             return;
         }
         let ballot = Ballot::default();
-        self.observe_entry(&entry);
+        if let Entry::Batch { log_ms, .. } = &entry {
+            self.learn_log_ms(*log_ms);
+        }
         if self.settings.durable {
             out.persist.push(Record::Accepted {
                 index,

@@ -16,7 +16,8 @@ impl Replica {
         match &self.role {
             Role::Leader(leader) => {
                 leader.ready
-                    && self.now_us >= leader.phase1.visible_us
+                    && (self.now_us >= leader.phase1.visible_us
+                        || self.mutations.has(Mutation::AcknowledgeBeforeVisible))
                     && leader.barrier.is_none()
                     && leader.wanted.is_none()
                     && leader.transfer.is_none()

@@ -141,7 +141,7 @@ impl Replica {
         if ballot > self.promised {
             self.raise_promised(ballot, out);
         }
-        self.see_log_ms(log_ms);
+        self.learn_log_ms(log_ms);
         self.send_promised(from, Kind::ReadProbeReply { ballot, round }, out);
     }
 

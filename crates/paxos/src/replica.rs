@@ -425,7 +425,14 @@ impl Replica {
         }
     }
 
-    /// Remembers log time that something carried.
+    /// Remembers log time that came from who knows when. What was seen before, with the time since, may be later: that
+    /// stays, since a former leader may still answer reads by it.
+    pub(crate) fn learn_log_ms(&mut self, log_ms: u64) {
+        self.log_time.raise(log_ms, self.now_us);
+    }
+
+    /// Remembers log time that a leader said, whose word is also granted a lease: what is owed now ends later by what the
+    /// word was under way, so the age may begin anew.
     pub(crate) fn see_log_ms(&mut self, log_ms: u64) {
         match &self.role {
             Role::Leader(_) => self.log_time.raise(log_ms, self.now_us),

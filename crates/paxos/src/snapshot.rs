@@ -401,7 +401,7 @@ impl Replica {
         if mutations.has(Mutation::SnapshotLowersPromised) {
             self.promised = crate::types::Ballot::default();
         }
-        self.see_log_ms(base.log_ms);
+        self.learn_log_ms(base.log_ms);
         self.checkpoint = self.checkpoint.max(base.index);
         self.count_upto();
         if self.settings.durable {

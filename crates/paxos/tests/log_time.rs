@@ -1,0 +1,77 @@
+//! Log time as an acceptor remembers it.
+
+use bytes::Bytes;
+use paxos::{
+    Ballot, Config, Entry, Generation, GroupId, Incarnation, Index, Input, Kind, Message, NodeId,
+    Output, Replica, ReplicaId, Settings, Start,
+};
+
+fn id(node: u32) -> ReplicaId {
+    ReplicaId {
+        node: NodeId(node),
+        incarnation: Incarnation(1),
+    }
+}
+
+#[test]
+fn old_entries_do_not_take_back_the_time_that_went_by() {
+    // Fails when an entry that is learned late makes an acceptor forget how long ago it heard a later moment: a new leader
+    // would judge by an earlier log time than a read of the former one, and an expired key would come back.
+    let config = Config {
+        number: 1,
+        voters: (0..3).map(id).collect(),
+        learners: Vec::new(),
+    };
+    let (group, generation) = (GroupId(1), Generation(1));
+    let start = Start::Founder(config);
+    let mut replica = Replica::new(Settings::default(), group, generation, id(0), start, 1, 0);
+    let mut out = Output::default();
+    let mut tell = |now_us, from, kind| {
+        let message = Message {
+            group,
+            generation,
+            from: id(from),
+            to: id(0),
+            kind,
+        };
+        replica.step(now_us, Input::Message(message), &mut out);
+    };
+    let ballot = |round, node| Ballot {
+        round,
+        replica: id(node),
+    };
+    let beat = Kind::Beat {
+        ballot: ballot(1, 1),
+        commit: Index(0),
+        sent_us: 1,
+        log_ms: 10_000,
+    };
+    tell(1_000, 1, beat);
+    // 200 ms later an entry of 100 ms after that beat is learned.
+    let entry = Entry::Batch {
+        log_ms: 10_100,
+        payload: Bytes::new(),
+    };
+    let caught_up = Kind::CatchUp {
+        first: Index(1),
+        entries: vec![entry],
+        chosen: Index(1),
+    };
+    tell(201_000, 2, caught_up);
+    let prepare = Kind::Prepare {
+        ballot: ballot(2, 2),
+        from: Index(2),
+        released: None,
+    };
+    tell(201_000, 2, prepare);
+    assert_eq!(replica.chosen(), Index(1));
+    let promise = out.send.iter().find_map(|message| match &message.kind {
+        Kind::Promise {
+            log_ms_seen,
+            log_ms_age_us,
+            ..
+        } => Some(log_ms_seen + log_ms_age_us / 1_000),
+        _ => None,
+    });
+    assert_eq!(promise, Some(10_200));
+}
