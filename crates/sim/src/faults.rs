@@ -46,6 +46,8 @@ pub enum Fault {
     IsolateLeaseHolder,
     /// The same, and the others were restarted in between.
     BounceFollowers,
+    /// A voter that owed the leader nothing any more campaigned while the others still did.
+    StaleCandidate,
     /// A leader was cut off right after it proposed a configuration.
     CutAtReconfigure,
     /// Old and new leader were cut apart in mid hand-over.
@@ -61,7 +63,7 @@ pub enum Fault {
 }
 
 /// All kinds, in order.
-pub const FAULTS: [Fault; 27] = [
+pub const FAULTS: [Fault; 28] = [
     Fault::Loss,
     Fault::Duplicate,
     Fault::SlowMessage,
@@ -83,6 +85,7 @@ pub const FAULTS: [Fault; 27] = [
     Fault::ForcedCampaign,
     Fault::IsolateLeaseHolder,
     Fault::BounceFollowers,
+    Fault::StaleCandidate,
     Fault::CutAtReconfigure,
     Fault::CutAtTransfer,
     Fault::SnapshotStream,

@@ -14,7 +14,9 @@ usage: cargo sim SEED                  runs one seed and prints what happens in 
        cargo sim run [--from SEED] [--count N] [--minutes M] [--threads T]
                                        runs seeds one after another; without --from, fresh ones. Ends at the first of
                                        N seeds (100) and M minutes; prints a line for each that fails
-       cargo sim mutants [--seeds N]   takes out one rule after another and counts seeds until that is noticed
+       cargo sim mutants [--seeds N] [NAME…]
+                                       takes out one rule after another, or those that are named, and counts seeds
+                                       until that is noticed
        cargo sim check-history FILE    judges a history of JSON lines (layout: crates/sim/src/history.rs)";
 
 /// Seeds that may fail before a search ends.
@@ -26,8 +28,10 @@ fn main() -> ExitCode {
     let result = match words.as_slice() {
         ["check-history", path] => check_history(path),
         ["run", options @ ..] => Search::parse(options).and_then(|search| search.run()),
-        ["mutants"] => mutants(sim::mutants::SEEDS_MAX),
-        ["mutants", "--seeds", count] => number(count).and_then(mutants),
+        ["mutants", "--seeds", count, names @ ..] => {
+            number(count).and_then(|count| mutants(count, names))
+        }
+        ["mutants", names @ ..] => mutants(sim::mutants::SEEDS_MAX, names),
         [seed] => number(seed).and_then(replay),
         _ => Err(USAGE.to_owned()),
     };
@@ -183,9 +187,13 @@ fn fresh_seed() -> u64 {
     since.as_millis() as u64 * 1_000
 }
 
-fn mutants(seeds_max: u64) -> Result<(), String> {
+fn mutants(seeds_max: u64, names: &[&str]) -> Result<(), String> {
     let mut survivors = Vec::new();
-    for flaw in sim::mutants::all() {
+    let is_named = |flaw: &Flaw| {
+        let shown = format!("{flaw:?}");
+        names.is_empty() || names.iter().any(|name| shown.contains(name))
+    };
+    for flaw in sim::mutants::all().into_iter().filter(is_named) {
         let found = sim::mutants::hunt(flaw, 1, seeds_max);
         println!("{found}");
         if found.caught.is_none() && sim::mutants::excuse(flaw).is_none() {

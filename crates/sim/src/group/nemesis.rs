@@ -12,6 +12,8 @@ use paxos::{Input, NodeId};
 pub enum Trouble {
     /// Somebody else than this node campaigns.
     CampaignAgainst(usize),
+    /// This one campaigns, and that one is cut off from all.
+    CampaignOf(usize, usize),
     /// The link flaps on: so many times more.
     Flap(usize, usize, u32),
     /// These two are cut apart, for so long, us.
@@ -86,6 +88,7 @@ impl World {
             }
             Nemesis::IsolateLeaseHolder => self.isolate_lease_holder(false),
             Nemesis::BounceFollowers => self.isolate_lease_holder(true),
+            Nemesis::StaleCandidate => self.stale_candidate(),
         }
     }
 
@@ -106,6 +109,12 @@ impl World {
                     let other = *self.random.pick(&others);
                     self.tell(other, Input::Campaign);
                 }
+            }
+            Trouble::CampaignOf(candidate, holder) => {
+                let links = self.links(|from, to| from == holder || to == holder);
+                let for_us = self.plan.settings.lease_us;
+                self.cut_for(links, for_us);
+                self.tell(candidate, Input::Campaign);
             }
             Trouble::Flap(one, other, times) => {
                 let down_us = self.draw_while() / 8;
@@ -349,6 +358,27 @@ impl World {
                 }
             }
         }
+    }
+
+    fn stale_candidate(&mut self) {
+        let Some(holder) = self.leader() else {
+            return;
+        };
+        let voters = self.process(holder).replica.config().voters.clone();
+        let candidate = self.random.pick(&voters).node.0 as usize;
+        if candidate == holder {
+            return;
+        }
+        self.tally.count(Fault::StaleCandidate);
+        let lease_us = self.plan.settings.lease_us;
+        let stale_us = lease_us + self.random.below(lease_us / 2);
+        self.cut_for(
+            vec![(candidate, holder), (holder, candidate)],
+            stale_us + lease_us,
+        );
+        self.focus_on(holder);
+        let next = Trouble::CampaignOf(candidate, holder);
+        self.after(stale_us, Event::TroubleGoesOn(next));
     }
 
     /// Cuts a node off in one way or another, and others campaign before its lease is over.

@@ -49,9 +49,11 @@ pub enum Nemesis {
     IsolateLeaseHolder,
     /// The same, and the others are restarted before.
     BounceFollowers,
+    /// A voter is cut off from the leader until it owes it nothing; then it campaigns, and the leader is cut off from all.
+    StaleCandidate,
 }
 
-const NEMESES: [Nemesis; 19] = [
+const NEMESES: [Nemesis; 20] = [
     Nemesis::OneWayCut,
     Nemesis::Partition,
     Nemesis::PartialPartition,
@@ -71,6 +73,7 @@ const NEMESES: [Nemesis; 19] = [
     Nemesis::PeerDown,
     Nemesis::IsolateLeaseHolder,
     Nemesis::BounceFollowers,
+    Nemesis::StaleCandidate,
 ];
 
 /// When nodes are told that time went by.
@@ -162,7 +165,12 @@ impl Plan {
             founders,
             settings,
             durable: (0..nodes).map(|_| random.chance(disks)).collect(),
-            disk_us: *random.pick(&[(10, 100), (100, 3_000), (1_000, 30_000)]),
+            // A disk that takes as long as an election leaves no time to win one.
+            disk_us: *random.pick(&[
+                (10, 100),
+                (100, settings.election_min_us / 16),
+                (100, settings.election_min_us / 4),
+            ]),
             clocks: (0..nodes)
                 .map(|_| Clock {
                     offset_us: random.below(5_000_000),
