@@ -180,10 +180,14 @@ impl Door {
             Err(error) => Err(error),
         };
         self.greeting.fetch_sub(1, Ordering::Relaxed);
-        if let Err(error) = done
-            && self.refusals_logged.fetch_add(1, Ordering::Relaxed) < REFUSALS_LOGGED_MAX
-        {
-            tracing::warn!(%address, %error, "a connection to the peer port is refused");
+        match done {
+            // Whoever only knocks, or was stopped in mid-air, tells nothing.
+            Ok(()) | Err(HandshakeError::Socket(_)) => {}
+            Err(error) => {
+                if self.refusals_logged.fetch_add(1, Ordering::Relaxed) < REFUSALS_LOGGED_MAX {
+                    tracing::warn!(%address, %error, "a connection to the peer port is refused");
+                }
+            }
         }
     }
 

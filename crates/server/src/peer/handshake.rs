@@ -41,6 +41,9 @@ const JOINED_BYTES_MAX: usize = 16 << 20;
 /// Characters of a refusal that are shown.
 const REFUSAL_CHARS_MAX: usize = 300;
 
+/// The refusal of a dialer that does not know the secret: it need not try again.
+const SECRETS_DIFFER: &str = "the cluster secrets differ";
+
 /// What a packet is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Packet {
@@ -63,7 +66,7 @@ pub enum HandshakeError {
     #[error("what listens there is no Torc node's peer port")]
     Stranger,
     /// The other end does not know the secret.
-    #[error("the other node has another cluster secret")]
+    #[error("the other node has another cluster secret (--cluster-secret, or else --requirepass)")]
     Secret,
     /// The other end refuses, in its words.
     #[error("refused: {0}")]
@@ -261,7 +264,7 @@ pub async fn answer(
         let given = expect(stream, Packet::Proof, PACKET_BYTES_MAX).await?;
         let wanted = proof(secret, DIALER, &body, &challenge);
         if wanted.verify_slice(&given).is_err() {
-            refuse(stream, "the cluster secrets differ".into()).await;
+            refuse(stream, SECRETS_DIFFER.into()).await;
             return Err(HandshakeError::Secret);
         }
         if let Err(words) = admit(&hello) {
@@ -365,6 +368,9 @@ async fn expect(
         Ok(body)
     } else if kind == Packet::Refused as u8 {
         let words = String::from_utf8_lossy(&body);
+        if words == SECRETS_DIFFER {
+            return Err(HandshakeError::Secret);
+        }
         let shown = words
             .chars()
             .filter(|c| !c.is_control())
