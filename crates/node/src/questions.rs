@@ -8,11 +8,13 @@
 //! | `len` | | integer: keys in the database |
 //! | `walk` | five (`commands::walk`) | array |
 //! | `random` | draw | bulk: a key; null if none was hit |
+//! | `holding` | index, 0 = the last applied | array of integers: the index, and how many replicas but the leader's hold all up to it |
 //! | `fingerprint` | key … | array of bulks: 8 bytes each, what [`fingerprint`] says |
 
 use crate::group::apply::fingerprint;
-use cache::Cache;
+use crate::shard::Shard;
 use commands::walk::{answer_step, draw_within};
+use paxos::ReplicaId;
 use resp::{Args, Reply, parse_u64};
 
 /// How many keys the database has.
@@ -21,16 +23,28 @@ pub(crate) const LEN: &[u8] = b"len";
 pub(crate) const WALK: &[u8] = b"walk";
 /// A key by lot.
 pub(crate) const RANDOM: &[u8] = b"random";
+/// How many replicas hold what was written.
+pub(crate) const HOLDING: &[u8] = b"holding";
 /// What watched keys hold.
 pub(crate) const FINGERPRINT: &[u8] = b"fingerprint";
 
 /// Answers a question about database `db` of a shard, whose cache stands at the log time of the answer.
-pub(crate) fn answer(cache: &Cache, db: u8, args: Args<'_>, reply: &mut Reply<'_>) {
+pub(crate) fn answer(shard: &Shard, db: u8, args: Args<'_>, reply: &mut Reply<'_>) {
+    let cache = &shard.cache;
     match args.get(0) {
         LEN => reply.integer(cache.len(db) as i64),
         WALK => answer_step(cache, db, args.from(1), reply),
         RANDOM if args.len() == 2 => match parse_u64(args.get(1)) {
             Some(draw) => reply.bulk_or_null(cache.random(db, draw_within(draw))),
+            None => refuse(reply),
+        },
+        HOLDING if args.len() == 2 => match parse_u64(args.get(1)) {
+            Some(index) => {
+                let index = if index == 0 { shard.applied } else { index };
+                reply.array(2);
+                reply.integer(index as i64);
+                reply.integer(holders_count(shard, index) as i64);
+            }
             None => refuse(reply),
         },
         FINGERPRINT => {
@@ -41,6 +55,15 @@ pub(crate) fn answer(cache: &Cache, db: u8, args: Args<'_>, reply: &mut Reply<'_
         }
         _ => refuse(reply),
     }
+}
+
+/// How many replicas but this one, the leader's, hold all entries up to `index`.
+fn holders_count(shard: &Shard, index: u64) -> usize {
+    let replica = &shard.group.replica;
+    let config = replica.config();
+    let others = config.voters.iter().chain(&config.learners);
+    let holds = |id: &&ReplicaId| **id != replica.me() && replica.acked(**id).0 >= index;
+    others.filter(holds).count()
 }
 
 fn refuse(reply: &mut Reply<'_>) {

@@ -20,10 +20,12 @@ mod info;
 mod pending;
 mod pubsub;
 mod random;
+mod redirect;
 mod request;
 mod server;
 mod tally;
 mod transaction;
+mod wait;
 mod walk;
 mod window;
 
@@ -37,7 +39,7 @@ use commands::context::Touch;
 use commands::{Flags, Row, Run};
 use holes::Filling;
 use pending::{Pending, ReplicasReply};
-use resp::{Args, Batch, Output, Protocol};
+use resp::{Args, Batch, Output, Protocol, Reply};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use tally::SLOWLOG_PRECISE_US;
@@ -88,6 +90,7 @@ pub struct Session {
     pub client: Arc<Client>,
     protocol: Protocol,
     manner: Manner,
+    reads: redirect::Reads,
     db: u8,
     authenticated: bool,
     /// Whether a request may take the short way: authenticated, and none of the states below.
@@ -148,6 +151,7 @@ impl Session {
             client,
             protocol: Protocol::Resp2,
             manner: Manner::Plain,
+            reads: redirect::Reads::AtLeader,
             db: 0,
             authenticated,
             plain: authenticated,
@@ -306,6 +310,13 @@ impl Session {
             && turn.settings.slowlog_log_slower_than_us >= SLOWLOG_PRECISE_US
         {
             let mark = output.mark();
+            if self.manner == Manner::Cluster
+                && let Some(elsewhere) = self.redirect(turn, row, args)
+            {
+                Reply::new(output, self.protocol).error(&elsewhere);
+                self.count(turn, row, mark, output);
+                return Step::Done;
+            }
             match places {
                 [place] if row.is_single_key() => {
                     self.run_on_one(turn, row, execute, args, *place, output);

@@ -416,7 +416,7 @@ impl Shard {
         let mark = work.applied.scratch.mark();
         if op.head.kind == OpKind::Internal {
             let mut reply = Reply::new(&mut work.applied.scratch, op.head.flags.protocol());
-            questions::answer(&self.cache, op.head.db, op.args(), &mut reply);
+            questions::answer(self, op.head.db, op.args(), &mut reply);
         } else {
             let applying = Applying {
                 event_mask: work.event_mask,

@@ -110,7 +110,10 @@ impl Session {
                 let queued = holes.queued_mut(shard as u32);
                 match request.kind.lane() {
                     RequestKind::Read => queued.read = number,
-                    RequestKind::Write => queued.write = number,
+                    RequestKind::Write => {
+                        queued.write = number;
+                        holes.note_written(shard);
+                    }
                 }
                 holes.note_handed(request.args.iter().map(<[u8]>::len).sum());
                 turn.node.cluster.mark_dirty(shard);

@@ -37,6 +37,8 @@ pub(super) struct Holes {
     handed_bytes: usize,
     /// By shard, what of the batch's last requests there stands in its queue.
     queued: SmallVec<[(u32, Queued); 8]>,
+    /// A bit for each shard that the connection ever wrote to through its log: what WAIT asks about.
+    written: Vec<u64>,
     /// Holes that were there before the running request.
     before_request: usize,
 }
@@ -125,6 +127,21 @@ impl Holes {
     /// Takes note of the bytes of a request that was handed over.
     pub fn note_handed(&mut self, bytes: usize) {
         self.handed_bytes += bytes;
+    }
+
+    /// Takes note of a write that goes through a shard's log.
+    pub fn note_written(&mut self, shard: usize) {
+        let word = shard / 64;
+        if word >= self.written.len() {
+            self.written.resize(word + 1, 0);
+        }
+        self.written[word] |= 1 << (shard % 64);
+    }
+
+    /// Whether the connection wrote to a shard through its log.
+    pub fn has_written(&self, shard: usize) -> bool {
+        let word = self.written.get(shard / 64);
+        word.is_some_and(|word| word >> (shard % 64) & 1 == 1)
     }
 
     /// How many slots were opened.

@@ -1,8 +1,9 @@
 //! INFO: the fields that clients, redis_exporter and people read.
 
 use super::access::Access;
-use super::{Session, Turn};
+use super::{Manner, Session, Turn};
 use crate::client::ClientFlag;
+use crate::peers::Peer;
 use crate::settings::policy_name;
 use crate::shard::Shard;
 use crate::stats::{LATENCY_CLASSES, RowStats};
@@ -10,6 +11,7 @@ use cache::Key;
 use commands::Row;
 use resp::{Args, Reply};
 use std::fmt::Write;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 /// The version of Redis that clients are told: many gate on it.
@@ -90,7 +92,7 @@ impl Session {
                 if !text.is_empty() {
                     text.push_str("\r\n");
                 }
-                section(turn, name, &sums, &mut text);
+                section(turn, name, self.manner(), &sums, &mut text);
             }
         }
         reply.verbatim("txt", text.as_bytes());
@@ -115,7 +117,7 @@ fn shard_sums(turn: Turn<'_>, access: &mut Access<'_>) -> ShardSums {
     sums
 }
 
-fn section(turn: Turn<'_>, name: &str, sums: &ShardSums, text: &mut String) {
+fn section(turn: Turn<'_>, name: &str, manner: Manner, sums: &ShardSums, text: &mut String) {
     let mut title = name.to_string();
     title[..1].make_ascii_uppercase();
     if name == "cpu" {
@@ -123,7 +125,7 @@ fn section(turn: Turn<'_>, name: &str, sums: &ShardSums, text: &mut String) {
     }
     let _ = write!(text, "# {title}\r\n");
     match name {
-        "server" => server(turn, text),
+        "server" => server(turn, manner, text),
         "clients" => clients(turn, text),
         "memory" => memory(turn, sums, text),
         "persistence" => fields(
@@ -140,8 +142,12 @@ fn section(turn: Turn<'_>, name: &str, sums: &ShardSums, text: &mut String) {
         ),
         "stats" => stats(turn, sums, text),
         "replication" => {
-            text.push_str(
-                "role:master\r\nconnected_slaves:0\r\nmaster_failover_state:no-failover\r\n",
+            let peers = turn.node.cluster.peers.all();
+            let is_up = |peer: &&Arc<Peer>| turn.node.cluster.peers.is_up(peer.node);
+            let up = peers.iter().filter(is_up).count();
+            let _ = write!(
+                text,
+                "role:master\r\nconnected_slaves:{up}\r\nmaster_failover_state:no-failover\r\n",
             );
             let _ = write!(text, "master_replid:{}\r\n", turn.node.id);
             fields(
@@ -194,7 +200,10 @@ fn section(turn: Turn<'_>, name: &str, sums: &ShardSums, text: &mut String) {
             }
         }),
         "latencystats" => {}
-        "cluster" => text.push_str("cluster_enabled:0\r\n"),
+        "cluster" => fields(
+            text,
+            &[("cluster_enabled", u64::from(manner == Manner::Cluster))],
+        ),
         "keyspace" => {
             for db in (0..16).filter(|db| sums.keys[*db] > 0) {
                 let (keys, expires) = (sums.keys[db], sums.expiring[db]);
@@ -216,7 +225,7 @@ fn fields(text: &mut String, fields: &[(&str, u64)]) {
     }
 }
 
-fn server(turn: Turn<'_>, text: &mut String) {
+fn server(turn: Turn<'_>, manner: Manner, text: &mut String) {
     let process = turn.node.host.process();
     let uptime_s = turn.node.stats.uptime_us(turn.now.monotonic_us) / 1_000_000;
     let _ = write!(
@@ -224,7 +233,11 @@ fn server(turn: Turn<'_>, text: &mut String) {
         "redis_version:{REDIS_VERSION}\r\ntorc_version:{}\r\n",
         env!("CARGO_PKG_VERSION")
     );
-    text.push_str("redis_git_sha1:00000000\r\nredis_git_dirty:0\r\nredis_build_id:0\r\nredis_mode:standalone\r\n");
+    text.push_str("redis_git_sha1:00000000\r\nredis_git_dirty:0\r\nredis_build_id:0\r\n");
+    text.push_str(match manner {
+        Manner::Plain => "redis_mode:standalone\r\n",
+        Manner::Cluster => "redis_mode:cluster\r\n",
+    });
     let _ = write!(
         text,
         "os:{}\r\narch_bits:{}\r\nmonotonic_clock:POSIX clock_gettime\r\nmultiplexing_api:epoll\r\natomicvar_api:c11-builtin\r\ngcc_version:0.0.0\r\n",

@@ -1,7 +1,7 @@
 //! A request that gave way: what it waits for, and how it goes on.
 
 use super::holes::Fill;
-use super::{Session, Step, Turn, exec, random, walk};
+use super::{Session, Step, Turn, exec, random, wait, walk};
 use crate::client::ClientFlag;
 use crate::group::{Mode, OpFlags, OpKind, Request};
 use crate::questions;
@@ -19,6 +19,8 @@ pub(super) enum Pending {
     Exec(exec::HalfExec),
     /// FLUSHDB or FLUSHALL of `db`: what the shards' answers come to.
     Flush { db: u8, fill: Fill },
+    /// WAIT, WAITAOF of what shards with replicas hold.
+    Wait(wait::HalfWait),
     /// DEBUG SLEEP: until then, then `+OK`.
     Sleep { until_us: u64 },
     /// WAIT, WAITAOF: until then (never, if none), then what `reply` is.
@@ -54,6 +56,7 @@ impl Session {
             Pending::Random(random) => self.go_on_random(turn, random, output),
             Pending::Watch(watch) => self.go_on_watch(watch, output),
             Pending::Exec(exec) => self.go_on_exec(turn, exec, output),
+            Pending::Wait(wait) => self.go_on_wait(turn, wait, output),
             Pending::Flush { db, fill } => self.go_on_flush(turn, db, fill, output),
             Pending::Sleep { until_us } if turn.now.monotonic_us >= until_us => {
                 Reply::new(output, self.protocol).ok();
@@ -68,7 +71,7 @@ impl Session {
             Pending::Replicas { until_us, reply }
                 if until_us.is_some_and(|until| turn.now.monotonic_us >= until) =>
             {
-                self.no_replicas(reply, output);
+                self.answer_wait(reply, 0, output);
                 Step::Done
             }
             Pending::Replicas { until_us, reply } => {
@@ -119,7 +122,7 @@ impl Session {
                 let mut output = Output::new();
                 let mut reply = Reply::new(&mut output, Protocol::Resp2);
                 state.cache.set_now(turn.now.log_ms);
-                questions::answer(&state.cache, db, question.args(), &mut reply);
+                questions::answer(&state, db, question.args(), &mut reply);
                 drop(state);
                 let (slot, ticket) = self.open_slot();
                 ticket.fill_shared(output.into_bytes());

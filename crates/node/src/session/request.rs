@@ -2,7 +2,8 @@
 //! Redis's order, and which function runs which command.
 
 use super::access::Access;
-use super::{Session, Step, Turn, data, pubsub, server, transaction};
+use super::redirect::Reads;
+use super::{Manner, Session, Step, Turn, data, pubsub, server, transaction};
 use crate::client::ClientFlag;
 use crate::pause::PauseMode;
 use crate::pubsub::Kind;
@@ -145,6 +146,12 @@ impl Session {
             reply.error(data::OOM);
             return Err(Some(row));
         }
+        if self.manner == Manner::Cluster
+            && let Some(elsewhere) = self.redirect(turn, row, args)
+        {
+            reply.error(&elsewhere);
+            return Err(Some(row));
+        }
         let keyspace = [Flags::WRITE, Flags::READONLY, Flags::MAY_REPLICATE];
         if self.client.has(ClientFlag::Monitor) && keyspace.iter().any(|f| row.flags.has(*f)) {
             // Redis takes a connection that listens for a replica.
@@ -251,6 +258,9 @@ impl Session {
             C::Latency => self.latency(turn, args, &mut reply),
             C::Memory => self.memory(turn, args, access, &mut reply),
             C::Monitor => self.monitor(turn, access, &mut reply),
+            C::Readonly => self.set_reads(Reads::Anywhere, &mut reply),
+            C::Readwrite => self.set_reads(Reads::AtLeader, &mut reply),
+            C::Asking => self.asking(&mut reply),
             C::Slowlog => self.slowlog(turn, args, &mut reply),
             _ => server::answer(turn, command, args, &mut reply),
         }

@@ -1,11 +1,9 @@
-//! Commands that concern the server as a whole and need little: TIME, ROLE, LASTSAVE, WAIT, SHUTDOWN, and the
+//! Commands that concern the server as a whole and need little: TIME, ROLE, LASTSAVE, SHUTDOWN, and the
 //! clear answers for what Torc is not.
 
-use super::access::Access;
-use super::{Pending, ReplicasReply, Session, Step, Turn};
-use crate::client::ClientFlag;
+use super::{Session, Step, Turn};
 use commands::{Row, Session as SessionCommand};
-use resp::{Args, Output, Reply, parse_i64};
+use resp::{Args, Output, Reply};
 
 /// The error for a subcommand whose arguments are of no form that it takes.
 pub(super) fn misused(args: Args<'_>) -> Vec<u8> {
@@ -58,7 +56,6 @@ pub(super) fn answer(
         }
         C::Help => help(args.get(0), reply),
         C::Cluster => reply.error("ERR This instance has cluster support disabled"),
-        C::Readonly | C::Readwrite | C::Asking => reply.error("ERR This instance has cluster support disabled"),
         C::Replconf | C::Sync => reply.error("ERR Torc does not replicate to Redis replicas"),
         C::Replicaof => reply.error("ERR REPLICAOF is not supported by Torc: a node replicates no other server"),
         C::Save | C::Bgsave => reply.error("ERR Torc keeps no RDB file"),
@@ -117,99 +114,6 @@ fn lolwut(turn: Turn<'_>, reply: &mut Reply<'_>) {
 }
 
 impl Session {
-    /// WAIT: no replicas exist yet, so what is asked of them is never reached; the time-out ends the wait.
-    pub(super) fn wait(
-        &mut self,
-        turn: Turn<'_>,
-        args: Args<'_>,
-        access: &mut Access<'_>,
-        output: &mut Output,
-    ) -> Step {
-        let mut reply = Reply::new(output, self.protocol);
-        let Some(timeout_ms) = timeout(args.get(2), &mut reply) else {
-            return Step::Done;
-        };
-        let Some(replicas) = parse_i64(args.get(1)) else {
-            reply.error("ERR value is not an integer or out of range");
-            return Step::Done;
-        };
-        self.wait_for(
-            turn,
-            replicas,
-            timeout_ms,
-            ReplicasReply::Wait,
-            access,
-            output,
-        )
-    }
-
-    /// WAITAOF numlocal numreplicas timeout.
-    pub(super) fn waitaof(
-        &mut self,
-        turn: Turn<'_>,
-        args: Args<'_>,
-        access: &mut Access<'_>,
-        output: &mut Output,
-    ) -> Step {
-        let mut reply = Reply::new(output, self.protocol);
-        let (Some(local), Some(replicas)) = (parse_i64(args.get(1)), parse_i64(args.get(2))) else {
-            reply.error("ERR value is not an integer or out of range");
-            return Step::Done;
-        };
-        if !(0..=1).contains(&local) || replicas < 0 {
-            reply.error("ERR value is out of range, must be positive");
-            return Step::Done;
-        }
-        let Some(timeout_ms) = timeout(args.get(3), &mut reply) else {
-            return Step::Done;
-        };
-        if local > 0 {
-            reply.error(
-                "ERR WAITAOF cannot be used when numlocal is set but appendonly is disabled.",
-            );
-            return Step::Done;
-        }
-        self.wait_for(
-            turn,
-            replicas,
-            timeout_ms,
-            ReplicasReply::WaitAof,
-            access,
-            output,
-        )
-    }
-
-    fn wait_for(
-        &mut self,
-        turn: Turn<'_>,
-        replicas: i64,
-        timeout_ms: i64,
-        reply: ReplicasReply,
-        access: &mut Access<'_>,
-        output: &mut Output,
-    ) -> Step {
-        if replicas <= 0 || access.is_held() {
-            self.no_replicas(reply, output);
-            return Step::Done;
-        }
-        let until_us = (timeout_ms > 0).then(|| turn.now.monotonic_us + timeout_ms as u64 * 1000);
-        self.pending = Some(Pending::Replicas { until_us, reply });
-        self.client.set(ClientFlag::Blocked);
-        Step::Wait { until_us }
-    }
-
-    pub(super) fn no_replicas(&mut self, reply: ReplicasReply, output: &mut Output) {
-        let mut out = Reply::new(output, self.protocol);
-        match reply {
-            ReplicasReply::Wait => out.integer(0),
-            ReplicasReply::WaitAof => {
-                out.array(2);
-                out.integer(0);
-                out.integer(0);
-            }
-        }
-    }
-
     /// SHUTDOWN: nothing is kept on disk, so all its save options come to the same.
     pub(super) fn shutdown(&mut self, turn: Turn<'_>, args: Args<'_>, output: &mut Output) -> Step {
         let mut reply = Reply::new(output, self.protocol);
@@ -240,18 +144,4 @@ impl Session {
         );
         Step::Shutdown
     }
-}
-
-/// A time-out in milliseconds, or an error reply.
-fn timeout(bytes: &[u8], reply: &mut Reply<'_>) -> Option<i64> {
-    match parse_i64(bytes) {
-        None => reply.error("ERR timeout is not an integer or out of range"),
-        Some(timeout_ms) if timeout_ms < 0 => reply.error("ERR timeout is negative"),
-        // The sum with the present time must not overflow.
-        Some(timeout_ms) if timeout_ms > i64::MAX / 2000 => {
-            reply.error("ERR timeout is out of range")
-        }
-        Some(timeout_ms) => return Some(timeout_ms),
-    }
-    None
 }

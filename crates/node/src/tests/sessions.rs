@@ -1,6 +1,6 @@
 //! Clients on each of three nodes see one keyspace, in the order in which they ask.
 
-use crate::session::Step;
+use crate::session::{Manner, Session, Step};
 use crate::testing::Client;
 use crate::testing::network::Network;
 
@@ -8,12 +8,13 @@ use crate::testing::network::Network;
 fn pipeline(network: &mut Network, client: &mut Client<'_>, lines: &[&str]) -> String {
     let mut text = client.pipeline(lines);
     for _ in 0..2000 {
-        if !matches!(client.step, Step::Replies | Step::Yield) {
+        let waits = |step| matches!(step, Step::Replies | Step::Yield | Step::Wait { .. });
+        if !waits(client.step) {
             return text;
         }
         network.deliver();
         push(&mut text, &client.poll());
-        if client.step == Step::Replies {
+        if waits(client.step) {
             network.tick();
             push(&mut text, &client.poll());
         }
@@ -341,4 +342,47 @@ fn a_client_that_tracks_hears_of_changes_made_elsewhere() {
             assert_eq!(client.poll(), format!(">2 $10 invalidate *1 $1 {key}"));
         }
     }
+}
+
+#[test]
+fn wait_tells_how_many_hold_it() {
+    // Breaks if WAIT promised more copies of a write than there are, or waited for those that are there.
+    let mut network = Network::of_three();
+    let nodes = network.nodes.clone();
+    for node in &nodes {
+        let mut client = Client::new(node);
+        for line in ["SET a 1", "SET b 1", "SET c 1"] {
+            assert_eq!(run(&mut network, &mut client, line), "+OK");
+        }
+        assert_eq!(run(&mut network, &mut client, "WAIT 2 1000"), ":2");
+        assert_eq!(run(&mut network, &mut client, "WAIT 0 0"), ":2");
+    }
+    let shard = nodes[0].shard_of(b"a");
+    let leader = network.leader(shard).expect("settled");
+    let mut client = Client::new(&nodes[leader as usize - 1]);
+    network.stop(leader % 3 + 1);
+    assert_eq!(run(&mut network, &mut client, "SET a 2"), "+OK");
+    assert_eq!(run(&mut network, &mut client, "WAIT 1 0"), ":1");
+    let mut text = client.run("WAIT 2 300");
+    for _ in 0..40 {
+        network.tick();
+        push(&mut text, &client.poll());
+    }
+    assert_eq!(text, ":1");
+}
+
+#[test]
+fn the_cluster_port_sends_clients_to_the_leader() {
+    // Breaks if cluster-aware clients were served where they should be sent on, or sent on where they are right.
+    let mut network = Network::of_three();
+    let nodes = network.nodes.clone();
+    let shard = nodes[0].shard_of(b"a");
+    let leader = network.leader(shard).expect("settled") as usize;
+    let mut there = Client::new(&nodes[leader - 1]);
+    let face = there.session.client.clone();
+    there.session = Session::new(face, &nodes[leader - 1]).in_manner(Manner::Cluster);
+    assert_eq!(run(&mut network, &mut there, "SET a 1"), "+OK");
+    let apart = run(&mut network, &mut there, "MGET a b");
+    assert!(apart.starts_with("-CROSSSLOT"), "{apart}");
+    assert_eq!(run(&mut network, &mut there, "READONLY"), "+OK");
 }
