@@ -3,6 +3,7 @@
 
 use crate::group::{GroupStart, Mode};
 use crate::host::Host;
+use crate::journal::{Journal, JournalError};
 use crate::meta::{META_GROUP, MetaGroup, MetaState, NodeAddresses, Welcome, founding_command};
 use crate::peers::Peers;
 use crate::settings::Settings;
@@ -11,6 +12,7 @@ use atomic_waker::AtomicWaker;
 use parking_lot::Mutex;
 use paxos::{Ballot, Config, Generation, GroupId, Incarnation, NodeId, Replica, ReplicaId, Start};
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::task::Waker;
 
 /// The node that founds a cluster.
@@ -37,6 +39,8 @@ pub struct Membership {
     pub name: String,
     /// The cluster that it joins, as it was told; empty if it founds one.
     pub state: MetaState,
+    /// Where records are made durable, if they are.
+    pub journal: Option<Arc<dyn Journal>>,
 }
 
 impl Membership {
@@ -50,6 +54,7 @@ impl Membership {
             addresses: Addresses::default(),
             name: String::new(),
             state: MetaState::default(),
+            journal: None,
         }
     }
 
@@ -62,6 +67,7 @@ impl Membership {
             seed: welcome.state.hash_seed,
             founders: None,
             paxos: paxos::Settings::default(),
+            journal: None,
             addresses: record
                 .map_or_else(Addresses::default, |record| record.addresses.clone().into()),
             name: record.map_or_else(String::new, |record| record.name.clone()),
@@ -107,7 +113,10 @@ impl Membership {
         };
         GroupStart {
             me: self.me,
-            settings: self.paxos,
+            settings: paxos::Settings {
+                durable: self.journal.is_some(),
+                ..self.paxos
+            },
             start: self.founders.as_ref().map_or(Start::Joiner, config),
         }
     }
@@ -128,7 +137,12 @@ pub struct Cluster {
     pub peers: Peers,
     /// How each shard's commands run here ([`Mode`]).
     modes: Box<[AtomicU8]>,
-    durable: bool,
+    /// Where records are made durable, if they are.
+    journal: Option<Arc<dyn Journal>>,
+    /// Why the journal can no longer be relied on.
+    failure: OnceLock<JournalError>,
+    /// Whether memory is short and nothing may be evicted.
+    full: AtomicBool,
     /// A bit for each shard whose group has something to propose or to send.
     dirty: Box<[AtomicU64]>,
     /// Whoever performs [`crate::Node::flush`].
@@ -137,7 +151,7 @@ pub struct Cluster {
 
 impl Cluster {
     /// A cluster as seen by `me`, which knows no leader yet.
-    pub fn new(me: ReplicaId, shards_count: usize) -> Self {
+    pub fn new(me: ReplicaId, shards_count: usize, journal: Option<Arc<dyn Journal>>) -> Self {
         let zeros = |count| (0..count).map(|_| AtomicU64::new(0)).collect();
         Cluster {
             me,
@@ -148,7 +162,9 @@ impl Cluster {
             modes: (0..shards_count)
                 .map(|_| AtomicU8::new(Mode::Grouped as u8))
                 .collect(),
-            durable: false,
+            journal,
+            failure: OnceLock::new(),
+            full: AtomicBool::new(false),
             dirty: zeros(shards_count.div_ceil(64)),
             flusher: Flusher::default(),
         }
@@ -201,9 +217,36 @@ impl Cluster {
         self.modes[shard].store(mode as u8, Ordering::Relaxed);
     }
 
+    /// Whether memory is short and nothing may be evicted, as last found.
+    pub(crate) fn is_full(&self) -> bool {
+        self.full.load(Ordering::Relaxed)
+    }
+
+    /// Takes note of it.
+    pub(crate) fn set_full(&self, full: bool) {
+        self.full.store(full, Ordering::Relaxed);
+    }
+
     /// Whether records are made durable before what rests on them is sent.
     pub(crate) fn is_durable(&self) -> bool {
-        self.durable
+        self.journal.is_some()
+    }
+
+    /// Where records are made durable, if they are.
+    pub(crate) fn journal(&self) -> Option<&Arc<dyn Journal>> {
+        self.journal.as_ref()
+    }
+
+    /// Why this node cannot go on, if it cannot: its disk failed. The process around ends then, and says this.
+    pub fn failure(&self) -> Option<&JournalError> {
+        self.failure.get()
+    }
+
+    /// The disk failed.
+    pub(crate) fn fail(&self, error: JournalError) {
+        // The first reason is the one that counts.
+        let _ = self.failure.set(error);
+        self.flusher.ask();
     }
 
     /// The shard's group has something to propose or to send.
@@ -262,7 +305,7 @@ mod tests {
     #[test]
     fn every_mark_is_taken_once() {
         // Breaks if a shard's requests could be left lying until the next tick, or be flushed for nothing.
-        let cluster = Cluster::new(FOUNDER, 130);
+        let cluster = Cluster::new(FOUNDER, 130, None);
         for shard in [0, 63, 64, 129] {
             cluster.mark_dirty(shard);
         }

@@ -11,6 +11,7 @@ use crate::node::Node;
 use crate::shard::Shard;
 use crate::wire::{NodeBeat, PeerMessage};
 use paxos::{GroupId, Input, NodeId, ReplicaId};
+use std::sync::atomic::Ordering;
 
 /// Time between two beats of the node, us.
 const BEAT_US: u64 = 50_000;
@@ -36,6 +37,9 @@ impl Node {
 
     /// Sends on its way what waits in the groups that were marked.
     pub fn flush(&self, now: Now) {
+        if self.cluster.failure().is_some() {
+            return;
+        }
         let mut work = self.work(now);
         for shard in self.cluster.take_dirty() {
             self.on_shard(shard, &mut work, |shard, work| shard.pump(work));
@@ -45,6 +49,9 @@ impl Node {
 
     /// Takes in what another node said. A flush is to follow.
     pub fn on_peer_message(&self, from: ReplicaId, message: PeerMessage, now: Now) {
+        if self.cluster.failure().is_some() {
+            return;
+        }
         match message {
             PeerMessage::Paxos(message) if message.group == META_GROUP => {
                 self.step_meta(Input::Message(message), now);
@@ -83,6 +90,10 @@ impl Node {
 
     /// Time went by: every 10 ms, and once after a pause however long.
     pub fn tick(&self, now: Now) {
+        if self.cluster.failure().is_some() {
+            // It is about to end. Others take over the sooner the less it says.
+            return;
+        }
         self.tick_meta(now);
         let mut work = self.work(now);
         for shard in 0..self.shards_count() {
@@ -149,6 +160,7 @@ impl Node {
             meta_epoch: self.view().epoch,
             leads,
             listens_to: self.listens_to(),
+            needs_room_bytes: self.budget.missing(),
             ..NodeBeat::default()
         });
         self.cluster.peers.send_to_all(&beat);
@@ -159,6 +171,9 @@ impl Node {
         self.hear_node(from.node, now);
         for (group, ballot) in &beat.leads {
             self.cluster.hear_leader(*group, *ballot, from.node);
+        }
+        if beat.needs_room_bytes > 0 {
+            self.relieve_other(from.node, beat.needs_room_bytes, now);
         }
     }
 
@@ -191,18 +206,64 @@ impl Node {
         for event in work.applied.events.drain(..) {
             self.publish_event(&event, work.now);
         }
+        if work.evicted_keys > 0 {
+            let evicted = std::mem::take(&mut work.evicted_keys) as u64;
+            self.stats
+                .evicted_keys
+                .fetch_add(evicted, Ordering::Relaxed);
+        }
     }
 
     /// A turn of work that begins now.
     pub(crate) fn work(&self, now: Now) -> Work<'_> {
-        Work::new(now, &self.cluster, &*self.host, self.event_mask())
+        let mask = self.event_mask();
+        Work::new(now, &self.cluster, &*self.host, &self.budget, mask)
     }
 
-    /// Ends a turn.
-    pub(crate) fn finish(&self, work: Work<'_>) {
-        assert!(
-            work.tokens.is_empty() && work.deferred.is_empty(),
-            "nothing is durable yet"
-        );
+    /// Ends a turn: makes durable what is to be, and sends what rests on it. No shard is locked.
+    pub(crate) fn finish(&self, mut work: Work<'_>) {
+        // Each round's records may bring the groups further; there is an end, as nothing new comes in.
+        while !work.tokens.is_empty() || !work.deferred.is_empty() {
+            if !self.make_durable(&mut work) {
+                return;
+            }
+            for message in std::mem::take(&mut work.deferred) {
+                let to = message.to.node;
+                self.cluster.peers.send(to, &PeerMessage::Paxos(message));
+            }
+            for (shard, token) in std::mem::take(&mut work.tokens) {
+                self.on_shard(shard, &mut work, |shard, work| {
+                    shard.step(Input::Persisted(token), work);
+                    if shard.has_work() {
+                        work.cluster.mark_dirty(shard.index());
+                    }
+                });
+            }
+        }
+        if work.needs_room {
+            self.relieve(work.now);
+        }
+    }
+
+    /// Appends the turn's records to the journal; false if the disk failed, now or before: then nothing more is said
+    /// that rests on it, and the process around is to end.
+    fn make_durable(&self, work: &mut Work<'_>) -> bool {
+        let Some(journal) = self.cluster.journal() else {
+            return true;
+        };
+        if self.cluster.failure().is_some() {
+            return false;
+        }
+        match journal.append(&work.records) {
+            Ok(()) => {
+                work.records.clear();
+                true
+            }
+            Err(error) => {
+                tracing::error!(%error, "the journal failed: this node stops");
+                self.cluster.fail(error);
+                false
+            }
+        }
     }
 }

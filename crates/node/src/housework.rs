@@ -86,10 +86,16 @@ impl Iterator for Housework<'_> {
                     Work::Relieve
                 }
             }
-            Work::Relieve => match node.relieve(self.now) {
-                Room::Enough if node.budget.missing() > 0 => Work::Relieve,
-                Room::Enough | Room::None => Work::Sample,
-            },
+            Work::Relieve => {
+                let before = node.budget.missing();
+                let room = node.relieve(self.now);
+                let after = node.budget.missing();
+                // What is left to others, or to decisions under way, does not go by asking again.
+                match room {
+                    Room::Enough if after > 0 && after < before => Work::Relieve,
+                    Room::Enough | Room::None => Work::Sample,
+                }
+            }
             Work::Sample => {
                 node.stats.sample(self.now.monotonic_us);
                 Work::Done

@@ -35,6 +35,7 @@ mod pause;
 pub mod peers;
 mod pubsub;
 mod questions;
+mod relief;
 mod resident;
 mod session;
 pub mod settings;

@@ -7,7 +7,8 @@
 //! pool only once a step.
 //!
 //! Invariants:
-//! - pool + sum of grants = `maxmemory` less what is held back (a change of either moves the pool alone);
+//! - pool + sum of grants = `maxmemory` less what is held back, and more by what evictions under way will free (a change
+//!   of any moves the pool alone);
 //! - a shard's grant is at least what it uses whenever its lock is free.
 
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
@@ -61,6 +62,16 @@ impl Budget {
     /// Takes `bytes` out of use, or gives as many back if negative, without a change of `maxmemory`.
     pub fn hold_back(&self, bytes: i64) {
         self.pool.fetch_sub(bytes, Ordering::Relaxed);
+    }
+
+    /// An eviction under way will free `bytes`: they count as free from now on.
+    pub fn expect(&self, bytes: u64) {
+        self.pool.fetch_add(bytes as i64, Ordering::Relaxed);
+    }
+
+    /// An eviction that was expected to free `bytes` is done, or never will be.
+    pub fn expect_no_more(&self, bytes: u64) {
+        self.pool.fetch_sub(bytes as i64, Ordering::Relaxed);
     }
 
     /// Bytes that are missing, 0 if none.

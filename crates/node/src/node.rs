@@ -13,6 +13,7 @@ use crate::meta::Meta;
 use crate::monitor::Monitors;
 use crate::pause::Pause;
 use crate::pubsub::PubSub;
+pub use crate::relief::Room;
 use crate::resident::Resident;
 use crate::settings::{OutputBufferLimit, Settings};
 use crate::shard::{Listened, Shard};
@@ -28,17 +29,9 @@ use dashmap::DashMap;
 use parking_lot::{Mutex, MutexGuard};
 use paxos::GroupId;
 use placement::{ShardCountError, ShardMap, slot_of};
-use resp::OwnedArgs;
-use smallvec::SmallVec;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU8, AtomicU16, AtomicU64, Ordering};
 
-/// Largest count of keys that one eviction entry names.
-const VICTIMS_MAX: usize = 64;
-/// Keys that one call of [`Node::relieve`] evicts: about a millisecond's work.
-const RELIEF_KEYS_MAX: usize = 2048;
-/// Rounds of an eviction in a row that found the chosen keys gone or pinned before it gives up.
-const FUTILE_ROUNDS_MAX: usize = 64;
 /// Differences between two samples of the wall clock against log time that are taken for the sampling's own.
 const WALL_JITTER_MS: u64 = 10;
 
@@ -163,7 +156,8 @@ impl Node {
         };
         // The ring's seed is no secret and must be the same wherever the cluster runs.
         let map = ShardMap::new(settings.shards, 0)?;
-        let cluster = Cluster::new(membership.me, map.shards_count() as usize);
+        let journal = membership.journal.clone();
+        let cluster = Cluster::new(membership.me, map.shards_count() as usize, journal);
         let queues = Arc::new(QueueBudget::default());
         let new_shard = |shard: u32| {
             let (id, now_us) = (GroupId(shard + 1), host.monotonic_us());
@@ -351,156 +345,16 @@ impl Node {
         clients
     }
 
-    /// Evicts, if need be, until the budget holds with two steps to spare, but no more than about a millisecond's work: what is missing then
-    /// (the limit was lowered, or large values came in for small ones) is left to the next calls. No shard may be
-    /// locked by the caller.
-    pub fn relieve(&self, now: Now) -> Room {
-        self.relieve_for(now, 0)
+    /// What a shard last told of its coldest key, log time in ms.
+    pub(crate) fn told_coldest(&self, shard: usize) -> u64 {
+        self.shards[shard].coldest_ms.load(Ordering::Relaxed)
     }
 
-    /// As [`Node::relieve`] for a write of `bytes`, which makes room for at least twice as much: however fast writes
-    /// come, eviction is faster.
-    pub fn relieve_for(&self, now: Now, bytes: u64) -> Room {
-        if self.budget.missing() == 0 {
-            return Room::Enough;
-        }
-        // What shards hold and do not use comes first.
-        for shard in 0..self.shards.len() {
-            let mut guard = self.lock(shard);
-            let used = guard.cache.used_bytes() as u64;
-            self.budget.give_back(used, &mut guard.grant);
-        }
-        let policy = self.policy();
-        let mut futile = 0;
-        let (mut keys, mut freed) = (0, 0);
-        while self.budget.wanted() > 0 && (keys < RELIEF_KEYS_MAX || freed < 2 * bytes) {
-            let shard = match policy {
-                Policy::NoEviction => None,
-                Policy::AllKeysLru | Policy::VolatileLru => self.coldest_shard(policy, now),
-                Policy::AllKeysRandom | Policy::VolatileRandom | Policy::VolatileTtl => {
-                    self.drawn_shard(policy)
-                }
-            };
-            let Some(shard) = shard else {
-                return self.room();
-            };
-            let (evicted, evicted_bytes) = self.evict_in(shard, policy, now);
-            keys += evicted;
-            freed += evicted_bytes;
-            if evicted > 0 {
-                futile = 0;
-            } else if futile < FUTILE_ROUNDS_MAX {
-                futile += 1;
-            } else {
-                return self.room();
-            }
-        }
-        // What may still be missing can be had.
-        Room::Enough
-    }
-
-    /// Whether the budget holds as it is.
-    fn room(&self) -> Room {
-        if self.budget.missing() == 0 {
-            Room::Enough
-        } else {
-            Room::None
-        }
-    }
-
-    /// The shard whose next victim was used longest ago; none if nothing may go.
-    ///
-    /// What a shard last told of its victim's age can only have grown since, as accesses and new keys are younger; so
-    /// the one that told the oldest is asked again, and is right if its answer is still the oldest.
-    fn coldest_shard(&self, policy: Policy, now: Now) -> Option<usize> {
-        let mut empty: SmallVec<[usize; 64]> = SmallVec::new();
-        // Each round but the last corrects one shard's word; under other threads' accesses the last one's is taken.
-        for round in 0..=self.shards.len() {
-            let told = |shard: &usize| self.shards[*shard].coldest_ms.load(Ordering::Relaxed);
-            let candidates = (0..self.shards.len()).filter(|shard| !empty.contains(shard));
-            let shard = candidates.min_by_key(told)?;
-            let told = told(&shard);
-            match self.lock(shard).cache.coldest_ms(policy) {
-                Some(really) if really <= told || round == self.shards.len() => {
-                    return Some(shard);
-                }
-                Some(really) => self.tell_coldest(shard, really),
-                None => {
-                    // Whatever comes into it from now on is younger than this.
-                    self.tell_coldest(shard, now.log_ms);
-                    empty.push(shard);
-                }
-            }
-        }
-        None
-    }
-
-    fn tell_coldest(&self, shard: usize, coldest_ms: u64) {
+    /// Takes note of a shard's coldest key.
+    pub(crate) fn tell_coldest(&self, shard: usize, coldest_ms: u64) {
         self.shards[shard]
             .coldest_ms
             .store(coldest_ms, Ordering::Relaxed);
-    }
-
-    /// A shard by lot, as likely as it has keys that `policy` looks at; none if nothing may go.
-    fn drawn_shard(&self, policy: Policy) -> Option<usize> {
-        let volatile_only = matches!(policy, Policy::VolatileRandom | Policy::VolatileTtl);
-        let keys_count = |shard| {
-            let guard = self.lock(shard);
-            let cache = &guard.cache;
-            if cache.coldest_ms(policy).is_none() {
-                return 0; // all of its keys are pinned, or it has none
-            }
-            (0..16)
-                .map(|db| match volatile_only {
-                    true => cache.expiring_len(db),
-                    false => cache.len(db),
-                })
-                .sum::<usize>() as u64
-        };
-        let counts: SmallVec<[u64; 64]> = (0..self.shards.len()).map(keys_count).collect();
-        let mut lot = self.host.random().checked_rem(counts.iter().sum::<u64>())?;
-        counts.iter().position(|count| {
-            let hit = lot < *count;
-            lot = lot.saturating_sub(*count);
-            hit
-        })
-    }
-
-    /// Evicts about one step's bytes in one shard, as entries of its log; returns how many keys and bytes went.
-    fn evict_in(&self, shard: usize, policy: Policy, now: Now) -> (usize, u64) {
-        let stamp = self.stamp(now);
-        let mut guard = self.lock(shard);
-        let before = guard.cache.used_bytes() as u64;
-        let wanted = self
-            .budget
-            .wanted()
-            .max(1)
-            .min(self.budget.step().max(4096)) as usize;
-        let victims = guard
-            .cache
-            .victims(policy, wanted, VICTIMS_MAX, stamp.random);
-        let mut evicted = 0;
-        for db in 0..16u8 {
-            let keys: Vec<&[u8]> = victims
-                .iter()
-                .filter(|victim| victim.db == db)
-                .map(|victim| &*victim.key)
-                .collect();
-            if !keys.is_empty() {
-                evicted += guard.commit_evict(db, stamp, OwnedArgs::from_slices(&keys).args());
-            }
-        }
-        let used = guard.cache.used_bytes() as u64;
-        self.budget.give_back(used, &mut guard.grant);
-        let coldest_ms = guard.cache.coldest_ms(policy).unwrap_or(now.log_ms);
-        self.tell_coldest(shard, coldest_ms);
-        let changes = guard.take_changes();
-        drop(guard);
-        self.stats
-            .evicted_keys
-            .fetch_add(evicted as u64, Ordering::Relaxed);
-        self.publish_changes(changes, None, now);
-        (evicted, before.saturating_sub(used))
     }
 
     /// Tells the world of changes: invalidations to those who track the keys, events of expiry and eviction.
@@ -593,13 +447,4 @@ impl Node {
             self.listen_again();
         }
     }
-}
-
-/// Outcome of [`Node::relieve`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Room {
-    /// The budget holds.
-    Enough,
-    /// It does not, and nothing may be evicted.
-    None,
 }

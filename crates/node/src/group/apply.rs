@@ -17,6 +17,9 @@ use xxhash_rust::xxh3::xxh3_64_with_seed;
 pub(crate) struct Applied {
     /// Keyspace events, in order.
     pub events: Events,
+    /// Decisions to evict, and how many keys went by them.
+    pub evictions: usize,
+    pub evicted_keys: usize,
     /// Room for one reply at a time.
     pub scratch: Output,
 }
@@ -163,8 +166,10 @@ impl Shard {
             }
             OpKind::Multi => self.run_multi(op, stamp, applying, out),
             OpKind::Evict => {
-                self.evict(db, op.args());
+                out.evictions += 1;
+                out.evicted_keys += self.evict(db, op.args());
             }
+            OpKind::Refused => out.scratch.tail_mut().extend_from_slice(op.args().get(0)),
             OpKind::Forget => {
                 for id in op.args().iter() {
                     self.origins.forget(replica_of(id));

@@ -1,7 +1,8 @@
 //! The group's work under the shard's lock: what goes into the replica, and what is done about what comes out.
 
 use super::apply::{Applying, stored_since};
-use super::forward::{ForwardedRead, ForwardedRun, Taking, checked};
+use super::decide::refused;
+use super::forward::{ForwardedRead, ForwardedRun, Taking, checked, denies_oom};
 use super::op::{OpKind, split_first};
 use super::origins::Stored;
 use super::requests::{Next, NextOps};
@@ -14,19 +15,23 @@ use crate::shard::{Call, Events, Shard};
 use crate::slots::Ticket;
 use crate::wire::{Forward, ForwardRefused, ForwardReply, PeerMessage, RequestKind};
 use bytes::Bytes;
-use paxos::{Entry, Input, Message, NodeId, Output, RoleChange};
+use paxos::{Entry, Input, Message, NodeId, Output, ReplicaId, RoleChange};
 use resp::Reply;
 
 /// Bytes of a batch beyond which it takes no further run.
 const BATCH_BYTES_MAX: usize = 256 << 10;
 /// Without an answer for so long, everything is sent again, us.
 const RESEND_US: u64 = 500_000;
-/// A request that waits longer is refused, us.
+/// A request that waits longer is refused, us …
 const PATIENCE_US: u64 = 10_000_000;
+/// … by these words.
+const NO_LEADER: &[u8] = b"-CLUSTERDOWN The shard has had no leader for 10 seconds\r\n";
 /// After a refusal nothing is forwarded for so long, us.
 const PAUSE_US: u64 = 10_000;
-/// What a client is told then.
-const NO_LEADER: &[u8] = b"-CLUSTERDOWN The shard has had no leader for 10 seconds\r\n";
+/// Keyspace events and changes that a leader holds back until it may show anything; more are lost, as by a failover.
+const HELD_MAX: usize = 65_536;
+/// What a client is told where no memory is left.
+const OOM: &[u8] = b"-OOM command not allowed when used memory > 'maxmemory'.\r\n";
 
 /// For sessions.
 impl Shard {
@@ -145,6 +150,7 @@ impl Shard {
             || self.group.forwarded.has_writes()
             || !self.group.forwarded.reads.is_empty()
             || !self.group.replies.is_empty()
+            || !self.group.decisions.is_empty()
             || self.group.streams.has_work()
     }
 
@@ -198,16 +204,32 @@ impl Shard {
             now_us: work.now_us(),
         };
         self.apply_batch(log_ms, payload, applying, &mut work.applied);
+        let evictions = std::mem::take(&mut work.applied.evictions);
+        let evicted_keys = std::mem::take(&mut work.applied.evicted_keys);
+        if evictions > 0 && leads {
+            self.expect_no_more(work.budget);
+            work.evicted_keys += evicted_keys;
+        }
         self.drain_changes(work);
     }
 
-    /// What changed is told to others by the leader alone.
+    /// What changed is told to others by the leader alone, and not before it may show anything.
     fn drain_changes(&mut self, work: &mut Work<'_>) {
-        if self.is_observed() {
-            let changes = self.take_changes();
-            if self.group.replica.is_leader() {
-                work.changes.extend(changes);
-            }
+        let mut changes = match self.is_observed() {
+            true => self.take_changes(),
+            false => Vec::new(),
+        };
+        let group = &mut self.group;
+        if !group.replica.is_leader() {
+            return;
+        }
+        if group.shows {
+            work.changes.append(&mut changes);
+        } else if group.held_changes.len() + group.held_events.len() < HELD_MAX {
+            group.held_changes.append(&mut changes);
+            group.held_events.append(&mut work.applied.events);
+        } else {
+            work.applied.events.clear();
         }
     }
 
@@ -225,6 +247,10 @@ impl Shard {
         };
         group.in_flight.clear();
         group.holds = group.replica.is_leader();
+        group.held_events.clear();
+        group.held_changes.clear();
+        group.decisions.clear();
+        group.decisions_count = 0;
         let refusal = ForwardRefused {
             group: group.id,
             leader,
@@ -237,6 +263,7 @@ impl Shard {
         group.target = None;
         group.pause_until_us = 0;
         work.cluster.set_leader(group.id, leader);
+        self.expect_no_more(work.budget);
         work.cluster.mark_dirty(self.index());
     }
 
@@ -275,6 +302,17 @@ impl Shard {
                 ops: &run.ops,
             };
             push_run(&mut payload, run);
+        }
+        if !self.group.decisions.is_empty() {
+            let run = Run {
+                origin: ReplicaId::default(),
+                done_seq: 0,
+                count: self.group.decisions_count,
+                ops: &self.group.decisions,
+            };
+            push_run(&mut payload, run);
+            self.group.decisions.clear();
+            self.group.decisions_count = 0;
         }
         let draw = work.host.random();
         let stamp = self
@@ -322,7 +360,9 @@ impl Shard {
                     Some((memory, false))
                 }
             },
-            None if group.forwarded.has_writes() => Some((vec![0; BATCH_HEAD_BYTES], false)),
+            None if group.forwarded.has_writes() || !group.decisions.is_empty() => {
+                Some((vec![0; BATCH_HEAD_BYTES], false))
+            }
             None => None,
         }
     }
@@ -335,6 +375,8 @@ impl Shard {
             return;
         }
         group.holds = false;
+        work.changes.append(&mut group.held_changes);
+        work.applied.events.append(&mut group.held_events);
         for (origin, state) in self.origins.iter() {
             for (seq, reply) in state.replies() {
                 group.answer(origin, seq, reply, work.now_us());
@@ -503,7 +545,10 @@ impl Shard {
             group: self.group.id,
             leader: self.leader_elsewhere(work),
         };
-        let taken = self.group.replica.is_leader() && self.take(&forward, work);
+        let bytes = forward.ops.len();
+        let taken = self.group.replica.is_leader()
+            && self.group.forwarded.has_room(bytes)
+            && self.take(&forward, work);
         if !taken {
             let leader = match self.group.replica.is_leader() {
                 true => Some(self.group.me.node),
@@ -517,66 +562,88 @@ impl Shard {
 
     /// Takes what is new of it; whether nothing is missing.
     fn take(&mut self, forward: &Forward, work: &mut Work<'_>) -> bool {
-        let (group, origin) = (&mut self.group, forward.origin);
+        let (origin, ops) = (forward.origin, &forward.ops);
         let applied = self.origins.applied(origin);
-        let mut run: Option<(usize, u32, u64)> = None;
-        let mut rest = &forward.ops[..];
+        let is_short = work.budget.missing() > 0;
+        // New writes that are not handed over yet: where they begin, how many.
+        let (mut start, mut count) = (0, 0);
+        let mut last = None;
+        let mut at = 0;
         let mut complete = true;
-        while !rest.is_empty() {
-            let at = forward.ops.len() - rest.len();
-            let Some((op, after)) = checked(rest) else {
+        while at < ops.len() {
+            let Some((op, _)) = checked(&ops[at..]) else {
                 tracing::warn!(?origin, "dropped a forwarded request that is none");
                 break;
             };
-            if op.head.kind.lane() == RequestKind::Read {
-                group.forwarded.take_read(ForwardedRead {
-                    origin,
-                    id: op.head.seq,
-                    after: op.head.after,
-                    op: forward.ops.slice(at..at + op.bytes().len()),
-                });
-            } else {
-                let seq = op.head.seq;
-                let next = match run {
-                    Some((_, _, last)) if seq == last + 1 => Taking::Next,
-                    Some(_) => Taking::Gap,
-                    None => group.forwarded.taking(origin, seq, applied),
-                };
-                match next {
-                    Taking::Applied => {
-                        let known = self.origins.get(origin).and_then(|known| known.reply(seq));
-                        if let Some(reply) = known {
-                            group.answer(origin, seq, reply, work.now_us());
-                        }
+            let end = at + op.bytes().len();
+            let (kind, seq) = (op.head.kind.lane(), op.head.seq);
+            let taking = match (kind, last) {
+                (RequestKind::Read, _) => {
+                    self.group.forwarded.take_read(ForwardedRead {
+                        origin,
+                        id: seq,
+                        after: op.head.after,
+                        op: ops.slice(at..end),
+                    });
+                    at = end;
+                    continue;
+                }
+                (RequestKind::Write, Some(last)) if seq == last + 1 => Taking::Next,
+                (RequestKind::Write, Some(_)) => Taking::Gap,
+                (RequestKind::Write, None) => self.group.forwarded.taking(origin, seq, applied),
+            };
+            match taking {
+                Taking::Applied => self.answer_again(origin, seq, work),
+                Taking::UnderWay => {}
+                Taking::Next if is_short && denies_oom(&op) && work.cluster.is_full() => {
+                    self.hand_over(forward, start..at, std::mem::take(&mut count));
+                    let refusal = Bytes::from(refused(seq, OOM));
+                    let whole = 0..refusal.len();
+                    let ops = Forward {
+                        ops: refusal,
+                        ..forward.clone()
+                    };
+                    self.hand_over(&ops, whole, 1);
+                    last = Some(seq);
+                }
+                Taking::Next => {
+                    if count == 0 {
+                        start = at;
                     }
-                    Taking::UnderWay => {}
-                    Taking::Next => {
-                        let (start, count, _) = run.unwrap_or((at, 0, 0));
-                        run = Some((start, count + 1, seq));
-                    }
-                    Taking::Gap => {
-                        complete = false;
-                        break;
-                    }
+                    count += 1;
+                    last = Some(seq);
+                }
+                Taking::Gap => {
+                    complete = false;
+                    break;
                 }
             }
-            rest = after;
+            at = end;
         }
-        let end = forward.ops.len() - rest.len();
-        if let Some((start, count, last)) = run {
-            if !group.forwarded.has_room(end - start) {
-                return false;
-            }
-            let ops = forward.ops.slice(start..end);
-            let run = ForwardedRun {
-                origin,
-                done_seq: forward.done_seq,
-                count,
-                ops,
-            };
-            group.forwarded.take_run(run, last);
+        work.needs_room |= is_short;
+        self.hand_over(forward, start..at, count);
+        if let Some(last) = last {
+            self.group.forwarded.has_taken(origin, last);
         }
         complete
+    }
+
+    fn answer_again(&mut self, origin: ReplicaId, seq: u64, work: &Work<'_>) {
+        let known = self.origins.get(origin).and_then(|known| known.reply(seq));
+        if let Some(reply) = known {
+            self.group.answer(origin, seq, reply, work.now_us());
+        }
+    }
+
+    fn hand_over(&mut self, forward: &Forward, range: std::ops::Range<usize>, count: u32) {
+        if count > 0 {
+            self.group.forwarded.take_run(ForwardedRun {
+                origin: forward.origin,
+                done_seq: forward.done_seq,
+                count,
+                ops: forward.ops.slice(range),
+            });
+        }
     }
 
     /// Answers to this node's requests.

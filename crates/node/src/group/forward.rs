@@ -81,11 +81,15 @@ impl Forwarded {
         }
     }
 
-    /// Takes writes that are the next of their origin, the last of them `last`.
-    pub fn take_run(&mut self, run: ForwardedRun, last: u64) {
+    /// Takes writes that are the next of their origin.
+    pub fn take_run(&mut self, run: ForwardedRun) {
         self.bytes += run.ops.len();
-        self.taken.insert(run.origin, last);
         self.runs.push_back(run);
+    }
+
+    /// All writes of `origin` up to `last` were taken.
+    pub fn has_taken(&mut self, origin: ReplicaId, last: u64) {
+        self.taken.insert(origin, last);
     }
 
     /// Whether more writes are taken.
@@ -137,6 +141,22 @@ pub(crate) fn checked(ops: &[u8]) -> Option<(Op<'_>, &[u8])> {
     is_asked_by_nodes(&op).then_some((op, rest))
 }
 
+/// Whether an operation may need memory, and is refused where there is none.
+pub(crate) fn denies_oom(op: &Op<'_>) -> bool {
+    match op.head.kind {
+        OpKind::Write => commands::check(op.args()).is_ok_and(|row| row.flags.has(Flags::DENYOOM)),
+        OpKind::Multi => op.nested().any(|nested| denies_oom(&nested)),
+        OpKind::Read
+        | OpKind::Flush
+        | OpKind::Internal
+        | OpKind::Evict
+        | OpKind::Forget
+        | OpKind::Check
+        | OpKind::Refused
+        | OpKind::Effects => false,
+    }
+}
+
 fn is_asked_by_nodes(op: &Op<'_>) -> bool {
     match op.head.kind {
         OpKind::Write | OpKind::Read => {
@@ -152,12 +172,15 @@ fn is_asked_by_nodes(op: &Op<'_>) -> bool {
         OpKind::Multi => op.nested().all(|nested| match nested.head.kind {
             OpKind::Write | OpKind::Read => is_asked_by_nodes(&nested),
             OpKind::Flush | OpKind::Check => true,
-            OpKind::Multi | OpKind::Internal | OpKind::Evict | OpKind::Forget | OpKind::Effects => {
-                false
-            }
+            OpKind::Multi
+            | OpKind::Internal
+            | OpKind::Evict
+            | OpKind::Forget
+            | OpKind::Refused
+            | OpKind::Effects => false,
         }),
         OpKind::Flush | OpKind::Internal => true,
         // Decisions of the leader.
-        OpKind::Evict | OpKind::Forget | OpKind::Check | OpKind::Effects => false,
+        OpKind::Evict | OpKind::Forget | OpKind::Check | OpKind::Refused | OpKind::Effects => false,
     }
 }

@@ -15,9 +15,11 @@
 //!   found alive by an entry behind it; and it stamps what it may not show yet with the time at which it may.
 //! - After a read was computed the clock is looked at again before its answer leaves.
 //!
-//! Reading order: `op`, `origins`, `requests`, `forward`, `replies`, `apply`, `engine`, `snapshot`, `streams`.
+//! Reading order: `op`, `origins`, `requests`, `forward`, `replies`, `apply`, `engine`, `decide`,
+//! `snapshot`, `streams`.
 
 pub(crate) mod apply;
+mod decide;
 mod engine;
 mod forward;
 pub(crate) mod op;
@@ -36,7 +38,9 @@ pub(crate) use work::Work;
 
 use crate::entry::Stamp;
 use crate::host::Now;
+use crate::shard::Events;
 use bytes::Bytes;
+use cache::Change;
 use forward::Forwarded;
 use origins::Stored;
 use paxos::{Generation, GroupId, NodeId, Replica, ReplicaId, Settings as PaxosSettings, Start};
@@ -77,6 +81,14 @@ pub(crate) struct Group {
     shows: bool,
     /// Whether writes were applied whose answers may not leave yet.
     holds: bool,
+    /// What was to be told to others then: keyspace events and changed keys.
+    held_events: Events,
+    held_changes: Vec<Change>,
+    /// A leader's own decisions, encoded, that wait to be proposed.
+    decisions: Vec<u8>,
+    decisions_count: u32,
+    /// What an eviction that was decided on and is not applied will free, bytes.
+    expected_bytes: u64,
     /// Whom the requests were sent to.
     target: Option<NodeId>,
     /// Nothing is forwarded before this time, us: the target refused.
@@ -128,6 +140,11 @@ impl Group {
             log_ahead_ms: 0,
             shows: false,
             holds: false,
+            held_events: Events::new(),
+            held_changes: Vec::new(),
+            decisions: Vec::new(),
+            decisions_count: 0,
+            expected_bytes: 0,
             target: None,
             pause_until_us: 0,
         }

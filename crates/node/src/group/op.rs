@@ -54,6 +54,8 @@ pub enum OpKind {
     Check = 8,
     /// The arguments are triples that say what has become of keys (see `effects`).
     Effects = 9,
+    /// A write that the leader refused before it came into the log: the argument is the reply.
+    Refused = 10,
 }
 
 impl OpKind {
@@ -68,6 +70,7 @@ impl OpKind {
             7 => OpKind::Forget,
             8 => OpKind::Check,
             9 => OpKind::Effects,
+            10 => OpKind::Refused,
             _ => return None,
         })
     }
@@ -174,6 +177,7 @@ impl<'a> Op<'a> {
             OpKind::Flush => args.is_empty(),
             OpKind::Evict => true,
             OpKind::Forget => args.iter().all(|replica| replica.len() == 12),
+            OpKind::Refused => args.len() == 1,
             OpKind::Check => args.len() == 2 && args.get(1).len() == 8,
             OpKind::Effects => effects::are_triples(args),
             OpKind::Multi => args.iter().all(|bytes| {
@@ -186,6 +190,7 @@ impl<'a> Op<'a> {
                             | OpKind::Internal
                             | OpKind::Evict
                             | OpKind::Forget
+                            | OpKind::Refused
                             | OpKind::Effects => false,
                         }
                 })
@@ -402,7 +407,7 @@ mod tests {
         #[test]
         fn broken_bytes_are_errors(
             mut bytes in prop::collection::vec(any::<u8>(), 0..80),
-            kind in 0u8..11,
+            kind in 0u8..12,
             length in 0u32..90,
             count in 0u32..20,
         ) {

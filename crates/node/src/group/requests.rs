@@ -100,6 +100,7 @@ impl OpKind {
             | OpKind::Evict
             | OpKind::Forget
             | OpKind::Check
+            | OpKind::Refused
             | OpKind::Effects => RequestKind::Write,
         }
     }

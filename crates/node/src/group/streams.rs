@@ -167,6 +167,6 @@ fn save(producer: &mut Producer, cache: &cache::Cache, op: &Op<'_>) -> bool {
             .all(|at| producer.save(cache, db, args.get(at))),
         // Nothing of the state is left to be walked.
         OpKind::Flush => false,
-        OpKind::Forget | OpKind::Check | OpKind::Internal => true,
+        OpKind::Forget | OpKind::Check | OpKind::Internal | OpKind::Refused => true,
     }
 }

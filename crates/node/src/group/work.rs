@@ -4,6 +4,7 @@ use super::apply::Applied;
 use crate::cluster::Cluster;
 use crate::host::{Host, Now};
 use crate::journal::JournalBatch;
+use crate::memory::Budget;
 use cache::Change;
 use paxos::Message;
 
@@ -13,6 +14,7 @@ pub(crate) struct Work<'a> {
     pub now: Now,
     pub cluster: &'a Cluster,
     pub host: &'a dyn Host,
+    pub budget: &'a Budget,
     /// Classes of keyspace events that are wanted here.
     pub event_mask: u16,
     /// Room for one step's outcome.
@@ -21,6 +23,10 @@ pub(crate) struct Work<'a> {
     pub applied: Applied,
     /// Changed keys, as leader.
     pub changes: Vec<Change>,
+    /// Keys evicted, as leader.
+    pub evicted_keys: usize,
+    /// Whether memory is short.
+    pub needs_room: bool,
     /// What is to be made durable …
     pub records: JournalBatch,
     /// … for which groups of shards, and up to which token …
@@ -31,15 +37,24 @@ pub(crate) struct Work<'a> {
 
 impl<'a> Work<'a> {
     /// A turn that begins now.
-    pub fn new(now: Now, cluster: &'a Cluster, host: &'a dyn Host, event_mask: u16) -> Self {
+    pub fn new(
+        now: Now,
+        cluster: &'a Cluster,
+        host: &'a dyn Host,
+        budget: &'a Budget,
+        event_mask: u16,
+    ) -> Self {
         Work {
             now,
             cluster,
             host,
+            budget,
             event_mask,
             out: paxos::Output::default(),
             applied: Applied::default(),
             changes: Vec::new(),
+            evicted_keys: 0,
+            needs_room: false,
             records: JournalBatch::default(),
             tokens: Vec::new(),
             deferred: Vec::new(),

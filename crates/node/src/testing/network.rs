@@ -3,6 +3,7 @@
 
 use super::Clock;
 use crate::cluster::Membership;
+use crate::journal::Journal;
 use crate::meta::{JoinRequest, NodeAddresses, RequestId};
 use crate::node::Node;
 use crate::settings::Settings;
@@ -42,6 +43,16 @@ pub(crate) struct Network {
 impl Network {
     /// `count` nodes, `voters` of which found all groups; their settings changed by `change`.
     pub fn new(count: u32, voters: u32, change: impl Fn(&mut Settings)) -> Self {
+        Network::with_journals(count, voters, |_, settings| change(settings), |_| None)
+    }
+
+    /// The same, with settings by number, and journals.
+    pub fn with_journals(
+        count: u32,
+        voters: u32,
+        change: impl Fn(u32, &mut Settings),
+        journal: impl Fn(u32) -> Option<Arc<dyn Journal>>,
+    ) -> Self {
         let clock = Clock::new(u64::from(count));
         let founders: Vec<ReplicaId> = (1..=voters).map(replica).collect();
         let node = |number| {
@@ -50,10 +61,11 @@ impl Network {
                 maxmemory_bytes: 64 << 20,
                 ..Settings::default()
             };
-            change(&mut settings);
+            change(number, &mut settings);
             let membership = Membership {
                 me: replica(number),
                 seed: 77,
+                journal: journal(number),
                 founders: (number <= voters).then(|| founders.clone()),
                 ..Membership::founder()
             };

@@ -10,14 +10,14 @@ use resp::OwnedArgs;
 use std::sync::Arc;
 
 /// Somebody at one node who queues requests and looks at what came of them.
-struct Asker {
+pub(super) struct Asker {
     node: u32,
     client: Arc<Client>,
     slots: u32,
 }
 
 impl Asker {
-    fn new(network: &Network, node: u32) -> Self {
+    pub(super) fn new(network: &Network, node: u32) -> Self {
         let now = network.node(node).now();
         let client = network.node(node).connect("a:1".into(), "b:2".into(), now);
         Asker {
@@ -67,11 +67,11 @@ impl Asker {
         (self.slots - 1, number)
     }
 
-    fn write(&mut self, network: &Network, shard: usize, words: &str) -> u32 {
+    pub(super) fn write(&mut self, network: &Network, shard: usize, words: &str) -> u32 {
         self.ask(network, shard, OpKind::Write, words, 0).0
     }
 
-    fn reply(&self, slot: u32) -> Option<String> {
+    pub(super) fn reply(&self, slot: u32) -> Option<String> {
         let slots = self.client.slots();
         let reply = slots.get(slot)?;
         Some(
@@ -82,7 +82,7 @@ impl Asker {
     }
 }
 
-fn compare(network: &Network, shard: usize) {
+pub(super) fn compare(network: &Network, shard: usize) {
     let states: Vec<_> = network
         .nodes
         .iter()

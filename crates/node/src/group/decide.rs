@@ -1,0 +1,114 @@
+//! What a leader decides by itself and has the group agree on: evictions, whose writes to forget, refusals.
+
+use super::apply::replica_bytes;
+use super::op::{OpFlags, OpHead, OpKind, encode};
+use super::{Mode, Work};
+use crate::entry::DATABASES;
+use crate::memory::Budget;
+use crate::relief::Need;
+use crate::shard::Shard;
+use cache::{Key, Victim};
+use paxos::ReplicaId;
+
+/// Bytes of decisions that wait; what does not fit is decided again later.
+const DECISIONS_BYTES_MAX: usize = 4 << 20;
+
+/// The head of an operation that has nothing but arguments.
+fn plain_head(kind: OpKind, db: u8, seq: u64) -> OpHead {
+    OpHead {
+        kind,
+        db,
+        flags: OpFlags::NONE,
+        seq,
+        after: 0,
+    }
+}
+
+/// A refusal in place of the write with this number.
+pub(super) fn refused(seq: u64, reply: &[u8]) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let head = plain_head(OpKind::Refused, 0, seq);
+    encode(&mut bytes, head, [reply].into_iter());
+    bytes
+}
+
+impl Shard {
+    /// Whether this node may evict here, for `need`.
+    pub(crate) fn may_evict(&self, need: Need) -> bool {
+        let group = &self.group;
+        let config = group.replica.config();
+        let is_held = |node| {
+            let mut members = config.voters.iter().chain(&config.learners);
+            members.any(|member| member.node == node)
+        };
+        let is_asked = match need {
+            Need::Own => true,
+            Need::Of(node) => is_held(node),
+        };
+        let leads = group.replica.is_leader() && group.expected_bytes == 0;
+        is_asked && (self.mode() == Mode::Solo || leads)
+    }
+
+    /// Has the group agree that `victims` go; returns the bytes that this frees, about. Nothing is done at a node that
+    /// does not lead.
+    pub(crate) fn decide_eviction(&mut self, victims: &[Victim], budget: &Budget) -> u64 {
+        if !self.may_evict(Need::Own) {
+            return 0;
+        }
+        let seed = self.cache.seed();
+        let bytes_of = |victim: &Victim| {
+            let key = Key::new(seed, victim.db, &victim.key);
+            self.cache.entry_bytes(key).unwrap_or(0) as u64
+        };
+        let bytes = victims.iter().map(bytes_of).sum();
+        for db in 0..DATABASES {
+            let of_db = victims.iter().filter(|victim| victim.db == db);
+            let keys: Vec<&[u8]> = of_db.map(|victim| &*victim.key).collect();
+            if !keys.is_empty() {
+                self.decide(OpKind::Evict, db, &keys);
+            }
+        }
+        self.group.expected_bytes = bytes;
+        budget.expect(bytes);
+        bytes
+    }
+
+    /// Has the group forget the writes of replicas whose life is over: `is_over` says of which.
+    pub(crate) fn forget_origins(
+        &mut self,
+        is_over: &dyn Fn(ReplicaId) -> bool,
+        work: &mut Work<'_>,
+    ) {
+        if !self.group.replica.is_leader() || !self.group.decisions.is_empty() {
+            return;
+        }
+        let over: Vec<[u8; 12]> = self
+            .origins
+            .iter()
+            .filter(|(origin, _)| is_over(*origin))
+            .map(|(origin, _)| replica_bytes(origin))
+            .collect();
+        if !over.is_empty() {
+            let over: Vec<&[u8]> = over.iter().map(|bytes| &bytes[..]).collect();
+            self.decide(OpKind::Forget, 0, &over);
+            work.cluster.mark_dirty(self.index());
+        }
+    }
+
+    fn decide(&mut self, kind: OpKind, db: u8, args: &[&[u8]]) {
+        let group = &mut self.group;
+        if group.decisions.len() < DECISIONS_BYTES_MAX {
+            encode(
+                &mut group.decisions,
+                plain_head(kind, db, 0),
+                args.iter().copied(),
+            );
+            group.decisions_count += 1;
+        }
+    }
+
+    /// An eviction was applied, or never will be: what it frees counts no more ahead of time.
+    pub(super) fn expect_no_more(&mut self, budget: &Budget) {
+        budget.expect_no_more(std::mem::take(&mut self.group.expected_bytes));
+    }
+}
