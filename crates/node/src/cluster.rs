@@ -9,7 +9,7 @@ use crate::peers::Peers;
 use crate::settings::Settings;
 use crate::view::Addresses;
 use atomic_waker::AtomicWaker;
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 use paxos::{Ballot, Config, Generation, GroupId, Incarnation, NodeId, Replica, ReplicaId, Start};
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -139,6 +139,8 @@ pub struct Cluster {
     modes: Box<[AtomicU8]>,
     /// Where records are made durable, if they are.
     journal: Option<Arc<dyn Journal>>,
+    /// Held from a step of a replica until its records are in the journal.
+    durable_turn: Mutex<()>,
     /// Why the journal can no longer be relied on.
     failure: OnceLock<JournalError>,
     /// Whether memory is short and nothing may be evicted.
@@ -163,6 +165,7 @@ impl Cluster {
                 .map(|_| AtomicU8::new(Mode::Grouped as u8))
                 .collect(),
             journal,
+            durable_turn: Mutex::new(()),
             failure: OnceLock::new(),
             full: AtomicBool::new(false),
             dirty: zeros(shards_count.div_ceil(64)),
@@ -235,6 +238,11 @@ impl Cluster {
     /// Where records are made durable, if they are.
     pub(crate) fn journal(&self) -> Option<&Arc<dyn Journal>> {
         self.journal.as_ref()
+    }
+
+    /// Begins a turn whose records are made durable; no other does until it ends. None if nothing is durable.
+    pub(crate) fn begin_durable_turn(&self) -> Option<MutexGuard<'_, ()>> {
+        self.is_durable().then(|| self.durable_turn.lock())
     }
 
     /// Why this node cannot go on, if it cannot: its disk failed. The process around ends then, and says this.

@@ -6,6 +6,7 @@
 
 use crate::group::{Mode, Work};
 use crate::host::Now;
+use crate::journal::JournalBatch;
 use crate::meta::META_GROUP;
 use crate::node::Node;
 use crate::shard::Shard;
@@ -161,7 +162,6 @@ impl Node {
             leads,
             listens_to: self.listens_to(),
             needs_room_bytes: self.budget.missing(),
-            ..NodeBeat::default()
         });
         self.cluster.peers.send_to_all(&beat);
     }
@@ -248,22 +248,25 @@ impl Node {
     /// Appends the turn's records to the journal; false if the disk failed, now or before: then nothing more is said
     /// that rests on it, and the process around is to end.
     fn make_durable(&self, work: &mut Work<'_>) -> bool {
+        let durable = self.append(&work.records);
+        work.records.clear();
+        durable
+    }
+
+    /// Appends records; false if the disk failed, now or before.
+    pub(crate) fn append(&self, records: &JournalBatch) -> bool {
         let Some(journal) = self.cluster.journal() else {
             return true;
         };
         if self.cluster.failure().is_some() {
             return false;
         }
-        match journal.append(&work.records) {
-            Ok(()) => {
-                work.records.clear();
-                true
-            }
-            Err(error) => {
+        journal
+            .append(records)
+            .inspect_err(|error| {
                 tracing::error!(%error, "the journal failed: this node stops");
-                self.cluster.fail(error);
-                false
-            }
-        }
+                self.cluster.fail(error.clone());
+            })
+            .is_ok()
     }
 }

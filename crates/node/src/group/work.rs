@@ -6,6 +6,7 @@ use crate::host::{Host, Now};
 use crate::journal::JournalBatch;
 use crate::memory::Budget;
 use cache::Change;
+use parking_lot::MutexGuard;
 use paxos::Message;
 
 /// A turn. Made by the node, handed from shard to shard, finished by the node.
@@ -17,6 +18,9 @@ pub(crate) struct Work<'a> {
     pub budget: &'a Budget,
     /// Classes of keyspace events that are wanted here.
     pub event_mask: u16,
+    /// Held to the end where records are made durable: they must come into the journal in the order in which the
+    /// replicas made them.
+    _turn: Option<MutexGuard<'a, ()>>,
     /// Room for one step's outcome.
     pub out: paxos::Output,
     /// Replies under way, and the keyspace events of what was applied here as leader.
@@ -50,6 +54,7 @@ impl<'a> Work<'a> {
             host,
             budget,
             event_mask,
+            _turn: cluster.begin_durable_turn(),
             out: paxos::Output::default(),
             applied: Applied::default(),
             changes: Vec::new(),

@@ -6,6 +6,7 @@ use super::group::{Completion, META_GROUP, MetaGroup, MetaTurn, NoAnswer};
 use super::message::{JoinRequest, MetaMessage, Welcome};
 use super::reconcile::Reconciler;
 use crate::host::Now;
+use crate::journal::JournalBatch;
 use crate::node::Node;
 use crate::settings::Settings;
 use crate::view::ClusterView;
@@ -13,7 +14,7 @@ use crate::wire::PeerMessage;
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 use parking_lot::Mutex;
-use paxos::{Input, NodeId, ReplicaId};
+use paxos::{Generation, Input, Message, NodeId, ReplicaId};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -186,19 +187,47 @@ impl Node {
 
     fn meta_turn(&self, f: impl FnOnce(&mut MetaGroup, &mut MetaTurn)) {
         let mut turn = MetaTurn::default();
+        let mut done = Vec::new();
+        let durable_turn = self.cluster.begin_durable_turn();
         f(&mut self.meta.group.lock(), &mut turn);
-        self.perform_meta(turn);
+        // What was made durable may bring the group further, whose records are made durable in their turn.
+        loop {
+            let token = (!turn.out.persist.is_empty()).then_some(turn.out.token);
+            let mut records = JournalBatch::default();
+            for record in &turn.out.persist {
+                records.push(META_GROUP, Generation(0), record);
+            }
+            done.append(&mut turn.done);
+            self.send_meta(&mut turn.out.send_first);
+            if token.is_some() && !self.append(&records) {
+                return;
+            }
+            self.perform_meta(std::mem::take(&mut turn));
+            let Some(token) = token else {
+                break;
+            };
+            let persisted = Input::Persisted(token);
+            self.meta
+                .group
+                .lock()
+                .step(persisted, self.now(), &mut turn);
+        }
+        drop(durable_turn);
+        for (done, answer) in done {
+            done(answer);
+        }
     }
 
-    /// Performs what a turn left, without the lock.
-    fn perform_meta(&self, turn: MetaTurn) {
-        let out = turn.out;
-        assert!(out.persist.is_empty(), "nothing is durable yet");
-        let messages = out.send_first.into_iter().chain(out.send);
-        for message in messages {
+    fn send_meta(&self, messages: &mut Vec<Message>) {
+        for message in messages.drain(..) {
             let to = message.to.node;
             self.cluster.peers.send(to, &PeerMessage::Paxos(message));
         }
+    }
+
+    /// Performs what a turn left and what was made durable, without the lock.
+    fn perform_meta(&self, mut turn: MetaTurn) {
+        self.send_meta(&mut turn.out.send);
         for (to, message) in turn.messages {
             let bytes = Bytes::from(message.encode());
             self.cluster.peers.send(to, &PeerMessage::Meta(bytes));
@@ -208,9 +237,6 @@ impl Node {
         }
         if let Some(view) = turn.view {
             self.take_view(view);
-        }
-        for (done, answer) in turn.done {
-            done(answer);
         }
     }
 
