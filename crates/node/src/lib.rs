@@ -31,6 +31,7 @@ mod memory;
 pub mod meta;
 mod monitor;
 mod node;
+mod overview;
 mod pause;
 pub mod peers;
 mod pubsub;

@@ -154,8 +154,7 @@ impl Node {
             },
             false => settings,
         };
-        // The ring's seed is no secret and must be the same wherever the cluster runs.
-        let map = ShardMap::new(settings.shards, 0)?;
+        let map = ShardMap::new(settings.shards)?;
         let journal = membership.journal.clone();
         let cluster = Cluster::new(membership.me, map.shards_count() as usize, journal);
         let queues = Arc::new(QueueBudget::default());

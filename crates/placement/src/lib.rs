@@ -2,11 +2,10 @@
 //!
 //! * A **slot** is one of 16384 positions, `CRC16(hash tag of the key) mod 16384`, exactly as in the
 //!   Redis Cluster specification, so that cluster-aware clients compute the same one.
-//! * A **shard** owns a set of slots. [`ShardMap`] says which, as a flat table: finding the shard of
-//!   a key costs one checksum and one load.
-//! * The **[`Ring`]** is what fills such tables: consistent hashing with virtual nodes in proportion
-//!   to weights, and a bound on every member's load. It knows members and items as numbers only,
-//!   and is used for slots → shards as well as for shards → nodes.
+//! * A **shard** owns a range of slots. [`ShardMap`] says which: finding the shard of a key costs one checksum and a
+//!   multiplication.
+//! * The **[`Ring`]** spreads shards over nodes: consistent hashing with virtual nodes in proportion to weights, and a
+//!   bound on every member's load. [`wanted_replicas`] walks it for the members that should hold and lead each shard.
 //!
 //! Everything here is a pure function of its arguments, the same on every node, build and processor:
 //! integers throughout, a hash (xxh3) whose values are fixed, and no order taken from a hash map.
@@ -14,8 +13,6 @@
 //!
 //! What this crate does *not* know: nodes' addresses, who leads what, epochs of the map, keys'
 //! values, or whether a wanted placement has been reached.
-//!
-//! [`wanted_replicas`] uses the ring a second time: which members should hold and lead each shard.
 //!
 //! Reading order: `slot`, `ring`, `shard_map`, `replicas`.
 

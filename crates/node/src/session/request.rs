@@ -252,6 +252,7 @@ impl Session {
             C::Publish => self.publish(turn, PublishKind::Channel, args, access, output),
             C::Spublish => self.publish(turn, PublishKind::Shard, args, access, output),
             C::Pubsub => self.pubsub(turn, args, &mut reply),
+            C::Cluster => self.cluster(turn, args, access, &mut reply),
             C::Command => commands::command(args, &mut reply),
             C::Config => self.config(turn, args, access, &mut reply),
             C::Info => self.info(turn, args, access, &mut reply),

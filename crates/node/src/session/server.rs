@@ -55,7 +55,6 @@ pub(super) fn answer(
             }
         }
         C::Help => help(args.get(0), reply),
-        C::Cluster => reply.error("ERR This instance has cluster support disabled"),
         C::Replconf | C::Sync => reply.error("ERR Torc does not replicate to Redis replicas"),
         C::Replicaof => reply.error("ERR REPLICAOF is not supported by Torc: a node replicates no other server"),
         C::Save | C::Bgsave => reply.error("ERR Torc keeps no RDB file"),

@@ -144,7 +144,8 @@ impl Network {
         for node in &self.nodes {
             for peer in node.cluster.peers.all().iter() {
                 for class in Class::ALL {
-                    if !peer.is_up(class) {
+                    let is_there = peer.node.0 as usize <= self.nodes.len();
+                    if is_there && !peer.is_up(class) {
                         peer.set_up(class, node.now().monotonic_us);
                     }
                 }
@@ -185,6 +186,7 @@ impl Network {
 
     /// Lets 10 ms pass for everybody, then delivers.
     pub fn tick(&mut self) {
+        self.link_all();
         self.clock.advance_ms(10);
         for number in 1..=self.nodes.len() as u32 {
             if !self.stopped.contains(&number) {
