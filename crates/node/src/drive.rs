@@ -71,6 +71,9 @@ impl Node {
                     shard.on_forward(forward, work);
                 });
             }
+            PeerMessage::ForwardReply(reply) if reply.to != self.cluster.me => {
+                // A former life of this node asked, under numbers that are now others'.
+            }
             PeerMessage::ForwardReply(reply) => {
                 self.on_group(reply.group, now, |shard, work| {
                     shard.on_forward_reply(reply, work);

@@ -68,6 +68,7 @@ impl Replies {
             });
             ForwardReply {
                 group,
+                to: items[0].to,
                 items: answers.collect(),
             }
         };

@@ -5,7 +5,9 @@ use crate::group::{OpFlags, OpKind, Request};
 use crate::slots::Ticket;
 use crate::testing::Client as SessionClient;
 use crate::testing::network::{Network, replica};
-use paxos::{Input, ReplicaId};
+use crate::wire::{ForwardReply, ForwardedReply, PeerMessage, RequestKind};
+use bytes::Bytes;
+use paxos::{GroupId, Incarnation, Input, ReplicaId};
 use resp::OwnedArgs;
 use std::sync::Arc;
 
@@ -327,4 +329,35 @@ fn a_flush_while_a_snapshot_is_made_begins_it_anew() {
     network.run_ms(3000);
     assert_eq!(network.node(2).lock(0).cache.len(0), 1);
     compare(&network, 0);
+}
+
+#[test]
+fn an_answer_to_a_former_life_answers_nothing() {
+    // Breaks if a node that came back without its memory, and numbers its writes from 1 again, told its clients that
+    // writes were done because others of the same numbers were, in the life before.
+    let network = Network::new(3, 3, |_| {});
+    let mut asker = Asker::new(&network, 2);
+    let (slot, number) = asker.ask(&network, 0, OpKind::Write, "SET k v", 0);
+    let answer = |to| {
+        let item = ForwardedReply {
+            kind: RequestKind::Write,
+            number,
+            reply: Bytes::from_static(b"+OK\r\n"),
+        };
+        let reply = ForwardReply {
+            group: GroupId(1),
+            to,
+            items: vec![item],
+        };
+        let node = network.node(2);
+        node.on_peer_message(replica(1), PeerMessage::ForwardReply(reply), node.now());
+    };
+    let former = ReplicaId {
+        incarnation: Incarnation(0),
+        ..replica(2)
+    };
+    answer(former);
+    assert_eq!(asker.reply(slot), None);
+    answer(replica(2));
+    assert_eq!(asker.reply(slot).as_deref(), Some("+OK"));
 }

@@ -77,7 +77,7 @@ fn decode_body(kind: u8, from: &mut Reader) -> Result<PeerMessage, WireError> {
 }
 
 fn decode_forward_reply(from: &mut Reader) -> Result<ForwardReply, WireError> {
-    let group = GroupId(from.u32()?);
+    let (group, to) = (GroupId(from.u32()?), from.replica()?);
     let count = from.count(1 + 8 + 4)?;
     let mut items = Vec::with_capacity(count);
     for _ in 0..count {
@@ -91,7 +91,7 @@ fn decode_forward_reply(from: &mut Reader) -> Result<ForwardReply, WireError> {
             reply: from.bytes()?,
         });
     }
-    Ok(ForwardReply { group, items })
+    Ok(ForwardReply { group, to, items })
 }
 
 fn decode_beat(from: &mut Reader) -> Result<NodeBeat, WireError> {

@@ -89,6 +89,7 @@ fn encode_forward(forward: &Forward, out: &mut Writer<'_>) {
 fn encode_forward_reply(reply: &ForwardReply, out: &mut Writer<'_>) {
     out.u8(33);
     out.u32(reply.group.0);
+    out.replica(reply.to);
     out.count(reply.items.len());
     for item in &reply.items {
         out.u8(match item.kind {

@@ -44,6 +44,8 @@ pub struct Forward {
 pub struct ForwardReply {
     /// The group.
     pub group: GroupId,
+    /// Whose requests they were. Another life of the receiver's memory numbers its own from 1 again.
+    pub to: ReplicaId,
     /// Each request's answer.
     pub items: Vec<ForwardedReply>,
 }

@@ -27,7 +27,7 @@
 //! |---|---|---|
 //! | 1…16 | between replicas | group u32, generation u32, from replica, to replica, then by kind (`wire/replicas.rs`) |
 //! | 32 | forward | group u32, origin replica, done_seq u64, ops to the end |
-//! | 33 | forward reply | group u32, count u32, count × (kind u8, number u64, reply bytes) |
+//! | 33 | forward reply | group u32, origin replica, count u32, count × (kind u8, number u64, reply bytes) |
 //! | 34 | forward refused | group u32, known u8, leader u32 |
 //! | 35 | node beat | sent_us u64, epoch u64, room u64, listens u8, count u32, count × (group u32, ballot) |
 //! | 36 | publish | call u64, kind u8, channel bytes, payload to the end |

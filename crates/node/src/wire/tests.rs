@@ -193,8 +193,9 @@ fn messages() -> impl Strategy<Value = PeerMessage> {
         1 => (group(), replicas(), any::<u64>(), payloads()).prop_map(
             |(group, origin, done_seq, ops)| PeerMessage::Forward(Forward { group, origin, done_seq, ops })
         ),
-        1 => (group(), proptest::collection::vec(reply, 0..4))
-            .prop_map(|(group, items)| PeerMessage::ForwardReply(ForwardReply { group, items })),
+        1 => (group(), replicas(), proptest::collection::vec(reply, 0..4)).prop_map(
+            |(group, to, items)| PeerMessage::ForwardReply(ForwardReply { group, to, items })
+        ),
         1 => (group(), proptest::option::of(any::<u32>())).prop_map(|(group, leader)| {
             PeerMessage::ForwardRefused(ForwardRefused { group, leader: leader.map(NodeId) })
         }),
