@@ -45,16 +45,18 @@ impl Replica {
         }
     }
 
-    /// `count` further entries count as chosen and applied without passing the log, the last with this log time, ms.
-    /// The log keeps nothing of them: whoever joins gets a snapshot.
+    /// `count` further entries count as chosen and applied without passing the log, the last with this log time, ms, as
+    /// of now. The log keeps nothing of them: whoever joins gets a snapshot.
     ///
     /// # Panics
     /// Unless [`Replica::can_skip`].
-    pub fn skip(&mut self, count: u64, log_ms: u64) {
+    pub fn skip(&mut self, count: u64, log_ms: u64, now_us: u64) {
         assert!(
             self.can_skip(),
             "only a group of one goes on without its log"
         );
+        // A replica that skips may not have been stepped for long: a log time of now must not count as seen back then.
+        self.now_us = self.now_us.max(now_us);
         self.see_log_ms(log_ms);
         self.chosen.0 += count;
         self.upto = self.chosen;

@@ -213,9 +213,10 @@ fn command(world: &mut World, line: &str) {
             world.step(node(words[1]), Input::Reconfigure { voters, learners });
         }
         "skip" => {
+            let now_us = world.now_us;
             let member = world.members.get_mut(&node(words[1])).unwrap();
             let replica = member.replica.as_mut().unwrap();
-            replica.skip(number(words[2]), 0);
+            replica.skip(number(words[2]), 0, now_us);
             let at = replica.chosen();
             member.skip_to(at);
         }

@@ -112,14 +112,17 @@ fn three_replicas_elect_agree_and_catch_up() {
 
 #[test]
 fn a_group_of_one_leads_at_once_and_skips_its_log() {
-    // A single node would not serve, or would keep in memory a log that nobody reads.
+    // A single node would not serve, or would keep in memory a log that nobody reads; or its log time would jump when the
+    // next node joins, by as long as it was alone.
     let mut world = World::new(1);
     world.step(0, Input::Tick);
     assert_eq!(world.replicas[0].lease_until(), u64::MAX);
     world.propose("a");
     assert_eq!(world.applied[0].len(), 1);
     assert!(world.replicas[0].can_skip());
-    world.replicas[0].skip(5, 7);
+    world.now_us += 400_000;
+    world.replicas[0].skip(5, 7_000, world.now_us);
+    assert_eq!(world.replicas[0].log_ms(world.now_us), 7_000);
     world.propose("b");
     assert_eq!(world.applied[0][1].0, Index(7));
 }

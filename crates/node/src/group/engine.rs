@@ -102,7 +102,7 @@ impl Shard {
 impl Shard {
     /// Lets the replica take something in, and does what follows from it. Returns why it was refused, if it was.
     pub(crate) fn step(&mut self, input: Input, work: &mut Work<'_>) -> Option<&'static str> {
-        self.count_solo_writes();
+        self.count_solo_writes(work.now);
         let mut out = std::mem::take(&mut work.out);
         self.group.replica.step(work.now_us(), input, &mut out);
         self.group.shows = self.group.replica.may_show();
@@ -119,11 +119,13 @@ impl Shard {
     }
 
     /// Tells the replica of the writes that a solo group applied beside its log.
-    fn count_solo_writes(&mut self) {
+    fn count_solo_writes(&mut self, now: Now) {
         if self.group.replica.can_skip() {
             let skipped = self.applied - self.group.replica.chosen().0;
             if skipped > 0 {
-                self.group.replica.skip(skipped, self.cache.now_ms());
+                // Reads were answered by the clock up to now.
+                let log_ms = self.cache.now_ms().max(self.group.clock_ms(now));
+                self.group.replica.skip(skipped, log_ms, now.monotonic_us);
             }
         }
     }
