@@ -239,7 +239,9 @@ impl Shard {
     fn on_role(&mut self, role: RoleChange, work: &mut Work<'_>) {
         let group = &mut self.group;
         let leader = match role {
-            RoleChange::Leader { log_ms, .. } => {
+            RoleChange::Leader { ballot, log_ms, .. } => {
+                // Who led before may still say so.
+                work.cluster.hear_leader(group.id, ballot, group.me.node);
                 let clock_ms = group.clock_ms(work.now);
                 group.log_ahead_ms += log_ms.saturating_sub(clock_ms);
                 Some(group.me.node)
@@ -273,8 +275,15 @@ impl Shard {
     pub(crate) fn pump(&mut self, work: &mut Work<'_>) {
         if self.group.replica.is_leader() {
             self.show_held(work);
-            while self.group.replica.can_propose() && self.propose(work) {}
-            self.run_reads(work);
+            loop {
+                while self.group.replica.can_propose() && self.propose(work) {}
+                self.run_reads(work);
+                // Writes may have stood behind those reads. Each round proposes some.
+                let more = self.group.requests.has_writes_to_send();
+                if !more || !self.group.replica.can_propose() {
+                    break;
+                }
+            }
             self.send_replies(work);
         } else {
             self.forward(work);

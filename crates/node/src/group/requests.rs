@@ -327,7 +327,12 @@ impl Requests {
 
     /// Whether something waits to be sent.
     pub fn has_unsent(&self) -> bool {
-        self.writes.next_place(&self.reads).is_some() || self.reads.has_unsent()
+        self.has_writes_to_send() || self.reads.has_unsent()
+    }
+
+    /// Whether a write may be sent that was not.
+    pub fn has_writes_to_send(&self) -> bool {
+        self.writes.next_place(&self.reads).is_some()
     }
 
     /// The next writes to be proposed or forwarded, at most a chunk.

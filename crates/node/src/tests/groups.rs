@@ -5,9 +5,9 @@ use crate::group::{OpFlags, OpKind, Request};
 use crate::slots::Ticket;
 use crate::testing::Client as SessionClient;
 use crate::testing::network::{Network, replica};
-use crate::wire::{ForwardReply, ForwardedReply, PeerMessage, RequestKind};
+use crate::wire::{ForwardReply, ForwardedReply, NodeBeat, PeerMessage, RequestKind};
 use bytes::Bytes;
-use paxos::{GroupId, Incarnation, Input, ReplicaId};
+use paxos::{Ballot, GroupId, Incarnation, Input, ReplicaId};
 use resp::OwnedArgs;
 use std::sync::Arc;
 
@@ -178,7 +178,8 @@ fn a_connection_reads_what_it_wrote_and_not_what_it_writes_later() {
             read = id;
             expected.push((slot, format!("${} {value}", value.to_string().len())));
         }
-        network.run_ms(200);
+        // No time goes by: a request behind another goes on when that is answered, not at a tick.
+        network.deliver();
         for (slot, reply) in expected {
             assert_eq!(asker.reply(slot), Some(reply));
         }
@@ -360,4 +361,24 @@ fn an_answer_to_a_former_life_answers_nothing() {
     assert_eq!(asker.reply(slot), None);
     answer(replica(2));
     assert_eq!(asker.reply(slot).as_deref(), Some("+OK"));
+}
+
+#[test]
+fn who_leads_does_not_believe_who_led_before() {
+    // Breaks if the last words of a leader that was deposed made the one that leads now send its clients there, which
+    // would send them back.
+    let network = Network::of_three();
+    let leader = network.leader(0).expect("settled");
+    let other = replica(leader % 3 + 1);
+    let node = network.node(leader);
+    let before = Ballot {
+        round: 0,
+        replica: other,
+    };
+    let beat = NodeBeat {
+        leads: vec![(GroupId(1), before)],
+        ..NodeBeat::default()
+    };
+    node.on_peer_message(other, PeerMessage::NodeBeat(beat), node.now());
+    assert_eq!(node.cluster.leader(GroupId(1)), Some(replica(leader).node));
 }
