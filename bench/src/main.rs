@@ -19,7 +19,7 @@
 //!
 //! Reading order: `workload` (rows and reach), `random`, `requests`, `replies`, `load` (the loop),
 //! `process` (`/proc`), `server_process`, `statistics`, `compare` (rounds), `memory`, `profile`,
-//! `churn`, `report` (tables), `options` (command line), and `main` here.
+//! `churn`, `cluster`, `report` (tables), `options` (command line), and `main` here.
 
 mod workload;
 
@@ -36,6 +36,7 @@ mod memory;
 mod statistics;
 
 mod churn;
+mod cluster;
 mod profile;
 
 mod options;
@@ -93,6 +94,7 @@ fn run(options: Options) -> Result<()> {
                 options.servers.seed,
             )
         }
+        Some(Action::Cluster(cluster)) => cluster::run(&cluster, &options.servers, &cpus),
         Some(Action::Churn { maxmemory, seconds }) => churn::run(
             &single_spec(&options.servers)?,
             maxmemory,

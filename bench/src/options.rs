@@ -6,6 +6,7 @@ use anyhow::{Context, Result, ensure};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::churn::parse_memory;
+use crate::cluster::ClusterOptions;
 use crate::server_process::ServerSpec;
 use crate::workload::Command;
 
@@ -121,6 +122,8 @@ pub enum Action {
         #[arg(long, default_value_t = 30, value_name = "S")]
         seconds: u64,
     },
+    /// Three nodes beside one node and redis-server with two replicas, and kills under load
+    Cluster(ClusterOptions),
     /// Values of mixed and shifting sizes against a memory limit: resident memory must hold
     Churn {
         /// The limit, as redis.conf writes it
@@ -185,7 +188,11 @@ impl ServerOptions {
             .collect()
     }
 
-    fn torc_spec(&self) -> Result<ServerSpec> {
+    /// Torc's binary, to be put between single quotes.
+    ///
+    /// # Errors
+    /// It is not built, or its path cannot be quoted.
+    pub fn torc_path(&self) -> Result<String> {
         let path = match &self.torc {
             Some(path) => path.clone(),
             None => std::env::current_exe()?.with_file_name("torc"),
@@ -198,6 +205,11 @@ impl ServerOptions {
         })?;
         let path = path.to_str().context("Torc's path is not UTF-8")?;
         ensure!(!path.contains('\''), "Torc's path holds a quote");
+        Ok(path.to_owned())
+    }
+
+    fn torc_spec(&self) -> Result<ServerSpec> {
+        let path = self.torc_path()?;
         Ok(ServerSpec {
             name: "torc".to_owned(),
             command: format!("'{path}' --port {{port}}"),

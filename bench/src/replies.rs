@@ -17,6 +17,8 @@ pub enum Expected {
     Integer,
     /// A bulk string of this many bytes.
     Bulk(usize),
+    /// Any of these: `+OK`, an integer, a bulk string of this many bytes.
+    Mixed(usize),
 }
 
 /// Where one connection stands within a reply. Chunks may be cut anywhere.
@@ -47,7 +49,7 @@ impl ReplyCounter {
         let usual = match expected {
             Expected::Ok => (b"+OK\r\n".to_vec(), 0),
             // An integer's digits are not known; `:` alone would skip the check of its line.
-            Expected::Integer => (Vec::new(), 0),
+            Expected::Integer | Expected::Mixed(_) => (Vec::new(), 0),
             Expected::Bulk(length) => (format!("${length}\r\n").into_bytes(), length + 2),
         };
         Self {
@@ -113,8 +115,8 @@ impl ReplyCounter {
         let shown = String::from_utf8_lossy(text);
         match (self.expected, text.split_first()) {
             (_, Some((b'-', _))) => bail!("the server answered an error: {shown}"),
-            (Expected::Ok, Some((b'+', b"OK"))) => Ok(1),
-            (Expected::Integer, Some((b':', digits))) => {
+            (Expected::Ok | Expected::Mixed(_), Some((b'+', b"OK"))) => Ok(1),
+            (Expected::Integer | Expected::Mixed(_), Some((b':', digits))) => {
                 if std::str::from_utf8(digits)
                     .ok()
                     .and_then(|digits| digits.parse::<i64>().ok())
@@ -124,7 +126,7 @@ impl ReplyCounter {
                 }
                 Ok(1)
             }
-            (Expected::Bulk(length), Some((b'$', digits)))
+            (Expected::Bulk(length) | Expected::Mixed(length), Some((b'$', digits)))
                 if digits == length.to_string().as_bytes() =>
             {
                 self.position = Position::Bulk(length + 2);

@@ -49,11 +49,18 @@ fn patch_digits(digits: &mut [u8], mut number: u64) {
 }
 
 /// A printable value that no compression and no shared object shortens.
-fn value(bytes_count: usize) -> Vec<u8> {
+pub fn value(bytes_count: usize) -> Vec<u8> {
     let mut random = Xorshift::new(bytes_count as u64);
     (0..bytes_count)
         .map(|_| b'a' + random.below(26) as u8)
         .collect()
+}
+
+/// The key of a number, as a fill of [`Keyspace::Strings`] names it.
+pub fn key_of(number: u64) -> [u8; KEY_BYTES] {
+    let mut key = key_zero(Keyspace::Strings);
+    patch_digits(&mut key[KEY_BYTES - KEY_DIGITS..], number);
+    key
 }
 
 fn key_zero(keyspace: Keyspace) -> [u8; KEY_BYTES] {

@@ -48,7 +48,14 @@ impl ServerProcess {
     /// # Errors
     /// The command cannot be run, ends early, or does not answer in time; with its last words.
     pub fn start(spec: &ServerSpec, cpus: &[usize]) -> Result<Self> {
-        let port = free_port()?;
+        Self::start_at(free_port()?, spec, cpus)
+    }
+
+    /// The same on a port of the caller's choice: that of a server that has ended, to take its place.
+    ///
+    /// # Errors
+    /// As of [`ServerProcess::start`].
+    pub fn start_at(port: u16, spec: &ServerSpec, cpus: &[usize]) -> Result<Self> {
         let directory = tempfile::tempdir().context("a directory for the server")?;
         let log_path = directory.path().join("server.log");
         let log = File::create(&log_path)?;
@@ -105,6 +112,16 @@ impl ServerProcess {
     /// The server's process id.
     pub fn pid(&self) -> u32 {
         self.child.id()
+    }
+
+    /// Ends it at once, as SIGKILL does.
+    ///
+    /// # Errors
+    /// It has ended already.
+    pub fn kill(&mut self) -> Result<()> {
+        self.child.kill()?;
+        self.child.wait()?;
+        Ok(())
     }
 
     /// CPU time of all its threads so far, in nanoseconds.

@@ -1,0 +1,250 @@
+"""The stories: what happens to the cluster while clients work on it."""
+
+import contextlib
+import os
+import subprocess
+import tempfile
+import time
+
+from load import Load
+from nodes import Cluster, until
+
+# Writes stand still at most so long when a node is lost: an election and a margin for a busy machine.
+GAP_MS_MAX = 2_000
+BEFORE_SECONDS = 1.5
+AFTER_SECONDS = 2.5
+
+
+class World:
+    """What every story needs."""
+
+    def __init__(self, torc, checker, hub):
+        self.torc, self.checker, self.hub = torc, checker, hub
+
+    def cluster(self, count=3, **settings):
+        return Cluster(self.torc, self.hub, count, **settings)
+
+    def check(self, load, what, gap_ms_max=GAP_MS_MAX, errors_max=0):
+        """Has the history checked, and prints its summary."""
+        with tempfile.TemporaryDirectory() as directory:
+            path = os.path.join(directory, "history")
+            load.write(path)
+            checked = subprocess.run([self.checker, "check-history", path], capture_output=True, text=True, check=False)
+        gap_ms, single_ms = load.gap_ms()
+        summary = (f"{what}: {load.answered()} operations answered, {len(load.errors)} failed, "
+                   f"longest write gap {gap_ms:.0f} ms, slowest write {single_ms:.0f} ms")
+        print(f"    {summary} | {checked.stdout.strip()[-600:]}", flush=True)
+        assert checked.returncode == 0, f"{summary}: {checked.stdout[-2000:]} {checked.stderr[-500:]}"
+        assert load.answered() > 200, f"too little was asked: {summary}"
+        assert len(load.errors) <= errors_max, f"{summary}: {load.errors[:5]}"
+        if gap_ms_max is not None:
+            assert single_ms <= gap_ms_max, f"{summary}: more than {gap_ms_max} ms"
+
+
+@contextlib.contextmanager
+def before_and_after(seconds=AFTER_SECONDS):
+    """Load runs for a while on both sides of what happens inside."""
+    time.sleep(BEFORE_SECONDS)
+    yield
+    time.sleep(seconds)
+
+
+def quiet(world):
+    with world.cluster() as cluster, Load(cluster) as load:
+        time.sleep(3)
+    world.check(load, "no fault", gap_ms_max=1_000)
+
+
+def leader_killed(world):
+    with world.cluster() as cluster:
+        with Load(cluster) as load, before_and_after():
+            cluster.kill(1)
+        world.check(load, "kill -9 of node 1")
+        for number in (2, 3):
+            assert cluster.leads(number) > 0
+
+
+def leader_of_everything_killed(world):
+    with world.cluster() as cluster:
+        # What nodes 2 and 3 lead goes to node 1 while they stand still.
+        for number in (2, 3):
+            cluster.signal(number, "SIGSTOP")
+            until("node 1 to stand alone in part", lambda: cluster.client(1).ping())
+            time.sleep(0.8)
+            cluster.signal(number, "SIGCONT")
+            time.sleep(0.5)
+        with Load(cluster, nodes=[2, 3]) as load, before_and_after():
+            cluster.kill(1)
+        world.check(load, "kill -9 of the leader of most")
+
+
+def paused(world):
+    with world.cluster() as cluster:
+        with Load(cluster) as load, before_and_after():
+            cluster.signal(1, "SIGSTOP")
+            time.sleep(5)
+            cluster.signal(1, "SIGCONT")
+        # Who asks the paused node waits as long as it is paused.
+        world.check(load, "SIGSTOP of node 1 for 5 s", gap_ms_max=8_000, errors_max=20)
+        cluster.wait_until_whole()
+
+
+def rolling_restart(world):
+    with world.cluster() as cluster:
+        with Load(cluster) as load, before_and_after():
+            for number in (1, 2, 3):
+                cluster.stop(number)
+                cluster.start(number)
+                cluster.wait_until_whole()
+        world.check(load, "all restarted, one after the other", gap_ms_max=4_000, errors_max=20)
+
+
+def minority_cut_off(world):
+    with world.cluster() as cluster:
+        with Load(cluster, nodes=[2, 3]) as load, before_and_after():
+            for other in (2, 3):
+                cluster.network.part(1, other)
+            time.sleep(3)
+            cluster.network.heal()
+        world.check(load, "node 1 cut off for 3 s")
+        cluster.wait_until_whole()
+
+
+def cut_one_way(world):
+    with world.cluster() as cluster:
+        with Load(cluster, nodes=[2, 3]) as load, before_and_after():
+            for other in (2, 3):
+                cluster.network.cut(1, other)
+            time.sleep(3)
+            cluster.network.heal()
+        world.check(load, "nothing from node 1 arrives for 3 s", gap_ms_max=4_000, errors_max=20)
+        cluster.wait_until_whole()
+
+
+def partial_partition(world):
+    with world.cluster() as cluster:
+        with Load(cluster) as load, before_and_after():
+            cluster.network.part(1, 2)
+            time.sleep(4)
+            cluster.network.heal()
+        world.check(load, "nodes 1 and 2 apart, both with 3, for 4 s", gap_ms_max=8_000, errors_max=40)
+        cluster.wait_until_whole()
+
+
+def packets_lost(world):
+    with world.cluster() as cluster:
+        with Load(cluster) as load, before_and_after():
+            for number in (1, 2, 3):
+                cluster.network.lose(number, 0.2)
+            time.sleep(5)
+            cluster.network.heal()
+        world.check(load, "a fifth of the packets lost for 5 s", gap_ms_max=10_000, errors_max=40)
+
+
+def clocks_jump(world):
+    with world.cluster(clocks=True) as cluster:
+        with Load(cluster) as load:
+            time.sleep(1)
+            client = cluster.client(2)
+            assert client.set("lock", "me", nx=True, px=60_000)
+            for number, seconds in ((1, 86_400), (2, -86_400), (3, 3_600)):
+                cluster.set_clock(number, seconds)
+            time.sleep(2)
+            cluster.kill(1)
+            time.sleep(2)
+            assert client.set("lock", "you", nx=True, px=60_000) is None, "a lock ended early by a wall clock"
+            assert 45_000 < client.pttl("lock") <= 60_000
+        world.check(load, "wall clocks a day apart, node 1 killed")
+
+
+def restarted_without_memory(world):
+    with world.cluster() as cluster:
+        with Load(cluster) as load, before_and_after():
+            for number in (1, 2, 3, 1):
+                cluster.kill(number)
+                time.sleep(0.7)
+                cluster.start(number)
+                cluster.wait_until_whole()
+        world.check(load, "each killed and back without memory", gap_ms_max=4_000, errors_max=20)
+
+
+def restarted_with_disk(world):
+    with world.cluster(data=True, flags=["--appendonly", "yes", "--appendfsync", "everysec"]) as cluster:
+        with Load(cluster) as load, before_and_after():
+            for number in (1, 2, 3):
+                cluster.kill(number)
+                time.sleep(0.7)
+                cluster.start(number)
+                cluster.wait_until_whole()
+        world.check(load, "each killed and back with its disk", gap_ms_max=4_000, errors_max=20)
+
+
+def disk_full(world):
+    flags = ["--appendonly", "yes", "--appendfsync", "everysec"]
+    with world.cluster(data=True, flags=flags, disk_bytes={1: 24 << 20}) as cluster:
+        with Load(cluster, nodes=[2, 3]) as load, before_and_after():
+            filler = cluster.client(2)
+            for number in range(60):
+                filler.set(f"filler:{number}", b"x" * (1 << 20))
+                if cluster.processes[1].poll() is not None:
+                    break
+            assert cluster.wait_for_end(1, 20) != 0
+        world.check(load, "node 1's disk full", gap_ms_max=5_000)
+        assert "No space left" in cluster.log(1) or "disk" in cluster.log(1), cluster.log(1)[-500:]
+
+
+def all_killed_with_disk(world):
+    with world.cluster(data=True, flags=["--appendonly", "yes", "--appendfsync", "always"]) as cluster:
+        with Load(cluster, workers=6) as load:
+            time.sleep(BEFORE_SECONDS)
+            for process in cluster.processes.values():
+                process.kill()
+            for number in (1, 2, 3):
+                cluster.kill(number)
+            for number in (1, 2, 3):
+                cluster.start(number)
+            cluster.wait_until_whole()
+            time.sleep(AFTER_SECONDS)
+        world.check(load, "all killed at once, every write on disk", gap_ms_max=None, errors_max=100)
+
+
+def all_killed_without_disk(world):
+    with world.cluster() as cluster:
+        cluster.client(1).set("k", "v")
+        for number in (1, 2, 3):
+            cluster.kill(number)
+        cluster.start(1, join=False)
+        until("the new cluster's first node", lambda: cluster.client(1).ping())
+        for number in (2, 3):
+            cluster.start(number)
+        cluster.wait_until_whole()
+        # A cluster without disks that is killed whole begins anew, empty; it does not pretend.
+        assert cluster.client(3).get("k") is None and cluster.client(2).set("k", "new")
+
+
+def five_lose_two(world):
+    with world.cluster(5, flags=["--replicas", "5"]) as cluster:
+        with Load(cluster, nodes=[3, 4, 5]) as load, before_and_after():
+            cluster.kill(1)
+            cluster.kill(2)
+        world.check(load, "two of five killed at once")
+
+
+SCENARIOS = [
+    quiet,
+    leader_killed,
+    leader_of_everything_killed,
+    paused,
+    rolling_restart,
+    minority_cut_off,
+    cut_one_way,
+    partial_partition,
+    packets_lost,
+    clocks_jump,
+    restarted_without_memory,
+    restarted_with_disk,
+    disk_full,
+    all_killed_with_disk,
+    all_killed_without_disk,
+    five_lose_two,
+]
