@@ -158,7 +158,7 @@ impl Server {
             .map_or(0, |kib| kib * 1024)
     }
 
-    fn wait_until_ready(&mut self) -> Result<(), String> {
+    pub(crate) fn wait_until_ready(&mut self) -> Result<(), String> {
         let end = Instant::now() + START_WAIT_MAX;
         while Instant::now() < end {
             if self.exit_code(Duration::ZERO).is_some() {

@@ -1,6 +1,6 @@
 // All Go scenarios against a started server: go-redis, what an application does with it.
 //
-// usage: go run . PORT    (exit code 1 when a scenario failed)
+// usage: go run . PORT, or go run . cluster CLUSTERPORT…    (exit code 1 when a scenario failed)
 package main
 
 import (
@@ -186,7 +186,18 @@ func manyConnections(r *redis.Client) {
 }
 
 func main() {
-	port := os.Args[1]
+	if os.Args[1] == "cluster" {
+		mainCluster(os.Args[2:])
+	} else {
+		mainPlain(os.Args[1])
+	}
+	fmt.Printf("go: %d passed, %d failed\n", passed, failed)
+	if failed > 0 {
+		os.Exit(1)
+	}
+}
+
+func mainPlain(port string) {
 	scenarios := []struct {
 		name string
 		run  func(*redis.Client)
@@ -211,9 +222,5 @@ func main() {
 			})
 		}
 		r.Close()
-	}
-	fmt.Printf("go: %d passed, %d failed\n", passed, failed)
-	if failed > 0 {
-		os.Exit(1)
 	}
 }

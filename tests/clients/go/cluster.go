@@ -1,0 +1,71 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+)
+
+const clusterKeys = 300
+
+func connectCluster(ports []string, protocol int) *redis.ClusterClient {
+	addresses := make([]string, len(ports))
+	for at, port := range ports {
+		addresses[at] = "127.0.0.1:" + port
+	}
+	return redis.NewClusterClient(&redis.ClusterOptions{Addrs: addresses, Protocol: protocol, ReadTimeout: 20 * time.Second})
+}
+
+func clusterWhole(r *redis.ClusterClient) {
+	for number := range clusterKeys {
+		same(must(r.Set(ctx, fmt.Sprint("k:", number), number, 0).Result()), "OK")
+	}
+	for number := range clusterKeys {
+		same(must(r.Get(ctx, fmt.Sprint("k:", number)).Result()), fmt.Sprint(number))
+	}
+	pipe := r.Pipeline()
+	for number := range clusterKeys {
+		pipe.Incr(ctx, fmt.Sprint("n:", number))
+	}
+	for _, command := range must(pipe.Exec(ctx)) {
+		same(must(command.(*redis.IntCmd).Result()), 1)
+	}
+	same(must(r.MSet(ctx, "{tag}a", 1, "{tag}b", 2).Result()), "OK")
+}
+
+func clusterFailover(r *redis.ClusterClient) {
+	errors := 0
+	fmt.Println("KILL A NODE")
+	for lap := range 3 {
+		for number := range clusterKeys {
+			until(func() bool {
+				err := r.Set(ctx, fmt.Sprint("k:", number), lap, 0).Err()
+				if err != nil {
+					errors++
+				}
+				return err == nil
+			}, "a new leader")
+		}
+	}
+	ok(errors < 100, fmt.Sprint(errors, " errors before the client found the new leaders"))
+	for number := range clusterKeys {
+		same(must(r.Get(ctx, fmt.Sprint("k:", number)).Result()), "2")
+	}
+}
+
+// mainCluster runs the cluster-aware client, under with-cluster, which kills a node when it is told to.
+func mainCluster(ports []string) {
+	for _, protocol := range []int{2, 3} {
+		r := connectCluster(ports, protocol)
+		run(fmt.Sprintf("go-redis cluster RESP%d whole", protocol), func() {
+			must(0, r.ForEachMaster(ctx, func(ctxOf context.Context, node *redis.Client) error { return node.FlushAll(ctxOf).Err() }))
+			clusterWhole(r)
+		})
+		r.Close()
+	}
+	r := connectCluster(ports, 3)
+	run("go-redis cluster follows a failover", func() { clusterFailover(r) })
+	r.Close()
+}

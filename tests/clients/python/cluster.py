@@ -1,0 +1,81 @@
+"""redis-py's cluster-aware client, sync and asyncio, while a node is killed.
+
+usage: cluster.py CLUSTERPORT…    (run by with-cluster, which kills a node when it is told to)
+"""
+
+import asyncio
+import sys
+import time
+
+import redis
+import redis.asyncio.cluster as aio
+from redis.cluster import ClusterNode, RedisCluster
+
+import report
+
+KEYS = 300
+SECONDS_MAX = 20
+
+
+def connect(ports):
+    return RedisCluster(startup_nodes=[ClusterNode("127.0.0.1", port) for port in ports], socket_timeout=10)
+
+
+def whole(r):
+    """All commands that a cluster client routes, splits or gathers."""
+    assert len(r.get_primaries()) == 3
+    for number in range(KEYS):
+        assert r.set(f"k:{number}", number) is True
+    assert [r.get(f"k:{number}") for number in range(KEYS)] == [str(number).encode() for number in range(KEYS)]
+    assert r.mget_nonatomic(*[f"k:{number}" for number in range(50)]) == [str(number).encode() for number in range(50)]
+    assert r.delete("k:0", "k:1", "k:2") == 3 and r.exists("k:0", "k:3", "k:4") == 2
+    assert sum(1 for _ in r.scan_iter(match="k:*", count=100)) == KEYS - 3
+    assert r.mset({"{tag}a": 1, "{tag}b": 2}) is True and r.mget("{tag}a", "{tag}b") == [b"1", b"2"]
+    try:
+        r.mget("k:3", "k:4")
+        raise AssertionError("keys of two slots in one command")
+    except redis.exceptions.RedisClusterException:
+        pass
+    pipe = r.pipeline()
+    for number in range(100):
+        pipe.incr(f"n:{number}")
+    assert pipe.execute() == [1] * 100
+
+
+def follows_a_failover(r):
+    for number in range(KEYS):
+        r.set(f"k:{number}", 0)
+    print("KILL A NODE", flush=True)
+    errors = 0
+    for lap in range(1, 4):
+        for number in range(KEYS):
+            end = time.monotonic() + SECONDS_MAX
+            while True:
+                try:
+                    assert r.set(f"k:{number}", lap) is True
+                    break
+                except redis.RedisError as error:
+                    errors += 1
+                    assert time.monotonic() < end, f"no way to a new leader: {error}"
+                    time.sleep(0.05)
+    assert errors < 100, f"{errors} errors before the client found the new leaders"
+    assert [r.get(f"k:{number}") for number in range(KEYS)] == [b"3"] * KEYS
+    assert len(r.get_primaries()) == 2
+
+
+async def asyncio_works(ports):
+    async with aio.RedisCluster(startup_nodes=[aio.ClusterNode("127.0.0.1", port) for port in ports]) as r:
+        await asyncio.gather(*(r.set(f"a:{number}", number) for number in range(KEYS)))
+        values = await asyncio.gather(*(r.get(f"a:{number}") for number in range(KEYS)))
+        assert values == [str(number).encode() for number in range(KEYS)]
+
+
+def main(ports):
+    report.run("redis-py cluster whole", lambda: whole(connect(ports)))
+    asyncio.run(report.run_async("redis-py cluster asyncio", asyncio_works, ports))
+    report.run("redis-py cluster follows a failover", lambda: follows_a_failover(connect(ports)))
+
+
+main([int(port) for port in sys.argv[1:]])
+print(f"python cluster: {report.passed} passed, {report.failed} failed")
+sys.exit(1 if report.failed else 0)

@@ -1,0 +1,169 @@
+//! A cluster of several server processes on loopback ports.
+
+use std::time::{Duration, Instant};
+
+use crate::server::{Kind, Server, free_port};
+use crate::{Client, Value};
+
+/// How long a cluster may take until every node sees all shards led and replicated.
+const WHOLE_WAIT_MAX: Duration = Duration::from_secs(60);
+/// Distance of the ports that a node derives from its client port.
+const CLUSTER_PORT_OFFSET: u16 = 1000;
+/// Highest client port from which all others can be derived.
+const PORT_MAX: u16 = 55_535;
+/// Tries to find ports whose neighbours are free too.
+const START_TRIES_MAX: usize = 5;
+
+/// Running nodes, numbered from 1; dropping it ends them.
+pub struct Cluster {
+    nodes: Vec<Option<Server>>,
+    ports: Vec<u16>,
+}
+
+impl Cluster {
+    /// Starts `count` nodes with their defaults; the later ones join the first. Waits until the cluster is whole.
+    pub fn start(count: usize) -> Cluster {
+        Cluster::start_with(count, &[])
+    }
+
+    /// Starts `count` nodes with further flags. Panics with the logs if they form no cluster.
+    pub fn start_with(count: usize, flags: &[&str]) -> Cluster {
+        let mut cluster = Cluster {
+            nodes: Vec::new(),
+            ports: Vec::new(),
+        };
+        for _ in 0..count {
+            cluster.add(flags);
+        }
+        cluster.wait_until_whole();
+        cluster
+    }
+
+    /// Starts one more node, which joins the first.
+    pub fn add(&mut self, flags: &[&str]) {
+        for _ in 0..START_TRIES_MAX {
+            let port = std::iter::repeat_with(free_port)
+                .find(|port| *port <= PORT_MAX)
+                .expect("an endless iterator");
+            if let Some(server) = self.try_start(port, flags) {
+                self.nodes.push(Some(server));
+                self.ports.push(port);
+                return;
+            }
+        }
+        panic!("no node could be started:\n{}", self.logs());
+    }
+
+    /// Starts node `number` again at its old address, after it was killed.
+    pub fn restart(&mut self, number: usize, flags: &[&str]) {
+        assert!(self.nodes[number - 1].is_none(), "node {number} runs");
+        let server = self.try_start(self.ports[number - 1], flags);
+        self.nodes[number - 1] = Some(server.expect("its old ports are free"));
+    }
+
+    /// A node that answers PING; none if another process has one of its ports.
+    fn try_start(&self, port: u16, flags: &[&str]) -> Option<Server> {
+        let join: Vec<String> = self
+            .live()
+            .map(|port| format!("127.0.0.1:{port}"))
+            .collect();
+        let mut all = flags.to_vec();
+        let join = join.join(",");
+        if !join.is_empty() {
+            all.extend(["--join", &join]);
+        }
+        let mut server = Server::spawn(Kind::Tested, port, &all);
+        match server.wait_until_ready() {
+            Ok(()) => Some(server),
+            Err(log) if log.contains("in use") => None,
+            Err(log) => panic!("a node did not start:\n{log}"),
+        }
+    }
+
+    fn live(&self) -> impl Iterator<Item = u16> {
+        let nodes = self.nodes.iter().zip(&self.ports);
+        nodes.filter_map(|(node, port)| node.as_ref().map(|_| *port))
+    }
+
+    /// The client port of node `number`.
+    pub fn port(&self, number: usize) -> u16 {
+        self.ports[number - 1]
+    }
+
+    /// The port of node `number` for cluster-aware clients.
+    pub fn cluster_port(&self, number: usize) -> u16 {
+        self.ports[number - 1] + CLUSTER_PORT_OFFSET
+    }
+
+    /// A connection to node `number`.
+    pub fn client(&self, number: usize) -> Client {
+        self.node(number).client()
+    }
+
+    /// A node that runs.
+    pub fn node(&self, number: usize) -> &Server {
+        self.nodes[number - 1]
+            .as_ref()
+            .unwrap_or_else(|| panic!("node {number} was killed"))
+    }
+
+    /// Ends node `number` as SIGKILL does.
+    pub fn kill(&mut self, number: usize) {
+        self.nodes[number - 1] = None;
+    }
+
+    /// Waits until every live node sees every slot led, by replicas on all live nodes.
+    pub fn wait_until_whole(&self) {
+        let end = Instant::now() + WHOLE_WAIT_MAX;
+        let ports: Vec<u16> = self.live().collect();
+        for &port in &ports {
+            loop {
+                let slots = Client::connect(port).map(|mut client| client.ask("CLUSTER SLOTS"));
+                if slots
+                    .as_ref()
+                    .is_ok_and(|slots| is_whole(slots, ports.len()))
+                {
+                    break;
+                }
+                assert!(
+                    Instant::now() < end,
+                    "the cluster did not become whole; node on {port} says {slots:?}\n{}",
+                    self.logs()
+                );
+                std::thread::sleep(Duration::from_millis(20));
+            }
+        }
+    }
+
+    /// The ends of all live nodes' logs.
+    pub fn logs(&self) -> String {
+        let logs = self.nodes.iter().flatten();
+        logs.map(|node| format!("--- node on port {} ---\n{}\n", node.port(), node.log()))
+            .collect()
+    }
+}
+
+/// Whether CLUSTER SLOTS says that all slots are led, and each by one of so many replicas as there are nodes (the
+/// largest odd number of them, at most three by default).
+fn is_whole(slots: &Value, nodes: usize) -> bool {
+    let Value::Array(ranges) = slots else {
+        return false;
+    };
+    let replicas = nodes.min(3) - usize::from(nodes == 2);
+    let mut led = 0;
+    for range in ranges {
+        let Value::Array(parts) = range else {
+            return false;
+        };
+        let (Some(Value::Integer(first)), Some(Value::Integer(last))) =
+            (parts.first(), parts.get(1))
+        else {
+            return false;
+        };
+        if parts.len() - 2 < replicas {
+            return false;
+        }
+        led += last - first + 1;
+    }
+    led == 16_384
+}
