@@ -5,6 +5,7 @@
 //! `TORC_TEST_SERVER=redis-server` they run against Redis, which proves what they ask for.
 
 mod bad_input;
+mod cluster;
 mod conversations;
 mod limits;
 mod memory;

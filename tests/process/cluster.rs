@@ -1,0 +1,413 @@
+//! Three nodes as their users see them: one keyspace through any node, cluster-aware ports, Redis's own tools, and a
+//! node that is killed in the middle of it all.
+
+use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use torc_tests::{Client, Cluster, Server, Value};
+
+use crate::until;
+
+fn bulk(text: &str) -> Value {
+    Value::Bulk(text.as_bytes().to_vec())
+}
+
+fn output(program: &str, arguments: &[&str]) -> String {
+    let output = Command::new(program)
+        .args(arguments)
+        .output()
+        .unwrap_or_else(|error| panic!("{program}: {error}"));
+    let text = format!(
+        "{}{}",
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    );
+    assert!(output.status.success(), "{program} {arguments:?}: {text}");
+    text
+}
+
+#[test]
+fn any_node_serves_the_one_keyspace() {
+    // Breaks if a node answers from what it holds itself instead of asking the leader.
+    if Server::tests_redis() {
+        return;
+    }
+    let cluster = Cluster::start(3);
+    for number in 0..60 {
+        let mut writer = cluster.client(1 + number % 3);
+        assert_eq!(
+            writer.ask(&format!("SET key:{number} {number}")),
+            Value::Simple(b"OK".to_vec())
+        );
+        for reader in 1..=3 {
+            let value = cluster.client(reader).ask(&format!("GET key:{number}"));
+            assert_eq!(
+                value,
+                bulk(&number.to_string()),
+                "key:{number} through node {reader}"
+            );
+        }
+    }
+    let mut client = cluster.client(2);
+    assert_eq!(client.ask("DBSIZE"), Value::Integer(60));
+    assert_eq!(
+        client.ask("EXISTS key:1 key:2 key:3 none"),
+        Value::Integer(3)
+    );
+    assert_eq!(client.ask("DEL key:1 key:2 key:3 none"), Value::Integer(3));
+    assert_eq!(
+        client.ask("MGET key:0 key:1 key:4 key:5"),
+        Value::Array(vec![bulk("0"), Value::NullBulk, bulk("4"), bulk("5")])
+    );
+    assert_eq!(
+        client.ask("MSET a 1 b 2 c 3 d 4"),
+        Value::Simple(b"OK".to_vec())
+    );
+    assert_eq!(client.ask("UNLINK a b"), Value::Integer(2));
+    assert_eq!(client.ask("TOUCH c d"), Value::Integer(2));
+    let Value::Array(keys) = client.ask("KEYS *") else {
+        panic!("KEYS answers an array");
+    };
+    assert_eq!(keys.len(), 59);
+    assert!(matches!(client.ask("RANDOMKEY"), Value::Bulk(_)));
+    assert_eq!(scan(&mut client), 59);
+    assert_eq!(
+        cluster.client(3).ask("FLUSHALL"),
+        Value::Simple(b"OK".to_vec())
+    );
+    assert_eq!(client.ask("DBSIZE"), Value::Integer(0));
+}
+
+/// How many keys a whole SCAN shows.
+fn scan(client: &mut Client) -> usize {
+    let mut cursor = "0".to_owned();
+    let mut seen = std::collections::BTreeSet::new();
+    loop {
+        let Value::Array(parts) = client.ask(&format!("SCAN {cursor} COUNT 7")) else {
+            panic!("SCAN answers an array");
+        };
+        let (Value::Bulk(next), Value::Array(keys)) = (&parts[0], &parts[1]) else {
+            panic!("SCAN answers a cursor and keys");
+        };
+        for key in keys {
+            let Value::Bulk(key) = key else {
+                panic!("a key is a string");
+            };
+            seen.insert(key.clone());
+        }
+        cursor = String::from_utf8(next.clone()).expect("a cursor is a number");
+        if cursor == "0" {
+            return seen.len();
+        }
+    }
+}
+
+#[test]
+fn a_pipeline_over_all_shards_keeps_its_order_and_sees_its_own_writes() {
+    // Breaks if a read overtakes the write before it, or replies are put in another order.
+    if Server::tests_redis() {
+        return;
+    }
+    let cluster = Cluster::start(3);
+    for node in 1..=3 {
+        let mut client = cluster.client(node);
+        let mut bytes = Vec::new();
+        for number in 0..300 {
+            torc_tests::encode(
+                &mut bytes,
+                &["SET", &format!("p:{number}"), &format!("{node}")],
+            );
+            torc_tests::encode(&mut bytes, &["GET", &format!("p:{number}")]);
+            torc_tests::encode(&mut bytes, &["INCR", "shared"]);
+        }
+        let replies = client.exchange(&bytes, 900).expect("all are answered");
+        for (number, three) in replies.chunks(3).enumerate() {
+            assert_eq!(three[1], bulk(&node.to_string()));
+            let sum = (node - 1) * 300 + number + 1;
+            assert_eq!(three[2], Value::Integer(sum as i64));
+        }
+    }
+}
+
+#[test]
+fn transactions_work_within_a_slot_and_say_so_beyond() {
+    // Breaks if EXEC over several shards runs in part instead of being refused.
+    if Server::tests_redis() {
+        return;
+    }
+    let cluster = Cluster::start(3);
+    let mut client = cluster.client(1);
+    for line in ["MULTI", "SET {t}a 1", "INCR {t}a", "GET {t}a"] {
+        client.ask(line);
+    }
+    let expected = vec![Value::Simple(b"OK".to_vec()), Value::Integer(2), bulk("2")];
+    assert_eq!(client.ask("EXEC"), Value::Array(expected));
+    client.ask("WATCH {t}a");
+    cluster.client(2).ask("SET {t}a 7");
+    client.ask("MULTI");
+    client.ask("SET {t}a 8");
+    assert!(
+        matches!(client.ask("EXEC"), Value::NullArray),
+        "a watched key changed on another node"
+    );
+    assert_eq!(client.ask("GET {t}a"), bulk("7"));
+    client.ask("MULTI");
+    for number in 0..20 {
+        client.ask(&format!("SET spread:{number} 1"));
+    }
+    let Value::Error(text) = client.ask("EXEC") else {
+        panic!("EXEC over many shards is refused");
+    };
+    assert!(text.starts_with(b"CROSSSLOT"), "{}", text.escape_ascii());
+    assert_eq!(
+        client.ask("EXISTS spread:0 spread:1 spread:19"),
+        Value::Integer(0)
+    );
+    let Value::Error(text) = client.ask("RENAME {t}a elsewhere:1") else {
+        panic!("RENAME over two shards is refused");
+    };
+    assert!(text.starts_with(b"CROSSSLOT"), "{}", text.escape_ascii());
+}
+
+#[test]
+fn messages_reach_subscribers_on_every_node() {
+    // Breaks if PUBLISH tells only those who listen on the same node.
+    if Server::tests_redis() {
+        return;
+    }
+    let cluster = Cluster::start(3);
+    let mut subscribers: Vec<Client> = (1..=3).map(|node| cluster.client(node)).collect();
+    for subscriber in &mut subscribers {
+        assert!(matches!(subscriber.ask("SUBSCRIBE news"), Value::Array(_)));
+    }
+    let mut publisher = cluster.client(2);
+    until("all three to be counted", || {
+        publisher.ask("PUBLISH news warm") == Value::Integer(3)
+    });
+    assert_eq!(publisher.ask("PUBLISH news hello"), Value::Integer(3));
+    for subscriber in &mut subscribers {
+        let hello = Value::Array(vec![bulk("message"), bulk("news"), bulk("hello")]);
+        while subscriber.receive().expect("a message") != hello {}
+    }
+}
+
+#[test]
+fn wait_counts_replicas_that_hold_the_write() {
+    // Breaks if WAIT answers a number that nobody has counted.
+    if Server::tests_redis() {
+        return;
+    }
+    let mut cluster = Cluster::start(3);
+    let mut client = cluster.client(1);
+    for number in 0..10 {
+        client.ask(&format!("SET w:{number} 1"));
+    }
+    assert_eq!(client.ask("WAIT 2 5000"), Value::Integer(2));
+    cluster.kill(3);
+    let mut client = cluster.client(1);
+    client.ask("SET w:after 1");
+    assert_eq!(client.ask("WAIT 2 300"), Value::Integer(1));
+}
+
+#[test]
+fn cluster_ports_answer_moved_and_plain_ports_never_do() {
+    // Breaks if a plain client is sent away, or a cluster-aware one is not.
+    if Server::tests_redis() {
+        return;
+    }
+    let cluster = Cluster::start(3);
+    let mut aware = Client::connect(cluster.cluster_port(1)).expect("the cluster port listens");
+    let mut plain = cluster.client(1);
+    let mut moved = 0;
+    for number in 0..60 {
+        assert_eq!(
+            plain.ask(&format!("SET m:{number} 1")),
+            Value::Simple(b"OK".to_vec())
+        );
+        match aware.ask(&format!("SET m:{number} 2")) {
+            Value::Simple(_) => {}
+            Value::Error(text) => {
+                let text = String::from_utf8(text).expect("an error is text");
+                let words: Vec<&str> = text.split(' ').collect();
+                assert_eq!(words[0], "MOVED", "{text}");
+                let port: u16 = words[2]
+                    .rsplit(':')
+                    .next()
+                    .expect("a port")
+                    .parse()
+                    .expect("a port");
+                let mut there = Client::connect(port).expect("the node that MOVED names listens");
+                assert_eq!(
+                    there.ask(&format!("SET m:{number} 2")),
+                    Value::Simple(b"OK".to_vec())
+                );
+                moved += 1;
+            }
+            other => panic!("SET answered {other:?}"),
+        }
+    }
+    assert!(
+        (20..60).contains(&moved),
+        "{moved} of 60 keys are led elsewhere"
+    );
+}
+
+#[test]
+fn redis_clis_cluster_tools_understand_the_cluster() {
+    // Breaks if CLUSTER NODES or SLOTS say what redis-cli cannot follow.
+    if Server::tests_redis() {
+        return;
+    }
+    let cluster = Cluster::start(3);
+    let port = cluster.cluster_port(2).to_string();
+    let check = output(
+        "redis-cli",
+        &["--cluster", "check", &format!("127.0.0.1:{port}")],
+    );
+    assert!(
+        check.contains("[OK] All nodes agree about slots configuration"),
+        "{check}"
+    );
+    assert!(check.contains("[OK] All 16384 slots covered"), "{check}");
+    for number in 0..20 {
+        let key = format!("cli:{number}");
+        assert_eq!(
+            output("redis-cli", &["-c", "-p", &port, "SET", &key, "x"]).trim(),
+            "OK"
+        );
+    }
+    let bench = output(
+        "redis-benchmark",
+        &[
+            "--cluster",
+            "-p",
+            &port,
+            "-t",
+            "set,get",
+            "-n",
+            "20000",
+            "-P",
+            "8",
+            "-c",
+            "12",
+            "-q",
+            "-r",
+            "1000",
+        ],
+    );
+    assert!(
+        bench.contains("requests per second") && !bench.contains("Error"),
+        "{bench}"
+    );
+}
+
+#[test]
+fn increments_through_a_kill_are_applied_exactly_once() {
+    // Breaks if a request whose leader died is lost, or sent again and applied twice, or answered wrongly.
+    if Server::tests_redis() {
+        return;
+    }
+    let mut cluster = Cluster::start(3);
+    let ending = AtomicBool::new(false);
+    let total: i64 = std::thread::scope(|scope| {
+        let clients: Vec<_> = (0..8)
+            .map(|worker| {
+                let mut client = cluster.client(2 + worker % 2);
+                let ending = &ending;
+                scope.spawn(move || {
+                    let mut count = 0;
+                    while !ending.load(Ordering::Relaxed) {
+                        let mut bytes = Vec::new();
+                        for number in 0..24 {
+                            torc_tests::encode(&mut bytes, &["INCR", &format!("count:{number}")]);
+                        }
+                        for reply in client.exchange(&bytes, 24).expect("a reply, late or not") {
+                            assert!(
+                                matches!(reply, Value::Integer(_)),
+                                "INCR answered {reply:?}"
+                            );
+                            count += 1;
+                        }
+                    }
+                    count
+                })
+            })
+            .collect();
+        std::thread::sleep(Duration::from_millis(500));
+        cluster.kill(1);
+        std::thread::sleep(Duration::from_millis(1500));
+        ending.store(true, Ordering::Relaxed);
+        clients
+            .into_iter()
+            .map(|client| client.join().expect("no client fails"))
+            .sum()
+    });
+    let mut client = cluster.client(3);
+    let sum: i64 = (0..24)
+        .map(|number| match client.ask(&format!("GET count:{number}")) {
+            Value::Bulk(digits) => String::from_utf8(digits)
+                .expect("digits")
+                .parse::<i64>()
+                .expect("a number"),
+            other => panic!("GET answered {other:?}"),
+        })
+        .sum();
+    assert!(total > 1000, "only {total} increments were answered");
+    assert_eq!(sum, total, "what was answered is what was counted");
+}
+
+#[test]
+fn a_benchmark_sees_a_pause_and_no_error_when_a_node_is_killed() {
+    // Breaks if whoever kills a node under load sees errors: the promise of the README.
+    if Server::tests_redis() {
+        return;
+    }
+    let mut cluster = Cluster::start(3);
+    let port = cluster.port(2).to_string();
+    let started = Instant::now();
+    let bench = Command::new("redis-benchmark")
+        .args([
+            "-p", &port, "-t", "set,get", "-n", "200000", "-P", "4", "-c", "20", "-q", "-r",
+            "10000",
+        ])
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .expect("redis-benchmark runs");
+    std::thread::sleep(Duration::from_millis(300));
+    cluster.kill(1);
+    let output = bench.wait_with_output().expect("it ends");
+    let text = String::from_utf8_lossy(&output.stdout).into_owned()
+        + &String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && !text.contains("Error"), "{text}");
+    assert!(started.elapsed() < Duration::from_secs(60), "{text}");
+    assert!(text.contains("SET") && text.contains("GET"), "{text}");
+}
+
+#[test]
+fn a_killed_node_comes_back_and_takes_part() {
+    // Breaks if a node that lost its memory votes under its old name, or is never let in again.
+    if Server::tests_redis() {
+        return;
+    }
+    let mut cluster = Cluster::start(3);
+    for lap in 0..3 {
+        let victim = 1 + lap;
+        cluster.client(1).ask(&format!("SET lap:{lap} {lap}"));
+        cluster.kill(victim);
+        let other = 1 + (lap + 1) % 3;
+        until("writes to go on", || {
+            cluster.client(other).ask(&format!("SET during:{lap} 1"))
+                == Value::Simple(b"OK".to_vec())
+        });
+        cluster.restart(victim, &[]);
+        cluster.wait_until_whole();
+    }
+    for lap in 0..3 {
+        assert_eq!(
+            cluster.client(1).ask(&format!("GET lap:{lap}")),
+            bulk(&lap.to_string())
+        );
+    }
+}
