@@ -111,7 +111,9 @@ impl Shard {
     /// The call at the group's log time, which may be ahead of the node's clock.
     #[inline]
     fn ahead<'a>(&self, mut call: Call<'a>) -> Call<'a> {
-        call.stamp.log_ms += self.group.log_ahead_ms();
+        let ahead_ms = self.group.log_ahead_ms();
+        call.stamp.log_ms = call.stamp.log_ms.saturating_add_signed(ahead_ms);
+        call.stamp.wall_offset_ms -= ahead_ms;
         call
     }
 

@@ -21,6 +21,10 @@ pub struct Settings {
     pub epsilon_us: u64,
     /// Entries in flight per follower.
     pub window_entries_max: usize,
+    /// Noops that a new leader puts behind what phase 1 found, ahead of anything of its own: as many as the widest
+    /// `window_entries_max` of any replica of the group, since so far beyond what is chosen an entry of a former leader
+    /// may lie with a replica that was not heard.
+    pub fill_entries: u64,
     /// Bytes in flight per follower.
     pub window_bytes_max: usize,
     /// Bytes of one Accept, CatchUp or Promise, about.
@@ -43,6 +47,7 @@ impl Default for Settings {
             drift_ppm: 10_000,
             epsilon_us: 1_000,
             window_entries_max: 64,
+            fill_entries: 64,
             window_bytes_max: 8 << 20,
             message_bytes_max: 1 << 20,
             retained_bytes_max: 8 << 20,

@@ -381,7 +381,7 @@ impl Replica {
             Verdict::Done(limbo) => {
                 if let Role::Leader(leader) = &mut self.role {
                     leader.ready = true;
-                    leader.limbo = leader.limbo.max(limbo);
+                    leader.fill_beyond(limbo, self.settings.fill_entries);
                 }
                 self.drop_incoming(out);
                 self.tell_leader(out);

@@ -24,6 +24,10 @@ pub(crate) struct Leader {
     pub(crate) ready: bool,
     /// The highest index that phase 1 brought to light; reads wait until it is chosen (R10).
     pub(crate) limbo: Index,
+    /// Noops are proposed up to here before anything of its own. An entry of a former leader may lie beyond what phase 1
+    /// found, at most a window beyond what that leader knew chosen, and would be adopted later, behind what this leader
+    /// has shown; nothing of a lower ballot is, once these are chosen.
+    pub(crate) fill_to: Index,
     /// The last index proposed, or chosen.
     pub(crate) last: Index,
     /// A configuration that is proposed and not chosen (R4).
@@ -56,6 +60,13 @@ pub(crate) struct Leader {
 }
 
 impl Leader {
+    /// Phase 1 found nothing above `limbo`: what may lie beyond it is covered before anything is shown.
+    pub(crate) fn fill_beyond(&mut self, limbo: Index, entries: u64) {
+        let to = Index(limbo.0 + entries);
+        self.fill_to = self.fill_to.max(to);
+        self.limbo = self.limbo.max(self.fill_to);
+    }
+
     /// When time matters to it next, us.
     pub(crate) fn wake_us(&self, now_us: u64) -> u64 {
         let beat_us = if self.followers.is_empty() {
@@ -123,6 +134,7 @@ impl Replica {
         let mut leader = Box::new(Leader {
             ready: true,
             limbo,
+            fill_to: Index(0),
             last: self.chosen,
             barrier: None,
             unchosen_bytes: 0,
@@ -141,6 +153,10 @@ impl Replica {
             phase1,
         });
         leader.follow(&self.config, self.names.me);
+        // A group that begins with one voter had no leader before.
+        if limbo > Index(0) || !self.is_sole_voter() {
+            leader.fill_beyond(limbo, self.settings.fill_entries);
+        }
         for follower in &mut leader.followers {
             let promised = leader.phase1.promises.iter().find(|p| p.id == follower.id);
             if let Some(promised) = promised {

@@ -150,6 +150,12 @@ impl Replica {
         }
     }
 
+    /// The owner has shown this log time, ms, beside the log: a sole voter's reads and skipped entries.
+    pub fn raise_log_ms(&mut self, log_ms: u64, now_us: u64) {
+        self.now_us = self.now_us.max(now_us);
+        self.see_log_ms(log_ms);
+    }
+
     /// A leader's log time, ms; for others the highest that they have seen.
     pub fn log_ms(&self, now_us: u64) -> u64 {
         match &self.role {

@@ -22,6 +22,7 @@ impl Replica {
                     && leader.wanted.is_none()
                     && leader.transfer.is_none()
                     && leader.phase1.best.is_empty()
+                    && leader.last >= leader.fill_to
                     && ((leader.last.0 - self.chosen.0) as usize) < self.settings.window_entries_max
                     && leader.unchosen_bytes < self.settings.window_bytes_max
             }
@@ -136,12 +137,15 @@ impl Replica {
                 best.pop_first();
             }
             let entry = if best.is_empty() {
-                if leader.last > self.chosen {
+                if leader.last < leader.fill_to {
+                    Entry::Noop
+                } else if leader.last > self.chosen {
                     return;
-                }
-                match leader.wanted.take() {
-                    Some(config) => Entry::Config(config),
-                    None => return,
+                } else {
+                    match leader.wanted.take() {
+                        Some(config) => Entry::Config(config),
+                        None => return,
+                    }
                 }
             } else {
                 let found = best.get(&index).map(|(ballot, entry)| {

@@ -56,6 +56,7 @@ fn setting(world: &mut World, text: &str) {
     match key {
         "durable" => settings.durable = true,
         "window" => settings.window_entries_max = value as usize,
+        "fill" => settings.fill_entries = value,
         "message" => settings.message_bytes_max = value as usize,
         "retained" => settings.retained_bytes_max = value as usize,
         "chunks" => settings.snapshot_window_chunks = value,

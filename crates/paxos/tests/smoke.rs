@@ -31,7 +31,10 @@ impl World {
         };
         let start = |node: u32| {
             let start = Start::Founder(config.clone());
-            let settings = Settings::default();
+            let settings = Settings {
+                fill_entries: 0,
+                ..Settings::default()
+            };
             Replica::new(
                 settings,
                 GroupId(1),

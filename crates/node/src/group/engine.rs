@@ -63,6 +63,7 @@ impl Shard {
         }
         let mut call = call;
         call.stamp.log_ms = self.group.read_ms(now);
+        call.stamp.wall_offset_ms = self.group.wall_offset_ms(now);
         Ok((self.run(call, reply), until_us))
     }
 
@@ -85,6 +86,14 @@ impl Shard {
     /// The last write that was queued here, 0 before the first.
     pub fn queued_seq(&self) -> u64 {
         self.group.requests.writes.last()
+    }
+
+    /// Lets the shard's keys see the time, where this replica is the one to say what time it is. A follower's time moves
+    /// by entries alone.
+    pub fn run_clock(&mut self, now: Now) {
+        if let Some(log_ms) = self.clock_ms(now) {
+            self.cache.set_now(log_ms);
+        }
     }
 
     /// Whether the read with this id is not answered yet.
@@ -121,11 +130,12 @@ impl Shard {
     /// Tells the replica of the writes that a solo group applied beside its log.
     fn count_solo_writes(&mut self, now: Now) {
         if self.group.replica.can_skip() {
+            // What a solo group showed by the clock up to now is its log time too.
+            let shown_ms = self.group.read_ms(now).max(self.cache.now_ms());
+            self.group.replica.raise_log_ms(shown_ms, now.monotonic_us);
             let skipped = self.applied - self.group.replica.chosen().0;
             if skipped > 0 {
-                // Reads were answered by the clock up to now.
-                let log_ms = self.cache.now_ms().max(self.group.clock_ms(now));
-                self.group.replica.skip(skipped, log_ms, now.monotonic_us);
+                self.group.replica.skip(skipped, shown_ms, now.monotonic_us);
             }
         }
     }
@@ -242,12 +252,17 @@ impl Shard {
             RoleChange::Leader { ballot, log_ms, .. } => {
                 // Who led before may still say so.
                 work.cluster.hear_leader(group.id, ballot, group.me.node);
-                let clock_ms = group.clock_ms(work.now);
-                group.log_ahead_ms += log_ms.saturating_sub(clock_ms);
+                group.lead_from(log_ms, work.now);
                 Some(group.me.node)
             }
-            RoleChange::Follower { leader } => leader.map(|leader| leader.node),
-            RoleChange::Candidate => None,
+            RoleChange::Follower { leader } => {
+                group.led = false;
+                leader.map(|leader| leader.node)
+            }
+            RoleChange::Candidate => {
+                group.led = false;
+                None
+            }
         };
         group.in_flight.clear();
         group.holds = group.replica.is_leader();
@@ -462,7 +477,7 @@ impl Shard {
         let (op, _) = split_first(op).expect("looked at when it was taken");
         let stamp = crate::Stamp {
             log_ms,
-            wall_offset_ms: work.now.wall_offset_ms,
+            wall_offset_ms: self.group.wall_offset_ms(work.now),
             random: work.host.random(),
         };
         self.cache.set_now(log_ms);

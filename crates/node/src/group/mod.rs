@@ -75,8 +75,11 @@ pub(crate) struct Group {
     pub streams: Streams,
     /// Own proposals that are not applied: log time and payload.
     in_flight: VecDeque<(u64, Bytes)>,
-    /// Log time of the group minus that of the node's clock, ms; never falls.
-    log_ahead_ms: u64,
+    /// Log time of the group minus that of the node's clock, ms. Set when this replica begins to lead, so that no wall
+    /// clock's error gets into the group's time.
+    log_ahead_ms: i64,
+    /// Whether it led at the last change of role.
+    led: bool,
     /// A leader's: whether answers may leave, as of this step.
     shows: bool,
     /// Whether writes were applied whose answers may not leave yet.
@@ -138,6 +141,7 @@ impl Group {
             streams: Streams::default(),
             in_flight: VecDeque::new(),
             log_ahead_ms: 0,
+            led: false,
             shows: false,
             holds: false,
             held_events: Events::new(),
@@ -171,14 +175,30 @@ impl Group {
 
     /// Log time of the group minus that of the node's clock, ms.
     #[inline]
-    pub fn log_ahead_ms(&self) -> u64 {
+    pub fn log_ahead_ms(&self) -> i64 {
         self.log_ahead_ms
+    }
+
+    /// Wall time minus the group's log time, ms.
+    #[inline]
+    pub fn wall_offset_ms(&self, now: Now) -> i64 {
+        now.wall_offset_ms - self.log_ahead_ms
+    }
+
+    /// Leadership begins at this log time of the group, or is confirmed with a later one.
+    fn lead_from(&mut self, log_ms: u64, now: Now) {
+        let ahead_ms = log_ms as i64 - now.log_ms as i64;
+        self.log_ahead_ms = match self.led {
+            true => self.log_ahead_ms.max(ahead_ms),
+            false => ahead_ms,
+        };
+        self.led = true;
     }
 
     /// The group's log time by the clock, ms.
     #[inline]
     fn clock_ms(&self, now: Now) -> u64 {
-        now.log_ms + self.log_ahead_ms
+        now.log_ms.saturating_add_signed(self.log_ahead_ms)
     }
 
     /// The log time at which a leader reads: now, unless an entry in flight is older.
@@ -201,7 +221,7 @@ impl Group {
         let last_ms = self.in_flight.back().map_or(0, |(ms, _)| *ms);
         Stamp {
             log_ms: log_ms.max(last_ms).max(floor_ms),
-            wall_offset_ms: now.wall_offset_ms,
+            wall_offset_ms: self.wall_offset_ms(now),
             random,
         }
     }

@@ -44,7 +44,7 @@ impl Session {
                 reply.array(shards);
                 for shard in 0..shards {
                     let (applied, sum) = access.with(turn.node, shard, |shard| {
-                        shard.cache.set_now(turn.now.log_ms);
+                        shard.run_clock(turn.now);
                         (shard.applied, shard.cache.checksum())
                     });
                     reply.bulk(format!("{applied} {sum:016x}").as_bytes());
@@ -102,7 +102,7 @@ impl Session {
         let key = Key::new(turn.node.seed, self.db, bytes);
         let shard = turn.node.shard_of(bytes);
         let line = access.with(turn.node, shard, |state| {
-            state.cache.set_now(turn.now.log_ms);
+            state.run_clock(turn.now);
             let memory = state.cache.entry_bytes(key)?;
             let entry = state.cache.peek(key)?;
             Some(format!(

@@ -121,7 +121,7 @@ impl Session {
             Mode::Solo => {
                 let mut output = Output::new();
                 let mut reply = Reply::new(&mut output, Protocol::Resp2);
-                state.cache.set_now(turn.now.log_ms);
+                state.run_clock(turn.now);
                 questions::answer(&state, db, question.args(), &mut reply);
                 drop(state);
                 let (slot, ticket) = self.open_slot();

@@ -169,7 +169,7 @@ impl Session {
         if state.mode() == Mode::Grouped {
             return None;
         }
-        state.cache.set_now(turn.now.log_ms);
+        state.run_clock(turn.now);
         let key_of = Key::new(turn.node.seed, self.db, key);
         let existed = state.cache.peek(key_of).is_some();
         let version = state.watch(self.db, key);
@@ -238,7 +238,7 @@ impl Session {
                 return false; // the shard had replicas then: what happened since is not known
             };
             access.with(node, watch.shard, |shard| {
-                shard.cache.set_now(turn.now.log_ms);
+                shard.run_clock(turn.now);
                 // A key that was there and has expired since counts as changed.
                 let key = Key::new(node.seed, watch.db, &watch.key);
                 let exists = shard.cache.peek(key).is_some();

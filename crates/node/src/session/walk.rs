@@ -171,7 +171,7 @@ impl Session {
             if shard.mode() == Mode::Grouped {
                 return Stepped::Elsewhere;
             }
-            shard.cache.set_now(turn.now.log_ms);
+            shard.run_clock(turn.now);
             walk.step(&shard.cache);
             Stepped::Here
         })
@@ -223,7 +223,7 @@ impl Session {
         for shard in shards_by_lot(&lens, random) {
             let found = access.with(node, shard, |shard| {
                 if shard.mode() == Mode::Solo {
-                    shard.cache.set_now(turn.now.log_ms);
+                    shard.run_clock(turn.now);
                 }
                 let key = shard.cache.random(db, draw_within(random));
                 key.map(|key| reply.bulk(key)).is_some()

@@ -83,7 +83,11 @@ impl Member {
 impl World {
     pub fn new() -> World {
         World {
-            settings: Settings::default(),
+            // The stories count their indexes; the one of leftovers asks for what others leave out.
+            settings: Settings {
+                fill_entries: 0,
+                ..Settings::default()
+            },
             now_us: 0,
             members: BTreeMap::new(),
             flights: Vec::new(),

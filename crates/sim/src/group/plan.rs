@@ -217,6 +217,7 @@ impl Plan {
 fn draw_settings(random: &mut Random) -> Settings {
     let heartbeat_us = *random.pick(&[5_000, 10_000, 50_000]);
     let election_min_us = heartbeat_us * random.between(3, 8);
+    let window_entries_max: usize = *random.pick(&[1, 2, 4, 64]);
     Settings {
         heartbeat_us,
         election_min_us,
@@ -224,7 +225,8 @@ fn draw_settings(random: &mut Random) -> Settings {
         lease_us: election_min_us * random.between(40, 100) / 100,
         drift_ppm: 10_000,
         epsilon_us: *random.pick(&[10, 200, 1_000]),
-        window_entries_max: *random.pick(&[1, 2, 4, 64]),
+        window_entries_max,
+        fill_entries: window_entries_max as u64,
         window_bytes_max: *random.pick(&[200, 2_000, 8 << 20]),
         message_bytes_max: *random.pick(&[100, 500, 1 << 20]),
         retained_bytes_max: *random.pick(&[0, 500, 3_000, 100_000]),
