@@ -12,6 +12,8 @@ const REFUSED: Flags = Flags::ADMIN.and(Flags::STALE).and(Flags::NO_ASYNC_LOADIN
 pub static ROWS: &[Row] = &[
     Row::container("cluster", Group::Cluster, Session::Cluster, CLUSTER)
         .summary("3.0.0", "Tells about the cluster."),
+    Row::container("torc", Group::Server, Session::Torc, TORC)
+        .summary("7.0.0", "Tells about Torc itself."),
     Row::session("asking", 1, Group::Cluster, Session::Asking)
         .flags(Flags::FAST)
         .categories(Category::CONNECTION)
@@ -28,6 +30,18 @@ pub static ROWS: &[Row] = &[
         .flags(ANY_TIME.and(Flags::FAST))
         .categories(Category::CONNECTION)
         .docs("3.0.0", "Ends what READONLY began.", "O(1)"),
+];
+
+/// Subcommands of TORC, which is no command of Redis.
+const TORC: &[Row] = &[
+    help_row(Group::Server, "7.0.0"),
+    Row::session("status", 2, Group::Server, Session::Torc)
+        .flags(Flags::ADMIN.and(ANY_TIME).and(Flags::NO_MULTI))
+        .docs(
+            "7.0.0",
+            "Answers what this node knows of its cluster, as JSON.",
+            "O(N) in the shards",
+        ),
 ];
 
 /// Subcommands of CLUSTER.

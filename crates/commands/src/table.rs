@@ -339,6 +339,7 @@ pub enum Session {
     Swapdb,
     Sync,
     Time,
+    Torc,
     Wait,
     Waitaof,
     Readonly,

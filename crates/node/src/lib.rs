@@ -44,6 +44,7 @@ mod shard;
 mod slots;
 mod slowlog;
 mod stats;
+mod status;
 mod telling;
 mod tend;
 #[cfg(test)]
@@ -69,6 +70,7 @@ pub use session::{Manner, Session, Step};
 pub use settings::Settings;
 pub use shard::{Call, Shard};
 pub use slots::{Slots, Ticket};
+pub use status::{NodeStatus, ShardStatus, Status};
 pub use tend::REST_US_MIN;
 pub use view::{Addresses, ClusterView, NodeView};
 pub use wire::PeerMessage;

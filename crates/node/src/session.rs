@@ -114,6 +114,8 @@ pub struct Session {
     postponed: bool,
     /// EXEC put off to tell the shards who listens.
     listen_later: bool,
+    /// EXEC put off to tell the cluster of these settings.
+    configure_later: Vec<(String, String)>,
     /// Runs of one command that are not counted yet.
     tally: Option<(&'static Row, u64)>,
     /// When the last call of [`Session::run`] began, [`crate::Host::monotonic_us`].
@@ -169,6 +171,7 @@ impl Session {
             holds_shards: false,
             postponed: false,
             listen_later: false,
+            configure_later: Vec::new(),
             tally: None,
             began_us: 0,
             parts_reply: Output::new(),

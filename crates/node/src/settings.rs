@@ -31,6 +31,10 @@ pub const MAXMEMORY_MIN_BYTES: u64 = 1 << 20;
 /// Numbered databases at most: a key's database is four bits of its entry.
 pub const DATABASES_MAX: u32 = 16;
 
+/// What CONFIG SET changes on the node that is asked, and nowhere else: a node's own size, door and log. Whatever else it
+/// changes holds on all nodes of the cluster, those that join later too.
+const OF_ONE_NODE: [&str; 4] = ["protected-mode", "maxclients", "maxmemory", "loglevel"];
+
 /// Values that a node runs by. The name of each in Redis's manner is the field's with dashes and
 /// without its unit; defaults are Redis's where no reason is given.
 #[derive(Clone, Debug, PartialEq)]
@@ -179,6 +183,14 @@ impl Settings {
     /// The value of `name`, in either case, as `CONFIG GET` answers it. O(number of names).
     pub fn get(&self, name: &str) -> Option<String> {
         find(name).map(|row| row.value(self))
+    }
+
+    /// How the cluster calls a setting that has one value on all its nodes; none for what each node has for itself, and for
+    /// what is not changed at run time.
+    pub fn name_in_cluster(name: &str) -> Option<&'static str> {
+        let row = find(name)?;
+        let is_mutable = matches!(row.kind, Kind::Mutable { .. });
+        (is_mutable && !OF_ONE_NODE.contains(&row.name)).then_some(row.name)
     }
 
     /// Changes one setting at run time, as `CONFIG SET` with one pair.

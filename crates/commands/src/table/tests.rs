@@ -19,6 +19,9 @@ const NOT_IN_REDIS_7_0: &[&str] = &[
     "httl",
     "msetex",
     "object|pinned",
+    "torc",
+    "torc|help",
+    "torc|status",
     "waitaof",
 ];
 

@@ -62,6 +62,11 @@ impl Node {
         self.submit(request, done);
     }
 
+    /// Has the cluster agree on settings that hold on all nodes ([`Settings::name_in_cluster`]).
+    pub(crate) fn configure_cluster(&self, pairs: Vec<(String, String)>, done: Completion) {
+        self.change_cluster(MetaCommand::Configure { pairs }, done);
+    }
+
     /// Has the cluster agree on a process that wants to join it; [`Node::welcome`] makes of the answer what that process is
     /// to be told.
     pub fn join_request(&self, request: JoinRequest, done: Completion) {

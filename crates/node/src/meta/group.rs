@@ -128,7 +128,6 @@ impl MetaGroup {
     }
 
     /// The replica.
-    #[allow(dead_code, reason = "the status page asks for it")]
     pub fn replica(&self) -> &Replica {
         &self.replica
     }

@@ -1,10 +1,12 @@
 //! CONFIG.
 
 use super::access::Access;
+use super::holes::Fill;
 use super::{Session, Turn};
+use crate::meta::{MetaAnswer, NoAnswer};
 use crate::settings::Settings;
 use commands::glob;
-use resp::{Args, Reply};
+use resp::{Args, Output, Reply};
 
 impl Session {
     pub(super) fn config(
@@ -12,8 +14,9 @@ impl Session {
         turn: Turn<'_>,
         args: Args<'_>,
         access: &mut Access<'_>,
-        reply: &mut Reply<'_>,
+        output: &mut Output,
     ) {
+        let reply = &mut Reply::new(output, self.protocol);
         match args.get(1).to_ascii_lowercase().as_slice() {
             b"get" => {
                 let patterns = args.from(2);
@@ -29,7 +32,7 @@ impl Session {
                     reply.bulk(value.as_bytes());
                 }
             }
-            b"set" => self.config_set(turn, args, reply),
+            b"set" => self.config_set(turn, args, access, output),
             b"resetstat" => {
                 turn.node.stats.reset();
                 for shard in 0..turn.node.shards_count() {
@@ -42,7 +45,16 @@ impl Session {
         }
     }
 
-    fn config_set(&mut self, turn: Turn<'_>, args: Args<'_>, reply: &mut Reply<'_>) {
+    /// CONFIG SET: here at once, and where a value is the cluster's, on all nodes; the reply waits until the cluster has
+    /// agreed.
+    fn config_set(
+        &mut self,
+        turn: Turn<'_>,
+        args: Args<'_>,
+        access: &Access<'_>,
+        output: &mut Output,
+    ) {
+        let reply = &mut Reply::new(output, self.protocol);
         if !args.len().is_multiple_of(2) {
             return reply.error("ERR syntax error");
         }
@@ -60,7 +72,32 @@ impl Session {
             turn.node.settings_changed();
         }
         self.listen_again(turn);
-        reply.ok();
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        let of_cluster: Vec<(String, String)> = pairs
+            .iter()
+            .filter_map(|(name, value)| {
+                let name = Settings::name_in_cluster(&text(name))?;
+                Some((name.to_owned(), text(value)))
+            })
+            .collect();
+        if of_cluster.is_empty() {
+            return reply.ok();
+        }
+        if self.holds_shards {
+            // Taking settings over wants the shards.
+            self.configure_later.extend(of_cluster);
+            return reply.ok();
+        }
+        // A transaction's reply waits for nobody else.
+        if access.is_held() || turn.node.view().nodes.len() < 2 {
+            turn.node.configure_cluster(of_cluster, Box::new(drop));
+            return reply.ok();
+        }
+        let (slot, ticket) = self.open_slot();
+        let done = Box::new(move |answer| ticket.fill(&configured(answer)));
+        turn.node.configure_cluster(of_cluster, done);
+        let row = commands::lookup(args.get(0)).expect("it was found by its name");
+        self.open_hole(row, Fill::Reply(slot), output);
     }
 
     /// Tells the shards whether changes are wanted; put off to the end of a transaction, which holds shards locked.
@@ -71,6 +108,16 @@ impl Session {
             turn.node.listen_again();
         }
     }
+}
+
+/// The reply to CONFIG SET by what the cluster says.
+fn configured(answer: Result<MetaAnswer, NoAnswer>) -> Vec<u8> {
+    let reason = match answer {
+        Ok(MetaAnswer::Done { .. } | MetaAnswer::Joined { .. }) => return b"+OK\r\n".to_vec(),
+        Ok(MetaAnswer::Refused { reason }) => reason,
+        Err(no_answer) => no_answer.to_string(),
+    };
+    format!("-ERR CONFIG SET took effect on this node alone: {reason}\r\n").into_bytes()
 }
 
 /// How a setting that the first of `patterns` matches is named in the reply: a plain name as the client wrote it,

@@ -219,6 +219,10 @@ impl Session {
             C::Waitaof => return self.waitaof(turn, args, access, output),
             C::Debug => return self.debug(turn, args, access, output),
             C::Shutdown => return self.shutdown(turn, args, output),
+            C::Config => {
+                self.config(turn, args, access, output);
+                return Step::Done;
+            }
             C::Flushall => {
                 return self.flush(turn, crate::entry::ALL_DATABASES, args, access, output);
             }
@@ -254,7 +258,6 @@ impl Session {
             C::Pubsub => self.pubsub(turn, args, &mut reply),
             C::Cluster => self.cluster(turn, args, access, &mut reply),
             C::Command => commands::command(args, &mut reply),
-            C::Config => self.config(turn, args, access, &mut reply),
             C::Info => self.info(turn, args, access, &mut reply),
             C::Latency => self.latency(turn, args, &mut reply),
             C::Memory => self.memory(turn, args, access, &mut reply),

@@ -55,6 +55,11 @@ pub(super) fn answer(
             }
         }
         C::Help => help(args.get(0), reply),
+        C::Torc => {
+            let status = turn.node.status(turn.now);
+            let json = serde_json::to_string(&status).expect("plain data is written to memory");
+            reply.bulk(json.as_bytes());
+        }
         C::Replconf | C::Sync => reply.error("ERR Torc does not replicate to Redis replicas"),
         C::Replicaof => reply.error("ERR REPLICAOF is not supported by Torc: a node replicates no other server"),
         C::Save | C::Bgsave => reply.error("ERR Torc keeps no RDB file"),

@@ -272,6 +272,10 @@ impl Session {
         if std::mem::take(&mut self.listen_later) {
             node.listen_again();
         }
+        if !self.configure_later.is_empty() {
+            let pairs = std::mem::take(&mut self.configure_later);
+            node.configure_cluster(pairs, Box::new(drop));
+        }
         if node.budget.missing() > 0 {
             node.relieve(turn.now);
         }
@@ -339,6 +343,7 @@ pub(super) fn walks(command: SessionCommand) -> bool {
             | C::Info
             | C::Memory
             | C::Debug
+            | C::Cluster
             | C::Config
             | C::Unwatch
     )

@@ -1,10 +1,8 @@
 //! A cluster that forms: one node, then two, then more; nodes that come back.
 
-use crate::meta::MetaCommand;
+use crate::testing::Client;
 use crate::testing::network::Network;
-use parking_lot::Mutex;
 use paxos::{GroupId, NodeId};
-use std::sync::Arc;
 
 /// Who votes in a shard's group, as its leader knows.
 fn voters(network: &Network, shard: usize) -> Vec<u32> {
@@ -56,18 +54,53 @@ fn three_nodes_share_everything() {
 
 #[test]
 fn a_setting_reaches_every_node() {
-    // Breaks if a password set on one node leaves the others open.
+    // Breaks if a password set on one node leaves the others open, or one that joins later.
     let mut network = Network::of_three();
-    let pairs = vec![("requirepass".to_owned(), "secret".to_owned())];
-    let told = Arc::new(Mutex::new(None));
-    let slot = told.clone();
-    let done = Box::new(move |answer| *slot.lock() = Some(answer));
-    network
-        .node(2)
-        .change_cluster(MetaCommand::Configure { pairs }, done);
+    let node = network.node(2).clone();
+    let mut client = Client::new(&node);
+    client.run("CONFIG SET requirepass secret maxmemory 32mb");
     network.run_ms(1000);
-    assert!(told.lock().is_some());
+    assert_eq!(client.poll(), "+OK");
+    network.join(1);
+    network.run_ms(500);
+    for number in 1..=4 {
+        let settings = network.node(number).settings.load();
+        assert_eq!(settings.requirepass, "secret", "node {number}");
+        let own = settings.maxmemory_bytes == 32 << 20;
+        assert_eq!(own, number == 2, "maxmemory is a node's own");
+    }
+}
+
+#[test]
+fn a_setting_of_a_cut_off_node_says_so() {
+    // Breaks if an operator believes that all nodes have a password that only one has.
+    let mut network = Network::of_three();
+    for other in [1, 2] {
+        network.cut(3, other);
+    }
+    let node = network.node(3).clone();
+    let mut client = Client::new(&node);
+    client.run("CONFIG SET requirepass secret");
+    network.run_ms(10_500);
+    assert_eq!(
+        client.poll(),
+        "-ERR CONFIG SET took effect on this node alone: the cluster could not agree on it in time, as no majority answers"
+    );
+}
+
+#[test]
+fn a_setting_in_a_transaction_reaches_the_cluster() {
+    // Breaks if CONFIG SET inside MULTI stays on one node, or locks shards that EXEC holds.
+    let mut network = Network::of_three();
+    let node = network.node(1).clone();
+    let mut client = Client::new(&node);
+    client.run("MULTI");
+    client.run("CONFIG SET timeout 77");
+    client.run("EXEC");
+    network.run_ms(500);
+    client.poll();
+    network.run_ms(500);
     for number in 1..=3 {
-        assert_eq!(network.node(number).settings.load().requirepass, "secret");
+        assert_eq!(network.node(number).settings.load().timeout_s, 77);
     }
 }

@@ -172,3 +172,22 @@ fn what_is_done_otherwise_says_how() {
         );
     }
 }
+
+#[test]
+fn a_transaction_may_ask_for_the_cluster() {
+    // Breaks if looking into a slot inside MULTI panics, or a status locks shards that EXEC holds.
+    let (node, _) = node();
+    let mut client = Client::new(&node);
+    client.run("MSET {a}1 x {a}2 x");
+    client.run("MULTI");
+    assert!(
+        client
+            .run("TORC STATUS")
+            .starts_with("-ERR Command not allowed inside a transaction")
+    );
+    client.run("DISCARD");
+    client.run("MULTI");
+    client.run("CLUSTER COUNTKEYSINSLOT 15495");
+    client.run("CLUSTER KEYSLOT a");
+    assert_eq!(client.run("EXEC"), "*2 :2 :15495");
+}

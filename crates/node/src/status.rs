@@ -1,0 +1,235 @@
+//! What a node knows of its cluster, for people and tools: `TORC STATUS`.
+//!
+//! Of a shard's replicas only its leader knows how far they are; for shards that are led elsewhere, lag and lease are
+//! that node's to tell.
+
+use crate::host::Now;
+use crate::node::Node;
+use crate::overview::Overview;
+use paxos::{GroupId, NodeId, Replica};
+use placement::ShardId;
+use serde::Serialize;
+
+/// A cluster as one node knows it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Status {
+    /// Torc's version on this node.
+    pub version: String,
+    /// 32 hex digits.
+    pub cluster_id: String,
+    /// Rises with every change of the cluster's state.
+    pub epoch: u64,
+    /// The node that says this.
+    pub node: u32,
+    /// Who leads the meta group.
+    pub meta_leader: Option<u32>,
+    /// Who votes in the meta group.
+    pub meta_voters: Vec<u32>,
+    /// Replicas wanted of each shard.
+    pub replicas_wanted: u32,
+    /// Shards without a leader that is alive.
+    pub shards_without_leader: usize,
+    /// All nodes.
+    pub nodes: Vec<NodeStatus>,
+    /// All shards.
+    pub shards: Vec<ShardStatus>,
+}
+
+/// A node of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct NodeStatus {
+    /// Its number.
+    pub node: u32,
+    /// HOST:PORT for any client.
+    pub address: String,
+    /// Port for cluster-aware clients; 0: none.
+    pub cluster_port: u16,
+    /// Port for other nodes.
+    pub peer_port: u16,
+    /// 40 hex digits.
+    pub name: String,
+    /// The life of its memory, from 1.
+    pub life: u64,
+    /// Share of replicas relative to others'; 0: it is being drained.
+    pub weight: u32,
+    /// Whether this node hears it.
+    pub alive: bool,
+    /// Shards that it leads.
+    pub leads: usize,
+    /// Shards that it should hold.
+    pub holds: usize,
+}
+
+/// A shard of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ShardStatus {
+    /// Its number.
+    pub shard: u32,
+    /// Its slots, first and last.
+    pub slots: String,
+    /// Who leads it, as far as this node knows.
+    pub leader: Option<u32>,
+    /// Who votes; empty if this node does not hold it.
+    pub voters: Vec<u32>,
+    /// Who learns.
+    pub learners: Vec<u32>,
+    /// What is chosen up to, as far as this node knows.
+    pub index: u64,
+    /// Told by the leader: how many indexes each other member is behind, `node:lag`.
+    pub lag_indexes: Vec<String>,
+    /// Told by the leader: how long its lease lasts, ms; `alone` while it needs none.
+    pub lease: Option<String>,
+}
+
+impl Node {
+    /// What this node knows of its cluster. Locks each shard for a moment.
+    pub fn status(&self, now: Now) -> Status {
+        let overview = self.overview(now);
+        let numbers = |members: &[paxos::ReplicaId]| members.iter().map(|id| id.node.0).collect();
+        let (meta_leader, meta_voters) = self.with_meta(|group| {
+            let replica = group.replica();
+            (replica.leader(), numbers(&replica.config().voters))
+        });
+        let shards: Vec<ShardStatus> = (0..self.shards_count())
+            .map(|shard| self.shard_status(shard, now))
+            .collect();
+        let led = overview.led_shards().count();
+        Status {
+            version: env!("CARGO_PKG_VERSION").into(),
+            cluster_id: overview.view.cluster_id.clone(),
+            epoch: overview.view.epoch,
+            node: overview.me.0,
+            meta_leader: meta_leader.map(|id| id.node.0),
+            meta_voters,
+            replicas_wanted: overview.view.replicas_wanted,
+            shards_without_leader: shards.len() - led,
+            nodes: node_statuses(&overview),
+            shards,
+        }
+    }
+
+    fn shard_status(&self, shard: usize, now: Now) -> ShardStatus {
+        let guard = self.lock(shard);
+        let replica = &guard.group.replica;
+        let config = replica.config();
+        let numbers = |members: &[paxos::ReplicaId]| members.iter().map(|id| id.node.0).collect();
+        let group = GroupId(shard as u32 + 1);
+        let slots = self.map.slots_of(ShardId(shard as u16));
+        ShardStatus {
+            shard: shard as u32,
+            slots: slots.map_or_else(String::new, |slots| {
+                format!("{}-{}", slots.start(), slots.end())
+            }),
+            leader: self.cluster.leader(group).map(|id| id.0),
+            voters: numbers(&config.voters),
+            learners: numbers(&config.learners),
+            index: guard.applied,
+            lag_indexes: lags(replica),
+            lease: lease(replica, now),
+        }
+    }
+}
+
+/// The nodes with what they lead and hold.
+fn node_statuses(overview: &Overview) -> Vec<NodeStatus> {
+    let counts = |id: NodeId| {
+        let leads = overview.leaders.iter().filter(|led| **led == Some(id));
+        let holds = overview.view.wanted.iter();
+        (
+            leads.count(),
+            holds.filter(|holders| holders.contains(&id)).count(),
+        )
+    };
+    let status = |node: &crate::NodeView| {
+        let (leads, holds) = counts(node.id);
+        NodeStatus {
+            node: node.id.0,
+            address: crate::settings::host_and_port(
+                &node.addresses.host,
+                node.addresses.client_port,
+            ),
+            cluster_port: node.addresses.cluster_port,
+            peer_port: node.addresses.peer_port,
+            name: node.name.clone(),
+            life: node.incarnation.0,
+            weight: node.weight,
+            alive: overview.is_alive(node.id),
+            leads,
+            holds,
+        }
+    };
+    overview.view.nodes.iter().map(status).collect()
+}
+
+/// How far the other members are behind, as a leader knows.
+fn lags(replica: &Replica) -> Vec<String> {
+    if !replica.is_leader() {
+        return Vec::new();
+    }
+    let config = replica.config();
+    let members = config.voters.iter().chain(&config.learners);
+    members
+        .filter(|id| **id != replica.me())
+        .map(|&id| {
+            let behind = replica.chosen().0.saturating_sub(replica.acked(id).0);
+            format!("{}:{behind}", id.node.0)
+        })
+        .collect()
+}
+
+/// How long a leader may answer reads by itself.
+fn lease(replica: &Replica, now: Now) -> Option<String> {
+    replica.is_leader().then(|| match replica.lease_until() {
+        u64::MAX => "alone".into(),
+        until_us => {
+            let left_us = until_us.saturating_sub(now.monotonic_us);
+            format!("{} ms", left_us / 1000)
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::testing::Client;
+    use crate::testing::network::Network;
+
+    #[test]
+    fn status_tells_of_every_node_and_shard() {
+        // Breaks if an operator cannot see who leads, who lags, who is gone.
+        let mut network = Network::new(1, 1, |_| {});
+        network.run_ms(50);
+        network.join(1);
+        network.join(1);
+        network.run_ms(6000);
+        network.stop(3);
+        network.run_ms(2500);
+        let node = network.node(1);
+        let status = node.status(node.now());
+        let alive: Vec<bool> = status.nodes.iter().map(|node| node.alive).collect();
+        assert_eq!(alive, [true, true, false]);
+        assert_eq!(status.shards_without_leader, 0);
+        assert_eq!(status.nodes.iter().map(|node| node.leads).sum::<usize>(), 8);
+        assert_eq!(status.meta_voters, [1, 2, 3]);
+        for shard in &status.shards {
+            assert_eq!(shard.voters, [1, 2, 3]);
+            let is_own = shard.leader == Some(1);
+            assert_eq!(shard.lag_indexes.len(), if is_own { 2 } else { 0 });
+            assert_eq!(shard.lease.is_some(), is_own);
+        }
+        let json = Client::new(node).run("TORC STATUS");
+        assert!(json.contains("\"meta_leader\":"), "{json}");
+        assert!(json.contains("\"slots\":\"0-2047\""), "{json}");
+    }
+
+    #[test]
+    fn a_lone_node_needs_no_lease() {
+        // Breaks if a single node's status looks like one in trouble.
+        let (node, _) = crate::testing::node();
+        let status = node.status(node.now());
+        assert_eq!(status.shards_without_leader, 0);
+        assert_eq!(status.shards[0].lease.as_deref(), Some("alone"));
+        assert_eq!(status.nodes[0].leads, 8);
+        let refused = Client::new(&node).run("TORC NONSENSE");
+        assert!(refused.starts_with("-ERR unknown subcommand"), "{refused}");
+    }
+}
