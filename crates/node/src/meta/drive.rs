@@ -15,6 +15,7 @@ use arc_swap::ArcSwap;
 use bytes::Bytes;
 use parking_lot::Mutex;
 use paxos::{Generation, Input, Message, NodeId, ReplicaId};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -270,21 +271,36 @@ impl Node {
             return;
         }
         *epoch = latest;
+        // A transaction may hold shards and change settings: it must not wait for one who waits for the shards.
+        match self.replace_settings(&pairs) {
+            Replaced::Yes => self.listen_again(),
+            Replaced::No => {}
+        }
+    }
+
+    fn replace_settings(&self, pairs: &BTreeMap<String, String>) -> Replaced {
         let _one_at_a_time = self.settings_lock.lock();
         let before = self.settings.load_full();
         let mut settings = Settings::clone(&before);
-        for (name, value) in &pairs {
+        for (name, value) in pairs {
             if let Err(error) = settings.set(name, value) {
                 // Another node took it, this one cannot: it goes on with what it has.
                 tracing::warn!(name, %error, "a setting of the cluster is not taken over");
             }
         }
-        if settings != *before {
-            self.settings.store(settings.into());
-            self.settings_changed();
-            self.listen_again();
+        if settings == *before {
+            return Replaced::No;
         }
+        self.settings.store(settings.into());
+        self.settings_changed();
+        Replaced::Yes
     }
+}
+
+/// Whether the settings are others now.
+enum Replaced {
+    Yes,
+    No,
 }
 
 /// Makes the state that a single founder, or several in tests, begin with.
