@@ -15,13 +15,15 @@
 //!   found alive by an entry behind it; and it stamps what it may not show yet with the time at which it may.
 //! - After a read was computed the clock is looked at again before its answer leaves.
 //!
-//! Reading order: `op`, `origins`, `requests`, `forward`, `replies`, `apply`, `engine`, `decide`,
+//! Reading order: `op`, `origins`, `requests`, `forward`, `replies`, `apply`, `engine`, `lead`, `follow`, `decide`,
 //! `snapshot`, `streams`.
 
 pub(crate) mod apply;
 mod decide;
 mod engine;
+mod follow;
 mod forward;
+mod lead;
 pub(crate) mod op;
 pub(crate) mod origins;
 mod replies;

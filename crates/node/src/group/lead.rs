@@ -1,0 +1,324 @@
+//! What a leader does with requests, its own node's and others': proposes writes, executes reads, answers.
+
+use super::Work;
+use super::apply::{Applying, stored_since};
+use super::decide::refused;
+use super::forward::{ForwardedRead, ForwardedRun, Taking, checked, denies_oom};
+use super::op::{OpKind, split_first};
+use super::origins::Stored;
+use super::requests::{Next, NextOps};
+use crate::entry::{BATCH_HEAD_BYTES, Run, push_run, write_batch_head, write_run_head};
+use crate::questions;
+use crate::shard::Shard;
+use crate::wire::{Forward, ForwardRefused, PeerMessage, RequestKind};
+use bytes::Bytes;
+use paxos::{Input, ReplicaId};
+use resp::Reply;
+
+/// Bytes of a batch beyond which it takes no further run.
+const BATCH_BYTES_MAX: usize = 256 << 10;
+/// What a client is told where no memory is left.
+const OOM: &[u8] = b"-OOM command not allowed when used memory > 'maxmemory'.\r\n";
+
+impl Shard {
+    /// Proposes one batch of what waits; whether there was anything.
+    pub(super) fn propose(&mut self, work: &mut Work<'_>) -> bool {
+        let Some((mut payload, fresh)) = self.own_run() else {
+            return false;
+        };
+        let room = |payload: &Vec<u8>| BATCH_BYTES_MAX.saturating_sub(payload.len());
+        while let Some(run) = self.group.forwarded.next_run(room(&payload)).or_else(|| {
+            let empty = payload.len() == BATCH_HEAD_BYTES;
+            empty.then(|| self.group.forwarded.next_run(usize::MAX))?
+        }) {
+            let run = Run {
+                origin: run.origin,
+                done_seq: run.done_seq,
+                count: run.count,
+                ops: &run.ops,
+            };
+            push_run(&mut payload, run);
+        }
+        if !self.group.decisions.is_empty() {
+            let run = Run {
+                origin: ReplicaId::default(),
+                done_seq: 0,
+                count: self.group.decisions_count,
+                ops: &self.group.decisions,
+            };
+            push_run(&mut payload, run);
+            self.group.decisions.clear();
+            self.group.decisions_count = 0;
+        }
+        let draw = work.host.random();
+        let stamp = self
+            .group
+            .proposal_stamp(work.now, draw, self.cache.now_ms());
+        write_batch_head(&mut payload, stamp.wall_offset_ms, stamp.random);
+        let payload = Bytes::from(payload);
+        if fresh {
+            self.group.requests.writes.sealed(payload.clone());
+        }
+        self.group
+            .in_flight
+            .push_back((stamp.log_ms, payload.clone()));
+        let proposal = Input::Propose {
+            log_ms: stamp.log_ms,
+            payload,
+        };
+        let refused = self.step(proposal, work);
+        assert!(refused.is_none(), "proposed while it could: {refused:?}");
+        true
+    }
+
+    /// The beginning of a batch: this node's own writes, if any wait; none if nothing waits at all. Whether its memory is
+    /// lent by the queue.
+    fn own_run(&mut self) -> Option<(Vec<u8>, bool)> {
+        let group = &mut self.group;
+        let done_seq = group.requests.writes.done();
+        match group.requests.next_writes() {
+            Some(Next { count, ops }) => match ops {
+                NextOps::Fresh(mut memory) => {
+                    let (_, run) = memory.split_at_mut(BATCH_HEAD_BYTES);
+                    let bytes = run.len() - crate::entry::RUN_HEAD_BYTES;
+                    write_run_head(run, group.me, done_seq, count, bytes);
+                    Some((memory, true))
+                }
+                NextOps::Shared(ops) => {
+                    let mut memory = vec![0; BATCH_HEAD_BYTES];
+                    let run = Run {
+                        origin: group.me,
+                        done_seq,
+                        count,
+                        ops: &ops,
+                    };
+                    push_run(&mut memory, run);
+                    Some((memory, false))
+                }
+            },
+            None if group.forwarded.has_writes() || !group.decisions.is_empty() => {
+                Some((vec![0; BATCH_HEAD_BYTES], false))
+            }
+            None => None,
+        }
+    }
+
+    /// Gives the answers that were held back until this leader may show anything.
+    pub(super) fn show_held(&mut self, work: &mut Work<'_>) {
+        let group = &mut self.group;
+        group.shows = group.replica.may_show();
+        if !group.shows || !group.holds {
+            return;
+        }
+        group.holds = false;
+        work.changes.append(&mut group.held_changes);
+        work.applied.events.append(&mut group.held_events);
+        for (origin, state) in self.origins.iter() {
+            for (seq, reply) in state.replies() {
+                group.answer(origin, seq, reply, work.now_us());
+            }
+        }
+    }
+
+    /// Executes the reads that may run: the lease holds and what they must see is applied.
+    pub(super) fn run_reads(&mut self, work: &mut Work<'_>) {
+        let nothing = self.group.forwarded.reads.is_empty() && !self.group.requests.has_reads();
+        let until_us = self.group.replica.lease_until();
+        if nothing || work.host.monotonic_us() >= until_us {
+            return;
+        }
+        let me = self.group.me;
+        let log_ms = self.group.read_ms(work.now);
+        let mut done: Vec<(ForwardedRead, Stored)> = Vec::new();
+        for read in self.runnable() {
+            let reply = self.run_read(&read.op, log_ms, work);
+            done.push((read, reply));
+        }
+        self.drain_changes(work);
+        if work.host.monotonic_us() >= until_us {
+            // The process stood still in between: what was read may be old. They wait for a lease again.
+            let others = done.into_iter().filter(|(read, _)| read.origin != me);
+            others.for_each(|(read, _)| self.group.forwarded.take_read(read));
+            return;
+        }
+        let group = &mut self.group;
+        for (read, reply) in &done {
+            if read.origin != me {
+                group
+                    .replies
+                    .push(read.origin, RequestKind::Read, read.id, reply);
+                continue;
+            }
+            match reply {
+                Stored::Short(short) => {
+                    let now_us = work.now_us();
+                    group
+                        .requests
+                        .resolve(RequestKind::Read, read.id, short, now_us);
+                }
+                Stored::Long(long) => {
+                    let (long, now_us) = (long.clone(), work.now_us());
+                    group
+                        .requests
+                        .resolve_shared(RequestKind::Read, read.id, long, now_us);
+                }
+            }
+        }
+    }
+
+    /// The reads of this node and of others whose writes before them are applied. Those of others leave their queue.
+    fn runnable(&mut self) -> Vec<ForwardedRead> {
+        let (group, origins) = (&mut self.group, &self.origins);
+        let mut reads = group
+            .requests
+            .runnable_reads(group.me, origins.applied(group.me));
+        let waiting = std::mem::take(&mut group.forwarded.reads);
+        for read in waiting {
+            if read.after <= origins.applied(read.origin) {
+                reads.push(read);
+            } else {
+                group.forwarded.reads.push_back(read);
+            }
+        }
+        reads
+    }
+
+    fn run_read(&mut self, op: &Bytes, log_ms: u64, work: &mut Work<'_>) -> Stored {
+        let (op, _) = split_first(op).expect("looked at when it was taken");
+        let stamp = crate::Stamp {
+            log_ms,
+            wall_offset_ms: self.group.wall_offset_ms(work.now),
+            random: work.host.random(),
+        };
+        self.cache.set_now(log_ms);
+        let mark = work.applied.scratch.mark();
+        if op.head.kind == OpKind::Internal {
+            let mut reply = Reply::new(&mut work.applied.scratch, op.head.flags.protocol());
+            questions::answer(self, op.head.db, op.args(), &mut reply);
+        } else {
+            let applying = Applying {
+                event_mask: work.event_mask,
+                now_us: work.now_us(),
+            };
+            self.run_op(&op, stamp, applying, &mut work.applied);
+        }
+        stored_since(&mut work.applied.scratch, mark)
+    }
+
+    pub(super) fn send_replies(&mut self, work: &mut Work<'_>) {
+        if self.group.replies.is_empty() {
+            return;
+        }
+        for (to, message) in self.group.replies.take(self.group.id) {
+            // A node that cannot be reached asks again.
+            work.cluster.peers.send(to.node, &message);
+        }
+    }
+
+    /// Requests of another node.
+    pub(crate) fn on_forward(&mut self, forward: Forward, work: &mut Work<'_>) {
+        let refusal = ForwardRefused {
+            group: self.group.id,
+            leader: self.leader_elsewhere(work),
+        };
+        let bytes = forward.ops.len();
+        let taken = self.group.replica.is_leader()
+            && self.group.forwarded.has_room(bytes)
+            && self.take(&forward, work);
+        if !taken {
+            let leader = match self.group.replica.is_leader() {
+                true => Some(self.group.me.node),
+                false => refusal.leader,
+            };
+            let refused = PeerMessage::ForwardRefused(ForwardRefused { leader, ..refusal });
+            work.cluster.peers.send(forward.origin.node, &refused);
+        }
+        work.cluster.mark_dirty(self.index());
+    }
+
+    /// Takes what is new of it; whether nothing is missing.
+    fn take(&mut self, forward: &Forward, work: &mut Work<'_>) -> bool {
+        let (origin, ops) = (forward.origin, &forward.ops);
+        let applied = self.origins.applied(origin);
+        let is_short = work.budget.missing() > 0;
+        // New writes that are not handed over yet: where they begin, how many.
+        let (mut start, mut count) = (0, 0);
+        let mut last = None;
+        let mut at = 0;
+        let mut complete = true;
+        while at < ops.len() {
+            let Some((op, _)) = checked(&ops[at..]) else {
+                tracing::warn!(?origin, "dropped a forwarded request that is none");
+                break;
+            };
+            let end = at + op.bytes().len();
+            let (kind, seq) = (op.head.kind.lane(), op.head.seq);
+            let taking = match (kind, last) {
+                (RequestKind::Read, _) => {
+                    self.group.forwarded.take_read(ForwardedRead {
+                        origin,
+                        id: seq,
+                        after: op.head.after,
+                        op: ops.slice(at..end),
+                    });
+                    at = end;
+                    continue;
+                }
+                (RequestKind::Write, Some(last)) if seq == last + 1 => Taking::Next,
+                (RequestKind::Write, Some(_)) => Taking::Gap,
+                (RequestKind::Write, None) => self.group.forwarded.taking(origin, seq, applied),
+            };
+            match taking {
+                Taking::Applied => self.answer_again(origin, seq, work),
+                Taking::UnderWay => {}
+                Taking::Next if is_short && denies_oom(&op) && work.cluster.is_full() => {
+                    self.hand_over(forward, start..at, std::mem::take(&mut count));
+                    let refusal = Bytes::from(refused(seq, OOM));
+                    let whole = 0..refusal.len();
+                    let ops = Forward {
+                        ops: refusal,
+                        ..forward.clone()
+                    };
+                    self.hand_over(&ops, whole, 1);
+                    last = Some(seq);
+                }
+                Taking::Next => {
+                    if count == 0 {
+                        start = at;
+                    }
+                    count += 1;
+                    last = Some(seq);
+                }
+                Taking::Gap => {
+                    complete = false;
+                    break;
+                }
+            }
+            at = end;
+        }
+        work.needs_room |= is_short;
+        self.hand_over(forward, start..at, count);
+        if let Some(last) = last {
+            self.group.forwarded.has_taken(origin, last);
+        }
+        complete
+    }
+
+    fn answer_again(&mut self, origin: ReplicaId, seq: u64, work: &Work<'_>) {
+        let known = self.origins.get(origin).and_then(|known| known.reply(seq));
+        if let Some(reply) = known {
+            self.group.answer(origin, seq, reply, work.now_us());
+        }
+    }
+
+    fn hand_over(&mut self, forward: &Forward, range: std::ops::Range<usize>, count: u32) {
+        if count > 0 {
+            self.group.forwarded.take_run(ForwardedRun {
+                origin: forward.origin,
+                done_seq: forward.done_seq,
+                count,
+                ops: forward.ops.slice(range),
+            });
+        }
+    }
+}
