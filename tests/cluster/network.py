@@ -27,11 +27,16 @@ def hub_name():
 class Network:
     """Namespaces for `count` nodes. The calling process must be in the hub's (see `enter_hub`)."""
 
+    made = 0
+
     def __init__(self, hub, count):
+        # The kernel takes a namespace apart after it was deleted: the next network's names are others.
+        Network.made += 1
+        self.lap = Network.made
         self.hub = hub
         self.numbers = range(1, count + 1)
         for number in self.numbers:
-            name, port = self.name(number), f"p{number}"
+            name, port = self.name(number), self.port(number)
             run("ip", "netns", "add", name)
             run("ip", "link", "add", port, "type", "veth", "peer", "name", "v0", "netns", name)
             run("ip", "link", "set", port, "master", "br0", "up")
@@ -40,7 +45,10 @@ class Network:
             run("ip", "-n", name, "link", "set", "lo", "up")
 
     def name(self, number):
-        return self.hub.replace("hub", f"n{number}")
+        return self.hub.replace("hub", f"{self.lap}n{number}")
+
+    def port(self, number):
+        return f"p{self.lap}n{number}"
 
     def rule(self, number, *rule):
         run("ip", "netns", "exec", self.name(number), "iptables", *rule)
@@ -66,6 +74,7 @@ class Network:
 
     def close(self):
         for number in self.numbers:
+            subprocess.run(["ip", "link", "del", self.port(number)], check=False)
             subprocess.run(["ip", "netns", "del", self.name(number)], check=False)
 
 

@@ -1,6 +1,5 @@
 """Torc's processes, one in each namespace of a network."""
 
-import json
 import os
 import signal
 import subprocess
@@ -46,6 +45,7 @@ class Cluster:
         self.data = data
         self.disk_bytes = disk_bytes or {}
         self.clocks = clocks
+        self.replicas = int(self.flags[self.flags.index("--replicas") + 1]) if "--replicas" in self.flags else 3
         self.processes = {}
         self.mounts = []
         for number, size in self.disk_bytes.items():
@@ -126,14 +126,22 @@ class Cluster:
         settings = {"socket_timeout": 15, "socket_connect_timeout": 2} | settings
         return redis.Redis(host=address(number), port=PORT, retry=None, **settings)
 
-    def status(self, number):
-        return json.loads(self.client(number, socket_timeout=2).execute_command("TORC", "STATUS"))
+    def slots(self, number):
+        """CLUSTER SLOTS as this node tells it: (first, last, leader's address, the others' addresses)."""
+        ranges = self.client(number, socket_timeout=2).execute_command("CLUSTER SLOTS")
+        if isinstance(ranges, dict):
+            return [(first, last, of["primary"][0], [node[0] for node in of["replicas"]])
+                    for (first, last), of in ranges.items()]
+        hosts = [[node[0].decode() for node in one[2:]] for one in ranges]
+        return [(one[0], one[1], host[0], host[1:]) for one, host in zip(ranges, hosts)]
 
     def is_whole(self, number, live):
-        """Whether by this node's word every shard has its leader and all live nodes as voters who lag by little."""
-        status = self.status(number)
-        wanted = live if live % 2 else live - 1
-        return all(shard["leader"] and len(shard["voters"]) >= wanted for shard in status["shards"])
+        """Whether by this node's word every slot has a live leader, and as many replicas as live nodes allow."""
+        wanted = min(live if live % 2 else live - 1, self.replicas)
+        addresses = {address(node) for node in self.live()}
+        ranges = self.slots(number)
+        return (sum(last - first + 1 for first, last, _, _ in ranges) == 16384
+                and all(leader in addresses and len(others) + 1 >= wanted for _, _, leader, others in ranges))
 
     def live(self):
         return [number for number, process in self.processes.items() if process.poll() is None]
@@ -144,10 +152,9 @@ class Cluster:
             until(f"node {number} to see a whole cluster", lambda: self.is_whole(number, len(live)), seconds)
 
     def leads(self, number):
-        """How many shards the node leads, by its own word."""
-        status = self.status(number)
-        me = status["me"]["node"] if isinstance(status["me"], dict) else status["me"]
-        return sum(1 for shard in status["shards"] if shard["leader"] == me)
+        """How many slots the node leads, by its own word."""
+        mine = [last - first + 1 for first, last, leader, _ in self.slots(number) if leader == address(number)]
+        return sum(mine)
 
     def log(self, number):
         with open(self.log_path(number), encoding="utf-8", errors="replace") as log:
