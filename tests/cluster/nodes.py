@@ -1,5 +1,6 @@
 """Torc's processes, one in each namespace of a network."""
 
+import json
 import os
 import signal
 import subprocess
@@ -126,22 +127,19 @@ class Cluster:
         settings = {"socket_timeout": 15, "socket_connect_timeout": 2} | settings
         return redis.Redis(host=address(number), port=PORT, retry=None, **settings)
 
-    def slots(self, number):
-        """CLUSTER SLOTS as this node tells it: (first, last, leader's address, the others' addresses)."""
-        ranges = self.client(number, socket_timeout=2).execute_command("CLUSTER SLOTS")
-        if isinstance(ranges, dict):
-            return [(first, last, of["primary"][0], [node[0] for node in of["replicas"]])
-                    for (first, last), of in ranges.items()]
-        hosts = [[node[0].decode() for node in one[2:]] for one in ranges]
-        return [(one[0], one[1], host[0], host[1:]) for one, host in zip(ranges, hosts)]
+    def status(self, number):
+        """What TORC STATUS says on this node."""
+        return json.loads(self.client(number, socket_timeout=2).execute_command("TORC STATUS"))
 
     def is_whole(self, number, live):
-        """Whether by this node's word every slot has a live leader, and as many replicas as live nodes allow."""
-        wanted = min(live if live % 2 else live - 1, self.replicas)
-        addresses = {address(node) for node in self.live()}
-        ranges = self.slots(number)
-        return (sum(last - first + 1 for first, last, _, _ in ranges) == 16384
-                and all(leader in addresses and len(others) + 1 >= wanted for _, _, leader, others in ranges))
+        """Whether by this node's word all live nodes have joined, all shards are led, and what it leads itself is whole."""
+        status = self.status(number)
+        alive = sum(node["alive"] for node in status["nodes"])
+        is_settled = status["groups_short"] == 0 and status["shards_misled"] == 0
+        voters = min(live if live % 2 else live - 1, self.replicas)
+        return (alive == live and status["shards_without_leader"] == 0
+                and (is_settled or len(status["nodes"]) > live)
+                and all(len(shard["voters"]) >= voters for shard in status["shards"] if shard["voters"]))
 
     def live(self):
         return [number for number, process in self.processes.items() if process.poll() is None]
@@ -152,9 +150,9 @@ class Cluster:
             until(f"node {number} to see a whole cluster", lambda: self.is_whole(number, len(live)), seconds)
 
     def leads(self, number):
-        """How many slots the node leads, by its own word."""
-        mine = [last - first + 1 for first, last, leader, _ in self.slots(number) if leader == address(number)]
-        return sum(mine)
+        """How many shards the node leads, by its own word."""
+        status = self.status(number)
+        return next(node["leads"] for node in status["nodes"] if node["node"] == status["node"])
 
     def log(self, number):
         with open(self.log_path(number), encoding="utf-8", errors="replace") as log:

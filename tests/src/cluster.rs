@@ -112,22 +112,22 @@ impl Cluster {
         self.nodes[number - 1] = None;
     }
 
-    /// Waits until every live node sees every slot led, by replicas on all live nodes.
+    /// Waits until every live node sees all shards led, has all voters of those that it leads, and leads what it should.
     pub fn wait_until_whole(&self) {
         let end = Instant::now() + WHOLE_WAIT_MAX;
         let ports: Vec<u16> = self.live().collect();
         for &port in &ports {
             loop {
-                let slots = Client::connect(port).map(|mut client| client.ask("CLUSTER SLOTS"));
-                if slots
+                let status = Client::connect(port).map(|mut client| client.ask("TORC STATUS"));
+                if status
                     .as_ref()
-                    .is_ok_and(|slots| is_whole(slots, ports.len()))
+                    .is_ok_and(|status| is_whole(status, ports.len(), self.ports.len()))
                 {
                     break;
                 }
                 assert!(
                     Instant::now() < end,
-                    "the cluster did not become whole; node on {port} says {slots:?}\n{}",
+                    "the cluster did not become whole; node on port {port} says {status:?}\n{}",
                     self.logs()
                 );
                 std::thread::sleep(Duration::from_millis(20));
@@ -143,27 +143,18 @@ impl Cluster {
     }
 }
 
-/// Whether CLUSTER SLOTS says that all slots are led, and each by one of so many replicas as there are nodes (the
-/// largest odd number of them, at most three by default).
-fn is_whole(slots: &Value, nodes: usize) -> bool {
-    let Value::Array(ranges) = slots else {
+/// Whether TORC STATUS says that so many nodes live, that all shards are led, and that the groups led by this node lack
+/// nothing but the dead among all its nodes.
+fn is_whole(status: &Value, live: usize, all: usize) -> bool {
+    let Value::Bulk(json) = status else {
         return false;
     };
-    let replicas = nodes.min(3) - usize::from(nodes == 2);
-    let mut led = 0;
-    for range in ranges {
-        let Value::Array(parts) = range else {
-            return false;
-        };
-        let (Some(Value::Integer(first)), Some(Value::Integer(last))) =
-            (parts.first(), parts.get(1))
-        else {
-            return false;
-        };
-        if parts.len() - 2 < replicas {
-            return false;
-        }
-        led += last - first + 1;
-    }
-    led == 16_384
+    let Ok(status) = serde_json::from_slice::<serde_json::Value>(json) else {
+        return false;
+    };
+    let nodes = status["nodes"].as_array().map_or(0, |nodes| {
+        nodes.iter().filter(|node| node["alive"] == true).count()
+    });
+    let is_settled = status["groups_short"] == 0 && status["shards_misled"] == 0;
+    nodes == live && status["shards_without_leader"] == 0 && (is_settled || live < all)
 }

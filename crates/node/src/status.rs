@@ -10,6 +10,9 @@ use paxos::{GroupId, NodeId, Replica};
 use placement::ShardId;
 use serde::Serialize;
 
+/// A voter that is further behind its leader does not count, indexes.
+const LAG_MAX: u64 = 1000;
+
 /// A cluster as one node knows it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Status {
@@ -29,6 +32,11 @@ pub struct Status {
     pub replicas_wanted: u32,
     /// Shards without a leader that is alive.
     pub shards_without_leader: usize,
+    /// Groups that this node leads, the meta group among them, of whose wanted voters one is dead, has not taken its place
+    /// in its present life, or is more than 1,000 indexes behind. While the sum over all nodes is 0, any minority may go.
+    pub groups_short: usize,
+    /// Shards that this node leads though another one should.
+    pub shards_misled: usize,
     /// All nodes.
     pub nodes: Vec<NodeStatus>,
     /// All shards.
@@ -86,10 +94,21 @@ impl Node {
     pub fn status(&self, now: Now) -> Status {
         let overview = self.overview(now);
         let numbers = |members: &[paxos::ReplicaId]| members.iter().map(|id| id.node.0).collect();
-        let (meta_leader, meta_voters) = self.with_meta(|group| {
+        let meta = GroupId(0);
+        let (meta_leader, meta_voters, meta_short) = self.with_meta(|group| {
             let replica = group.replica();
-            (replica.leader(), numbers(&replica.config().voters))
+            let voters = numbers(&replica.config().voters);
+            (replica.leader(), voters, overview.is_short(meta, replica))
         });
+        let mut groups_short = usize::from(meta_short);
+        let mut shards_misled = 0;
+        for shard in 0..self.shards_count() {
+            let replica = &self.lock(shard).group.replica;
+            groups_short += usize::from(overview.is_short(GroupId(shard as u32 + 1), replica));
+            let should_lead = overview.view.wanted[shard].first();
+            let is_misled = replica.is_leader() && should_lead.is_some_and(|id| *id != overview.me);
+            shards_misled += usize::from(is_misled);
+        }
         let shards: Vec<ShardStatus> = (0..self.shards_count())
             .map(|shard| self.shard_status(shard, now))
             .collect();
@@ -103,6 +122,8 @@ impl Node {
             meta_voters,
             replicas_wanted: overview.view.replicas_wanted,
             shards_without_leader: shards.len() - led,
+            groups_short,
+            shards_misled,
             nodes: node_statuses(&overview),
             shards,
         }
@@ -127,6 +148,22 @@ impl Node {
             lag_indexes: lags(replica),
             lease: lease(replica, now),
         }
+    }
+}
+
+impl Overview {
+    /// Whether a group that this node leads would lose more than it should with its next voter.
+    fn is_short(&self, group: GroupId, replica: &Replica) -> bool {
+        let voters = &replica.config().voters;
+        let counts = |id: &&paxos::ReplicaId| {
+            let present = self.view.node(id.node).map(crate::NodeView::replica);
+            let is_near = **id == replica.me()
+                || replica.chosen().0.saturating_sub(replica.acked(**id).0) <= LAG_MAX;
+            present == Some(**id) && self.is_alive(id.node) && is_near
+        };
+        let wanted = self.view.wanted_of(group).len();
+        let wanted = self.view.voters_count().min(wanted);
+        replica.is_leader() && voters.iter().filter(counts).count() < wanted
     }
 }
 
@@ -201,6 +238,8 @@ mod tests {
         network.join(1);
         network.join(1);
         network.run_ms(6000);
+        let whole = network.node(1).status(network.node(1).now());
+        assert_eq!((whole.groups_short, whole.shards_misled), (0, 0));
         network.stop(3);
         network.run_ms(2500);
         let node = network.node(1);
@@ -208,6 +247,9 @@ mod tests {
         let alive: Vec<bool> = status.nodes.iter().map(|node| node.alive).collect();
         assert_eq!(alive, [true, true, false]);
         assert_eq!(status.shards_without_leader, 0);
+        // The third voter of each is dead.
+        let led = status.nodes[0].leads + usize::from(status.meta_leader == Some(1));
+        assert_eq!(status.groups_short, led);
         assert_eq!(status.nodes.iter().map(|node| node.leads).sum::<usize>(), 8);
         assert_eq!(status.meta_voters, [1, 2, 3]);
         for shard in &status.shards {
@@ -227,6 +269,7 @@ mod tests {
         let (node, _) = crate::testing::node();
         let status = node.status(node.now());
         assert_eq!(status.shards_without_leader, 0);
+        assert_eq!((status.groups_short, status.shards_misled), (0, 0));
         assert_eq!(status.shards[0].lease.as_deref(), Some("alone"));
         assert_eq!(status.nodes[0].leads, 8);
         let refused = Client::new(&node).run("TORC NONSENSE");
