@@ -79,6 +79,7 @@ impl Shard {
         is_over: &dyn Fn(ReplicaId) -> bool,
         work: &mut Work<'_>,
     ) {
+        self.group.forwarded.forget_reads(is_over);
         if !self.group.replica.is_leader() || !self.group.decisions.is_empty() {
             return;
         }

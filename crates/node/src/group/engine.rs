@@ -10,12 +10,6 @@ use bytes::Bytes;
 use paxos::{Entry, Input, Message, NodeId, Output, RoleChange};
 use resp::Reply;
 
-/// Without an answer for so long, everything is sent again, us.
-const RESEND_US: u64 = 500_000;
-/// A request that waits longer is refused, us …
-const PATIENCE_US: u64 = 10_000_000;
-/// … by these words.
-const NO_LEADER: &[u8] = b"-CLUSTERDOWN The shard has had no leader for 10 seconds\r\n";
 /// Keyspace events and changes that a leader holds back until it may show anything; more are lost, as by a failover.
 const HELD_MAX: usize = 65_536;
 
@@ -146,7 +140,7 @@ impl Shard {
     pub(crate) fn has_work(&self) -> bool {
         !self.group.requests.is_idle()
             || self.group.forwarded.has_writes()
-            || !self.group.forwarded.reads.is_empty()
+            || self.group.forwarded.has_reads()
             || !self.group.replies.is_empty()
             || !self.group.decisions.is_empty()
             || self.group.streams.has_work()
@@ -303,13 +297,9 @@ impl Shard {
         let now_us = work.now_us();
         let group = &mut self.group;
         if !group.requests.is_idle() {
-            group
-                .requests
-                .give_up(now_us.saturating_sub(PATIENCE_US), NO_LEADER);
-            let silent_us = now_us.saturating_sub(group.requests.progress_us);
-            if !group.replica.is_leader() && silent_us >= RESEND_US {
-                group.requests.progress_us = now_us;
-                group.requests.send_again();
+            group.requests.give_up(now_us);
+            if !group.replica.is_leader() {
+                group.requests.resend_silent(now_us);
             }
         }
         if self.has_work() || self.group.holds {

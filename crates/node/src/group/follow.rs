@@ -57,7 +57,9 @@ impl Shard {
         while let Some(ops) = group.requests.next_reads() {
             send(ops);
         }
-        while let Some(next) = group.requests.next_writes() {
+        while group.requests.may_forward()
+            && let Some(next) = group.requests.next_writes()
+        {
             send(match next.ops {
                 NextOps::Fresh(memory) => {
                     group.requests.writes.sealed(memory.into());

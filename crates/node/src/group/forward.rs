@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 /// Bytes of forwarded writes that wait to be proposed.
 const WRITES_BYTES_MAX: usize = 32 << 20;
-/// Forwarded reads that wait to be executed.
+/// Forwarded reads of one origin that wait to be executed: twice of what an origin sends before it has answers.
 const READS_MAX: usize = 10_000;
 
 /// What other nodes want of a group led here. Dropped when leadership ends: they send it again.
@@ -18,8 +18,8 @@ pub(crate) struct Forwarded {
     /// Writes to be proposed, in order.
     runs: VecDeque<ForwardedRun>,
     bytes: usize,
-    /// Reads to be executed.
-    pub reads: VecDeque<ForwardedRead>,
+    /// Reads to be executed, by origin and id: one that comes again takes the place of the first.
+    reads: BTreeMap<ReplicaId, BTreeMap<u64, ForwardedRead>>,
     /// The last write of each origin that was taken, where it is beyond what was applied when leadership began.
     taken: BTreeMap<ReplicaId, u64>,
 }
@@ -97,12 +97,36 @@ impl Forwarded {
         self.bytes == 0 || self.bytes + bytes <= WRITES_BYTES_MAX
     }
 
-    /// Takes a read, if there is room for it. Whoever sent it sends it again.
+    /// Takes a read, if its origin has room left. Whoever sent it sends it again.
     pub fn take_read(&mut self, read: ForwardedRead) {
-        // One that came twice is executed twice, which harms nobody.
-        if self.reads.len() < READS_MAX {
-            self.reads.push_back(read);
+        let reads = self.reads.entry(read.origin).or_default();
+        if reads.len() < READS_MAX {
+            reads.insert(read.id, read);
         }
+    }
+
+    /// Whether reads wait to be executed.
+    pub fn has_reads(&self) -> bool {
+        !self.reads.is_empty()
+    }
+
+    /// Takes out the reads that need no write of their origin beyond those that `applied` tells, in order of their ids.
+    pub fn take_runnable(
+        &mut self,
+        applied: impl Fn(ReplicaId) -> u64,
+        runnable: &mut Vec<ForwardedRead>,
+    ) {
+        self.reads.retain(|origin, reads| {
+            let applied = applied(*origin);
+            let runs = reads.extract_if(.., |_, read| read.after <= applied);
+            runnable.extend(runs.map(|(_, read)| read));
+            !reads.is_empty()
+        });
+    }
+
+    /// Drops the reads of origins whose life is over: the writes that they wait for may never come.
+    pub fn forget_reads(&mut self, is_over: &dyn Fn(ReplicaId) -> bool) {
+        self.reads.retain(|origin, _| !is_over(*origin));
     }
 
     /// Whether writes wait to be proposed.
@@ -124,7 +148,7 @@ impl Forwarded {
     pub fn clear(&mut self) -> Vec<ReplicaId> {
         let runs = self.runs.drain(..).map(|run| run.origin);
         let mut origins: Vec<ReplicaId> = runs
-            .chain(self.reads.drain(..).map(|read| read.origin))
+            .chain(std::mem::take(&mut self.reads).into_keys())
             .chain(std::mem::take(&mut self.taken).into_keys())
             .collect();
         origins.sort_unstable();

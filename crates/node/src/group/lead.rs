@@ -122,7 +122,7 @@ impl Shard {
 
     /// Executes the reads that may run: the lease holds and what they must see is applied.
     pub(super) fn run_reads(&mut self, work: &mut Work<'_>) {
-        let nothing = self.group.forwarded.reads.is_empty() && !self.group.requests.has_reads();
+        let nothing = !self.group.forwarded.has_reads() && !self.group.requests.has_reads();
         let until_us = self.group.replica.lease_until();
         if nothing || work.host.monotonic_us() >= until_us {
             return;
@@ -172,14 +172,9 @@ impl Shard {
         let mut reads = group
             .requests
             .runnable_reads(group.me, origins.applied(group.me));
-        let waiting = std::mem::take(&mut group.forwarded.reads);
-        for read in waiting {
-            if read.after <= origins.applied(read.origin) {
-                reads.push(read);
-            } else {
-                group.forwarded.reads.push_back(read);
-            }
-        }
+        group
+            .forwarded
+            .take_runnable(|origin| origins.applied(origin), &mut reads);
         reads
     }
 

@@ -15,7 +15,7 @@
 //!   found alive by an entry behind it; and it stamps what it may not show yet with the time at which it may.
 //! - After a read was computed the clock is looked at again before its answer leaves.
 //!
-//! Reading order: `op`, `origins`, `requests`, `forward`, `replies`, `apply`, `engine`, `lead`, `follow`, `decide`,
+//! Reading order: `op`, `origins`, `room`, `requests`, `forward`, `replies`, `apply`, `engine`, `lead`, `follow`, `decide`,
 //! `snapshot`, `streams`.
 
 pub(crate) mod apply;
@@ -28,14 +28,16 @@ pub(crate) mod op;
 pub(crate) mod origins;
 mod replies;
 pub(crate) mod requests;
+mod room;
 mod snapshot;
 mod streams;
 mod work;
 
 pub(crate) use op::encode as encode_op;
 pub use op::{OpFlags, OpHead, OpKind};
-pub(crate) use requests::QueueBudget;
-pub use requests::{QueueFull, Request};
+pub use requests::Request;
+pub(crate) use room::QueueBudget;
+pub use room::QueueFull;
 pub(crate) use work::Work;
 
 use crate::entry::Stamp;

@@ -15,6 +15,7 @@
 
 use super::forward::ForwardedRead;
 use super::op::{self, OP_BYTES_MAX, OpFlags, OpHead, OpKind, encode, encoded_bytes};
+use super::room::{QueueBudget, QueueFull, Share};
 use crate::entry::{BATCH_HEAD_BYTES, RUN_HEAD_BYTES, reserve_heads};
 use crate::slots::Ticket;
 use crate::wire::RequestKind;
@@ -24,54 +25,20 @@ use resp::Args;
 use std::collections::VecDeque;
 use std::ops::Range;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// Bytes at which a chunk is closed.
 const CHUNK_BYTES_MAX: usize = 256 << 10;
 /// Operations of a chunk.
 const CHUNK_OPS_MAX: u32 = 4096;
-/// Unanswered requests of the node.
-const REQUESTS_MAX: usize = 10_000;
-/// Their bytes.
-const REQUESTS_BYTES_MAX: usize = 32 << 20;
-
-/// What all groups of the node together have in their queues.
-#[derive(Debug, Default)]
-pub(crate) struct QueueBudget {
-    requests: AtomicUsize,
-    bytes: AtomicUsize,
-}
-
-impl QueueBudget {
-    fn admit(&self, bytes: usize) -> Result<(), QueueFull> {
-        // A single large request is admitted into an empty queue, else it never would be.
-        let held = self.bytes.load(Ordering::Relaxed);
-        if self.requests.load(Ordering::Relaxed) >= REQUESTS_MAX
-            || (held > 0 && held + bytes > REQUESTS_BYTES_MAX)
-        {
-            return Err(QueueFull::Full);
-        }
-        self.requests.fetch_add(1, Ordering::Relaxed);
-        self.bytes.fetch_add(bytes, Ordering::Relaxed);
-        Ok(())
-    }
-
-    fn release(&self, requests: usize, bytes: usize) {
-        self.requests.fetch_sub(requests, Ordering::Relaxed);
-        self.bytes.fetch_sub(bytes, Ordering::Relaxed);
-    }
-}
-
-/// Why a request is not taken.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum QueueFull {
-    /// Too many wait for a leader already: `-TRYAGAIN`.
-    #[error("TRYAGAIN Too many requests wait for the shard's leader, please try again later")]
-    Full,
-    /// It is longer than a message to another node may be.
-    #[error("ERR request is too long to be replicated")]
-    TooLong,
-}
+/// Its first request unanswered for so long, a lane is sent again, us.
+const RESEND_US: u64 = 500_000;
+/// A request that waits longer is refused, us.
+const PATIENCE_US: u64 = 10_000_000;
+/// Forwarded bytes of a lane that may be unanswered: fewer than a leader has room for ([`super::forward`]), or it would
+/// refuse, and all would be sent again and again.
+const WINDOW_BYTES_MAX: usize = 8 << 20;
+/// Forwarded requests of a lane that may be unanswered, but for the last chunk's.
+const WINDOW_REQUESTS_MAX: u64 = 4096;
 
 /// A request for a group.
 #[derive(Clone, Copy)]
@@ -109,13 +76,11 @@ impl OpKind {
 /// The queue of one group.
 #[derive(Debug)]
 pub(crate) struct Requests {
-    budget: Arc<QueueBudget>,
+    share: Share,
     /// Writes.
     pub writes: Lane,
     /// Reads.
     pub reads: Lane,
-    /// When something was last sent or answered, us.
-    pub progress_us: u64,
 }
 
 /// Requests of one kind.
@@ -129,6 +94,10 @@ pub(crate) struct Lane {
     chunks: VecDeque<Chunk>,
     /// The last that was sent, or proposed, to whoever leads now.
     sent: u64,
+    /// Since when the first waits at its place, or when all were last to be sent again, us.
+    front_us: u64,
+    /// Up to here the clients were told that it took too long.
+    given_up: u64,
     /// Room that a chunk keeps at its front for the heads of an entry.
     reserve: usize,
 }
@@ -216,10 +185,9 @@ impl Requests {
     /// An empty queue.
     pub fn new(budget: Arc<QueueBudget>) -> Self {
         Requests {
-            budget,
+            share: Share::new(budget),
             writes: Lane::new(BATCH_HEAD_BYTES + RUN_HEAD_BYTES),
             reads: Lane::new(0),
-            progress_us: 0,
         }
     }
 
@@ -237,10 +205,10 @@ impl Requests {
         if bytes > OP_BYTES_MAX {
             return Err(QueueFull::TooLong);
         }
-        self.budget.admit(bytes)?;
-        if self.is_idle() {
-            self.progress_us = now_us;
+        if self.writes.waited_us(now_us) >= PATIENCE_US {
+            return Err(QueueFull::NoLeader);
         }
+        self.share.admit(bytes)?;
         let waiting = Waiting::Open {
             ticket: Some(ticket),
             queued_us: now_us,
@@ -277,34 +245,48 @@ impl Requests {
             RequestKind::Write => &mut self.writes,
             RequestKind::Read => &mut self.reads,
         };
-        let settled = lane.settle(number)?;
-        self.progress_us = now_us;
-        self.budget.release(settled.requests, settled.bytes);
+        let settled = lane.settle(number, now_us)?;
+        self.share.release(1, settled.bytes);
         settled.ticket
     }
 
-    /// Tells the clients of requests that were queued before `before_us` by `refusal`. Reads are over then; what
-    /// becomes of a write the log decides.
-    pub fn give_up(&mut self, before_us: u64, refusal: &[u8]) {
-        let is_late = |waiting: &Waiting| match waiting {
-            Waiting::Open { queued_us, .. } => *queued_us < before_us,
-            Waiting::Done => true,
+    /// Tells the clients of requests that wait for [`PATIENCE_US`] that there is no leader. Reads are over then; what
+    /// becomes of a write the log decides. Costs a look at each of them once.
+    pub fn give_up(&mut self, now_us: u64) {
+        let refusal = format!("-{}\r\n", QueueFull::NoLeader);
+        let is_late = |lane: &Lane, number: u64| {
+            let place = number - lane.first;
+            lane.waiting
+                .get(place as usize)
+                .is_some_and(|waiting| match waiting {
+                    Waiting::Open { queued_us, .. } => queued_us + PATIENCE_US <= now_us,
+                    Waiting::Done => true,
+                })
         };
-        let late = |lane: &Lane| lane.waiting.iter().take_while(|one| is_late(one)).count();
-        for place in 0..late(&self.writes) {
+        let mut number = self.writes.given_up.max(self.writes.done()) + 1;
+        while is_late(&self.writes, number) {
+            let place = (number - self.writes.first) as usize;
             if let Waiting::Open { ticket, .. } = &mut self.writes.waiting[place]
                 && let Some(ticket) = ticket.take()
             {
-                ticket.fill(refusal);
+                ticket.fill(refusal.as_bytes());
             }
+            self.writes.given_up = number;
+            number += 1;
         }
-        let first = self.reads.first;
-        for number in first..first + late(&self.reads) as u64 {
-            if let Some(settled) = self.reads.settle(number) {
-                self.budget.release(settled.requests, settled.bytes);
-                if let Some(ticket) = settled.ticket {
-                    ticket.fill(refusal);
-                }
+        while is_late(&self.reads, self.reads.first) {
+            let number = self.reads.first;
+            self.resolve(RequestKind::Read, number, refusal.as_bytes(), now_us);
+        }
+    }
+
+    /// Has a lane sent again whose first request was not answered for [`RESEND_US`], whatever became of those behind it:
+    /// it may be lost, or its answer.
+    pub fn resend_silent(&mut self, now_us: u64) {
+        for lane in [&mut self.writes, &mut self.reads] {
+            if !lane.waiting.is_empty() && lane.front_us + RESEND_US <= now_us {
+                lane.front_us = now_us;
+                lane.send_again();
             }
         }
     }
@@ -321,8 +303,8 @@ impl Requests {
 
     /// Everything unanswered is to be sent again: somebody else leads, or what was sent may be lost.
     pub fn send_again(&mut self) {
-        self.writes.sent = self.writes.first - 1;
-        self.reads.sent = self.reads.first - 1;
+        self.writes.send_again();
+        self.reads.send_again();
     }
 
     /// Whether something waits to be sent.
@@ -367,9 +349,14 @@ impl Requests {
         reads
     }
 
+    /// Whether the leader elsewhere may be sent more writes before it answers some.
+    pub fn may_forward(&self) -> bool {
+        self.writes.has_window()
+    }
+
     /// The next reads to be forwarded, at most a chunk.
     pub fn next_reads(&mut self) -> Option<Bytes> {
-        if !self.reads.has_unsent() {
+        if !self.reads.has_unsent() || !self.reads.has_window() {
             return None;
         }
         let from = self.reads.sent + 1;
@@ -382,21 +369,9 @@ impl Requests {
     }
 }
 
-impl Drop for Requests {
-    fn drop(&mut self) {
-        for lane in [&self.writes, &self.reads] {
-            let open = |waiting: &&Waiting| matches!(waiting, Waiting::Open { .. });
-            let bytes = lane.chunks.iter().map(|chunk| chunk.ops.len()).sum();
-            let requests = lane.waiting.iter().filter(open).count();
-            self.budget.release(requests, bytes);
-        }
-    }
-}
-
 /// What answering a request gives free.
 struct Settled {
     ticket: Option<Ticket>,
-    requests: usize,
     bytes: usize,
 }
 
@@ -407,6 +382,8 @@ impl Lane {
             waiting: VecDeque::new(),
             chunks: VecDeque::new(),
             sent: 0,
+            front_us: 0,
+            given_up: 0,
             reserve,
         }
     }
@@ -471,11 +448,16 @@ impl Lane {
         encode(memory, head, request.args.iter());
         chunk.ops.end = memory.len();
         chunk.count += 1;
+        if self.waiting.is_empty()
+            && let Waiting::Open { queued_us, .. } = waiting
+        {
+            self.front_us = queued_us;
+        }
         self.waiting.push_back(waiting);
         number
     }
 
-    fn settle(&mut self, number: u64) -> Option<Settled> {
+    fn settle(&mut self, number: u64, now_us: u64) -> Option<Settled> {
         let place = number.checked_sub(self.first)?;
         let waiting = self.waiting.get_mut(usize::try_from(place).ok()?)?;
         let Waiting::Open { ticket, .. } = std::mem::replace(waiting, Waiting::Done) else {
@@ -485,6 +467,7 @@ impl Lane {
         while let Some(Waiting::Done) = self.waiting.front() {
             self.waiting.pop_front();
             self.first += 1;
+            self.front_us = now_us;
         }
         self.sent = self.sent.max(self.first - 1);
         while let Some(chunk) = self.chunks.front()
@@ -493,15 +476,32 @@ impl Lane {
             bytes += chunk.ops.len();
             self.chunks.pop_front();
         }
-        Some(Settled {
-            ticket,
-            requests: 1,
-            bytes,
-        })
+        Some(Settled { ticket, bytes })
     }
 
     fn has_unsent(&self) -> bool {
         self.sent < self.last()
+    }
+
+    fn send_again(&mut self) {
+        self.sent = self.done();
+    }
+
+    /// How long the first has been here, us.
+    fn waited_us(&self, now_us: u64) -> u64 {
+        match self.waiting.front() {
+            Some(Waiting::Open { queued_us, .. }) => now_us.saturating_sub(*queued_us),
+            Some(Waiting::Done) | None => 0,
+        }
+    }
+
+    /// Whether what was sent and is not answered leaves the leader room for more.
+    fn has_window(&self) -> bool {
+        if self.sent - self.done() >= WINDOW_REQUESTS_MAX {
+            return false;
+        }
+        let sent = self.chunks.iter().take_while(|one| one.first <= self.sent);
+        sent.map(|chunk| chunk.ops.len()).sum::<usize>() < WINDOW_BYTES_MAX
     }
 
     fn place_of(&self, number: u64) -> Option<usize> {

@@ -38,7 +38,12 @@ pub(crate) struct Network {
     stopped: BTreeSet<u32>,
     /// Messages delivered so far.
     pub delivered: usize,
+    /// Which message gets lost: from, to, what.
+    loses: Option<Loses>,
 }
+
+/// Says of a message whether it gets lost.
+type Loses = Box<dyn FnMut(u32, u32, &PeerMessage) -> bool>;
 
 impl Network {
     /// `count` nodes, `voters` of which found all groups; their settings changed by `change`.
@@ -78,6 +83,7 @@ impl Network {
             cut: BTreeSet::new(),
             stopped: BTreeSet::new(),
             delivered: 0,
+            loses: None,
         };
         for number in 1..=count {
             let others: Vec<NodeId> = (1..=count).filter(|n| *n != number).map(NodeId).collect();
@@ -173,8 +179,14 @@ impl Network {
         self.cut.extend([(one, other), (other, one)]);
     }
 
+    /// Loses the messages that `loses` says, from now on.
+    pub fn lose(&mut self, loses: impl FnMut(u32, u32, &PeerMessage) -> bool + 'static) {
+        self.loses = Some(Box::new(loses));
+    }
+
     /// Everything passes again, and nobody stands still.
     pub fn heal(&mut self) {
+        self.loses = None;
         self.cut.clear();
         self.stopped.clear();
     }
@@ -250,9 +262,12 @@ impl Network {
             if self.cut.contains(&(from, to)) || self.stopped.contains(&to) {
                 continue;
             }
-            count += messages.len();
-            let node = self.node(to);
+            let node = self.nodes[to as usize - 1].clone();
             for message in messages {
+                if self.loses.as_mut().is_some_and(|l| l(from, to, &message)) {
+                    continue;
+                }
+                count += 1;
                 node.on_peer_message(replica(from), message, node.now());
             }
         }

@@ -1,7 +1,7 @@
 //! Shards with replicas on three nodes: requests through the queue, the log and the leader's answers.
 
 use crate::client::Client;
-use crate::group::{OpFlags, OpKind, Request};
+use crate::group::{OpFlags, OpKind, QueueFull, Request};
 use crate::slots::Ticket;
 use crate::testing::Client as SessionClient;
 use crate::testing::network::{Network, replica};
@@ -30,7 +30,7 @@ impl Asker {
     }
 
     /// Queues `words` for `shard`; returns the slot of its reply and its number.
-    fn ask(
+    pub(super) fn ask(
         &mut self,
         network: &Network,
         shard: usize,
@@ -42,7 +42,7 @@ impl Asker {
         self.ask_args(network, shard, kind, &words, after)
     }
 
-    fn ask_args(
+    pub(super) fn ask_args(
         &mut self,
         network: &Network,
         shard: usize,
@@ -50,6 +50,18 @@ impl Asker {
         args: &[&[u8]],
         after: u64,
     ) -> (u32, u64) {
+        let asked = self.try_args(network, shard, kind, args, after);
+        asked.expect("room in the queue")
+    }
+
+    pub(super) fn try_args(
+        &mut self,
+        network: &Network,
+        shard: usize,
+        kind: OpKind,
+        args: &[&[u8]],
+        after: u64,
+    ) -> Result<(u32, u64), QueueFull> {
         let node = network.node(self.node);
         let args = OwnedArgs::from_slices(args);
         let ticket = Ticket::new(self.client.clone(), self.client.slots().batch(), self.slots);
@@ -61,12 +73,9 @@ impl Asker {
             args: args.args(),
             after,
         };
-        let number = node
-            .lock(shard)
-            .enqueue(request, ticket, node.now())
-            .expect("room in the queue");
+        let number = node.lock(shard).enqueue(request, ticket, node.now())?;
         node.mark_dirty(shard);
-        (self.slots - 1, number)
+        Ok((self.slots - 1, number))
     }
 
     pub(super) fn write(&mut self, network: &Network, shard: usize, words: &str) -> u32 {

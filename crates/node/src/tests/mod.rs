@@ -2,6 +2,7 @@
 
 mod expiry;
 mod forming;
+mod group_faults;
 mod group_memory;
 mod groups;
 mod memory;
