@@ -109,7 +109,10 @@ class Load:
             try:
                 pipe.execute()
                 line["result"] = True
-            except redis.WatchError:
+            except redis.WatchError as error:
+                if "occurred" in str(error):
+                    # What redis-py makes of a connection that breaks while keys are watched: the swap may be done.
+                    raise redis.ConnectionError(str(error)) from error
                 # It may have changed and changed back; only that it did not swap is sure. A read says as much.
                 line["op"] = "none"
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import shutil
 import subprocess
 import tempfile
 import time
@@ -30,11 +31,17 @@ class World:
             path = os.path.join(directory, "history")
             load.write(path)
             checked = subprocess.run([self.checker, "check-history", path], capture_output=True, text=True, check=False)
+            if checked.returncode != 0:
+                kept = tempfile.mkstemp(prefix="torc-history-")[1]
+                shutil.copy(path, kept)
+                print(f"    the history is kept in {kept}", flush=True)
         gap_ms, single_ms = load.gap_ms()
         summary = (f"{what}: {load.answered()} operations answered, {len(load.errors)} failed, "
                    f"longest write gap {gap_ms:.0f} ms, slowest write {single_ms:.0f} ms")
         print(f"    {summary} | {checked.stdout.strip()[-600:]}", flush=True)
         assert checked.returncode == 0, f"{summary}: {checked.stdout[-2000:]} {checked.stderr[-500:]}"
+        for error in load.errors[:5]:
+            print(f"    failed: {error}", flush=True)
         assert load.answered() > 200, f"too little was asked: {summary}"
         assert len(load.errors) <= errors_max, f"{summary}: {load.errors[:5]}"
         if gap_ms_max is not None:
