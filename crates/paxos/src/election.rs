@@ -92,7 +92,14 @@ impl Replica {
 
     /// Time goes by for a follower, or for one that asks for pre-votes.
     pub(crate) fn tick_follower(&mut self, out: &mut Output) {
-        if self.now_us < self.deadline_us || !self.may_campaign() {
+        if self.now_us < self.deadline_us {
+            return;
+        }
+        if !self.may_campaign() {
+            // It may vote all the same by a configuration that it does not know chosen, and without it nobody may win: a
+            // restart can forget how far was chosen. Whoever is still there tells.
+            self.put_deadline_off();
+            self.ask_anybody(out);
             return;
         }
         if self.is_sole_voter() {
@@ -117,19 +124,20 @@ impl Replica {
             out.send_first
                 .push(self.names.message(voter, Kind::PreVote { ballot }));
         }
-        // Without a leader nobody pushes what is chosen, so it is fetched from anybody.
-        let others = self.config.voters.len().saturating_sub(1);
-        let pick = self.draw() as usize % others.max(1);
-        let from = self.chosen.next();
-        let anybody = self
-            .config
-            .voters
-            .iter()
-            .filter(|&&v| v != self.names.me)
-            .nth(pick);
-        if let Some(&voter) = anybody {
+        self.ask_anybody(out);
+    }
+
+    /// Without a leader nobody pushes what is chosen, so it is fetched from some member.
+    fn ask_anybody(&mut self, out: &mut Output) {
+        let me = self.names.me;
+        let draw = self.draw();
+        let (voters, learners) = (&self.config.voters, &self.config.learners);
+        let others = || voters.iter().chain(learners).filter(|&&id| id != me);
+        let count = others().count().max(1) as u64;
+        if let Some(&member) = others().nth((draw % count) as usize) {
+            let from = self.chosen.next();
             out.send_first
-                .push(self.names.message(voter, Kind::CatchUpRequest { from }));
+                .push(self.names.message(member, Kind::CatchUpRequest { from }));
         }
     }
 

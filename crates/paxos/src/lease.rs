@@ -64,8 +64,11 @@ impl LogTime {
         }
     }
 
-    /// A leader's: runs with the clock.
+    /// A leader's: runs with the clock, once it was seen at all.
     pub(crate) fn now_ms(&self, now_us: u64) -> u64 {
+        if self.ms == 0 {
+            return 0;
+        }
         self.ms + now_us.saturating_sub(self.at_us) / 1000
     }
 

@@ -286,8 +286,7 @@ impl Replica {
                 .deadline_us
                 .min(phase1.asked_us + self.settings.heartbeat_us),
             Role::Follower | Role::Asking(_) if self.chosen_hint > self.chosen => 0,
-            Role::Follower | Role::Asking(_) if self.may_campaign() => self.deadline_us,
-            Role::Follower | Role::Asking(_) => u64::MAX,
+            Role::Follower | Role::Asking(_) => self.deadline_us,
         };
         self.outgoing
             .iter()
