@@ -239,6 +239,7 @@ pub struct Output {
     pub config: Option<Config>,
     /// Snapshots.
     pub snapshot: Vec<SnapshotStep>,
-    /// The proposal, transfer or configuration of this step was refused, and why.
+    /// The proposal, transfer or configuration of this step was refused, or a configuration that had waited was given up,
+    /// and why.
     pub refused: Option<&'static str>,
 }

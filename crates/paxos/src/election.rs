@@ -55,8 +55,8 @@ pub(crate) struct Promised {
 enum Verdict {
     /// No quorum yet.
     Short,
-    /// This replica knows indexes chosen that the own one does not (R9).
-    Behind(ReplicaId),
+    /// Quorums need replicas that know indexes chosen that the own one does not (R9).
+    Behind,
     /// Done; the highest index that came to light.
     Done(Index),
 }
@@ -338,11 +338,11 @@ impl Replica {
         if counted().count() < self.quorum() || self.is_installing() {
             return Verdict::Short;
         }
-        let furthest = counted()
-            .max_by_key(|promised| promised.chosen)
-            .expect("a quorum is not empty");
-        if furthest.chosen > self.chosen && !self.mutations.has(Mutation::ProposeKnownChosen) {
-            return Verdict::Behind(furthest.id);
+        // Acceptors do not report what they know chosen. A quorum of those that know no more than this replica reports all
+        // that may be chosen; whoever is ahead need not live on.
+        let level = counted().filter(|promised| promised.chosen <= self.chosen);
+        if level.count() < self.quorum() && !self.mutations.has(Mutation::ProposeKnownChosen) {
+            return Verdict::Behind;
         }
         let limbo = counted().map(|promised| promised.covered.max(promised.chosen));
         Verdict::Done(limbo.max().expect("a quorum is not empty"))
@@ -359,7 +359,7 @@ impl Replica {
         }
         match self.verdict(phase1) {
             Verdict::Short => {}
-            Verdict::Behind(ahead) => self.ask_for_chosen(ahead, out),
+            Verdict::Behind => self.ask_ahead(out),
             Verdict::Done(limbo) => {
                 let Role::Candidate(phase1) = std::mem::replace(&mut self.role, Role::Follower)
                 else {
@@ -385,7 +385,7 @@ impl Replica {
         };
         match verdict {
             Verdict::Short => {}
-            Verdict::Behind(ahead) => self.ask_for_chosen(ahead, out),
+            Verdict::Behind => self.ask_ahead(out),
             Verdict::Done(limbo) => {
                 if let Role::Leader(leader) = &mut self.role {
                     leader.ready = true;
@@ -394,6 +394,22 @@ impl Replica {
                 self.drop_incoming(out);
                 self.tell_leader(out);
             }
+        }
+    }
+
+    /// Asks one of those that promised and know more chosen: another one each time, since one may be gone.
+    fn ask_ahead(&mut self, out: &mut Output) {
+        let own_chosen = self.chosen;
+        let phase1 = match &self.role {
+            Role::Candidate(phase1) => phase1,
+            Role::Leader(leader) => &leader.phase1,
+            Role::Follower | Role::Asking(_) => return,
+        };
+        let ahead = phase1.promises.iter().filter(|p| p.chosen > own_chosen);
+        let ahead: Vec<ReplicaId> = ahead.map(|promised| promised.id).collect();
+        let pick = self.draw_between(1, ahead.len() as u64) as usize;
+        if let Some(&whom) = ahead.get(pick - 1) {
+            self.ask_for_chosen(whom, out);
         }
     }
 

@@ -70,30 +70,47 @@ impl Replica {
             return Err("a node has one vote, and a replica one part");
         }
         let lax = self.mutations.has(Mutation::PromoteLaggard);
-        let has_caught_up = |id: ReplicaId| {
-            id == self.names.me
-                || self.acked(id).0 + PROMOTION_LAG_MAX >= self.chosen.0
-                    && self.acked(id) >= self.config_index
-        };
         for &voter in voters {
             let learns = self.config.learners.contains(&voter);
-            let may_vote = self.is_voter(voter) || lax || (learns && has_caught_up(voter));
+            let may_vote = self.is_voter(voter) || lax || (learns && self.has_caught_up(voter));
             if !may_vote {
                 return Err("a new voter is a learner that has caught up");
             }
         }
-        let alive_us = self
-            .now_us
-            .saturating_sub(2 * self.settings.election_max_us);
-        let alive = voters.iter().filter(|&&voter| {
-            let follower = leader.followers.iter().find(|f| f.id == voter);
-            voter == self.names.me
-                || follower.is_some_and(|f| f.echoed_us >= alive_us) && has_caught_up(voter)
-        });
-        if alive.count() < voters.len() / 2 + 1 && !lax {
+        if !self.has_live_quorum(voters) && !lax {
             return Err("too few of the new voters are alive and have caught up");
         }
         Ok(())
+    }
+
+    /// A leader's: whether a member may vote, so that a quorum with it knows what is chosen without delay.
+    fn has_caught_up(&self, id: ReplicaId) -> bool {
+        id == self.names.me
+            || self.acked(id).0 + PROMOTION_LAG_MAX >= self.chosen.0
+                && self.acked(id) >= self.config_index
+    }
+
+    /// A leader's: whether more than half of these have answered of late, and have caught up.
+    pub(crate) fn has_live_quorum(&self, voters: &[ReplicaId]) -> bool {
+        let Role::Leader(leader) = &self.role else {
+            return false;
+        };
+        let silent_us = 2 * self.settings.election_max_us;
+        let alive_us = self.now_us.saturating_sub(silent_us);
+        let alive = voters.iter().filter(|&&voter| {
+            let follower = leader.followers.iter().find(|f| f.id == voter);
+            voter == self.names.me
+                || follower.is_some_and(|f| f.echoed_us >= alive_us) && self.has_caught_up(voter)
+        });
+        alive.count() > voters.len() / 2
+    }
+
+    /// A leader's: the configuration that waits until all before it is chosen.
+    pub fn config_wanted(&self) -> Option<&Config> {
+        match &self.role {
+            Role::Leader(leader) => leader.wanted.as_ref(),
+            Role::Follower | Role::Asking(_) | Role::Candidate(_) => None,
+        }
     }
 
     /// A configuration in the chosen prefix is new: it rules from here on.

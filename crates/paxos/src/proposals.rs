@@ -4,7 +4,7 @@ use crate::door::Output;
 use crate::log::weight;
 use crate::mutation::Mutation;
 use crate::replica::{ConfigNews, Replica, Role};
-use crate::types::{Entry, Index};
+use crate::types::{Config, Entry, Index};
 use bytes::Bytes;
 
 impl Replica {
@@ -142,7 +142,7 @@ impl Replica {
                 } else if leader.last > self.chosen {
                     return;
                 } else {
-                    match leader.wanted.take() {
+                    match self.take_wanted(out) {
                         Some(config) => Entry::Config(config),
                         None => return,
                     }
@@ -167,6 +167,20 @@ impl Replica {
             self.propose(entry, out);
             self.choose(out);
         }
+    }
+
+    /// The configuration that waits, if it is still wise: who was to vote may have died while it waited, and once it is
+    /// chosen nobody can go on without a quorum of it.
+    fn take_wanted(&mut self, out: &mut Output) -> Option<Config> {
+        let Role::Leader(leader) = &mut self.role else {
+            return None;
+        };
+        let config = leader.wanted.take()?;
+        if !self.has_live_quorum(&config.voters) && !self.mutations.has(Mutation::PromoteLaggard) {
+            out.refused = Some("too few of the new voters are still alive");
+            return None;
+        }
+        Some(config)
     }
 
     /// Counts acknowledgements over the voters of the configuration in force (R5).
