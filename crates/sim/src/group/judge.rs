@@ -45,6 +45,8 @@ pub struct Judge {
     pub checks_log_time: bool,
     /// How often leadership began.
     pub leaderships: u64,
+    /// How often somebody campaigned.
+    pub campaigns: u64,
     /// What is wrong, first of all.
     pub violation: Option<String>,
 }
@@ -241,7 +243,9 @@ impl Judge {
 
     /// Log time must not run ahead of true time by more than clocks and elections explain.
     pub fn on_log_time(&mut self, node: usize, log_ms: u64, true_us: u64) {
-        let allowed_ms = true_us / 1_000 * 105 / 100 + 5 + 4 * self.leaderships;
+        // Each campaign rounds up what it hears.
+        let allowed_ms =
+            true_us / 1_000 * 105 / 100 + 5 + 4 * self.leaderships + 3 * self.campaigns;
         if log_ms > allowed_ms {
             self.accuse(format!(
                 "node {node}: log time {log_ms} ms runs ahead of true time {} ms",

@@ -130,9 +130,15 @@ impl World {
             .map(|config| config.number)
             .max()
             .unwrap_or(0);
+        // What a leader is about to propose may rule soon.
+        let leaders = self
+            .nodes
+            .iter()
+            .filter_map(|node| node.process.as_ref()?.replica.config_wanted());
         self.judge
             .configs
             .iter()
+            .chain(leaders)
             .filter(|config| config.number >= ruling)
             .all(|config| majority(config, config.voters.iter().filter(|id| intact(id)).count()))
     }

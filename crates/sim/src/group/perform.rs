@@ -237,6 +237,7 @@ impl World {
     fn on_role(&mut self, number: usize, role: RoleChange) {
         self.note(|| format!("  n{number} becomes {}", trace::role(&role)));
         let life = self.nodes[number].life;
+        self.judge.campaigns += u64::from(role == RoleChange::Candidate);
         let process = self.process(number);
         match role {
             RoleChange::Leader { ballot, .. } => {
