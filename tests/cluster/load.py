@@ -13,6 +13,11 @@ REGISTERS = 12
 COUNTERS = 4
 
 
+def is_broken(error):
+    """Whether this WatchError is what redis-py makes of a connection that breaks while keys are watched."""
+    return "Error occurred" in str(error)
+
+
 def now_us():
     return time.monotonic_ns() // 1000
 
@@ -55,7 +60,7 @@ class Load:
             try:
                 self.ask(client, line)
                 line["ok"] = True
-            except redis.ConnectionError as error:
+            except (redis.ConnectionError, redis.WatchError) as error:
                 # Refused before anything was sent, or lost with the answer open.
                 line["ok"] = False
                 line["error"] = type(error).__name__
@@ -110,9 +115,8 @@ class Load:
                 pipe.execute()
                 line["result"] = True
             except redis.WatchError as error:
-                if "occurred" in str(error):
-                    # What redis-py makes of a connection that breaks while keys are watched: the swap may be done.
-                    raise redis.ConnectionError(str(error)) from error
+                if is_broken(error):
+                    raise
                 # It may have changed and changed back; only that it did not swap is sure. A read says as much.
                 line["op"] = "none"
 

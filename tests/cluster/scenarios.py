@@ -92,7 +92,7 @@ def paused(world):
             time.sleep(5)
             cluster.signal(1, "SIGCONT")
         # Who asks the paused node waits as long as it is paused.
-        world.check(load, "SIGSTOP of node 1 for 5 s", gap_ms_max=8_000, errors_max=20)
+        world.check(load, "SIGSTOP of node 1 for 5 s", gap_ms_max=8_000)
         cluster.wait_until_whole()
 
 
@@ -103,7 +103,7 @@ def rolling_restart(world):
                 cluster.stop(number)
                 cluster.start(number)
                 cluster.wait_until_whole()
-        world.check(load, "all restarted, one after the other", gap_ms_max=4_000, errors_max=20)
+        world.check(load, "all restarted, one after the other", gap_ms_max=4_000)
 
 
 def minority_cut_off(world):
@@ -124,7 +124,7 @@ def cut_one_way(world):
                 cluster.network.cut(1, other)
             time.sleep(3)
             cluster.network.heal()
-        world.check(load, "nothing from node 1 arrives for 3 s", gap_ms_max=4_000, errors_max=20)
+        world.check(load, "nothing from node 1 arrives for 3 s", gap_ms_max=4_000)
         cluster.wait_until_whole()
 
 
@@ -172,7 +172,7 @@ def restarted_without_memory(world):
                 time.sleep(0.7)
                 cluster.start(number)
                 cluster.wait_until_whole()
-        world.check(load, "each killed and back without memory", gap_ms_max=4_000, errors_max=20)
+        world.check(load, "each killed and back without memory", gap_ms_max=4_000)
 
 
 def restarted_with_disk(world):
@@ -183,7 +183,7 @@ def restarted_with_disk(world):
                 time.sleep(0.7)
                 cluster.start(number)
                 cluster.wait_until_whole()
-        world.check(load, "each killed and back with its disk", gap_ms_max=4_000, errors_max=20)
+        world.check(load, "each killed and back with its disk", gap_ms_max=4_000)
 
 
 def disk_full(world):
