@@ -1,7 +1,8 @@
 //! What a node knows of the others, as far as every request needs it: who it is itself, who leads which group, which
 //! groups have something to send, and whom to wake for it.
 
-use crate::group::{GroupStart, Mode};
+use crate::checkpoints::UnderWay;
+use crate::group::{GroupStart, Mode, origin_of};
 use crate::host::Host;
 use crate::journal::{Journal, JournalError};
 use crate::meta::{META_GROUP, MetaGroup, MetaState, NodeAddresses, Welcome, founding_command};
@@ -26,6 +27,8 @@ pub(crate) const FOUNDER: ReplicaId = ReplicaId {
 pub struct Membership {
     /// The node, in this life of its memory.
     pub me: ReplicaId,
+    /// Which start of the process this is within the life of its memory: rises with each, 0 if there is one alone.
+    pub start: u32,
     /// The cluster's secret hash seed.
     pub seed: u64,
     /// Who votes in every group from the beginning, this node among them; none if the node joins a cluster that is
@@ -48,6 +51,7 @@ impl Membership {
     pub fn founder() -> Self {
         Membership {
             me: FOUNDER,
+            start: 0,
             seed: 0,
             founders: Some(vec![FOUNDER]),
             paxos: paxos::Settings::default(),
@@ -64,6 +68,7 @@ impl Membership {
         let record = welcome.state.nodes.get(&me.node.0);
         Membership {
             me,
+            start: 0,
             seed: welcome.state.hash_seed,
             founders: None,
             paxos: paxos::Settings::default(),
@@ -77,12 +82,17 @@ impl Membership {
 
     /// The meta group's replica and state at the beginning, the settings' count of shards being the cluster's. `name` is
     /// this node's.
-    pub(crate) fn meta_group(&self, name: &str, settings: &Settings, host: &dyn Host) -> MetaGroup {
-        let start = self.group_start();
+    pub(crate) fn meta_group(
+        &self,
+        start: GroupStart,
+        name: &str,
+        settings: &Settings,
+        host: &dyn Host,
+    ) -> MetaGroup {
         let replica = Replica::new(
             start.settings,
             META_GROUP,
-            Generation(0),
+            start.generation,
             self.me,
             start.start,
             host.random(),
@@ -100,6 +110,11 @@ impl Membership {
         MetaGroup::new(replica, self.state.clone(), founding)
     }
 
+    /// The name under which this process asks groups.
+    fn origin(&self) -> ReplicaId {
+        origin_of(self.me, self.start)
+    }
+
     /// What each group begins with.
     pub(crate) fn group_start(&self) -> GroupStart {
         let config = |founders: &Vec<ReplicaId>| {
@@ -113,10 +128,12 @@ impl Membership {
         };
         GroupStart {
             me: self.me,
+            origin: self.origin(),
             settings: paxos::Settings {
                 durable: self.journal.is_some(),
                 ..self.paxos
             },
+            generation: Generation(0),
             start: self.founders.as_ref().map_or(Start::Joiner, config),
         }
     }
@@ -127,6 +144,8 @@ impl Membership {
 pub struct Cluster {
     /// This node, in this life of its memory.
     pub me: ReplicaId,
+    /// The name under which this process asks groups: another at each start.
+    pub(crate) origin: ReplicaId,
     /// Who leads each group, as last heard; 0 = not known. A hint: the log decides.
     leaders: Box<[AtomicU32]>,
     /// The highest ballot that each of them was heard under.
@@ -139,6 +158,8 @@ pub struct Cluster {
     modes: Box<[AtomicU8]>,
     /// Where records are made durable, if they are.
     journal: Option<Arc<dyn Journal>>,
+    /// The checkpoint that is being written.
+    pub(crate) checkpoint: Mutex<Option<UnderWay>>,
     /// Held from a step of a replica until its records are in the journal.
     durable_turn: Mutex<()>,
     /// Why the journal can no longer be relied on.
@@ -152,11 +173,12 @@ pub struct Cluster {
 }
 
 impl Cluster {
-    /// A cluster as seen by `me`, which knows no leader yet.
-    pub fn new(me: ReplicaId, shards_count: usize, journal: Option<Arc<dyn Journal>>) -> Self {
+    /// A cluster as a member sees it that knows no leader yet.
+    pub fn new(membership: &Membership, shards_count: usize) -> Self {
         let zeros = |count| (0..count).map(|_| AtomicU64::new(0)).collect();
         Cluster {
-            me,
+            me: membership.me,
+            origin: membership.origin(),
             leaders: (0..=shards_count).map(|_| AtomicU32::new(0)).collect(),
             ballots: Mutex::new(vec![Ballot::default(); shards_count + 1]),
             beat_us: AtomicU64::new(0),
@@ -164,7 +186,8 @@ impl Cluster {
             modes: (0..shards_count)
                 .map(|_| AtomicU8::new(Mode::Grouped as u8))
                 .collect(),
-            journal,
+            journal: membership.journal.clone(),
+            checkpoint: Mutex::new(None),
             durable_turn: Mutex::new(()),
             failure: OnceLock::new(),
             full: AtomicBool::new(false),
@@ -252,6 +275,7 @@ impl Cluster {
 
     /// The disk failed.
     pub(crate) fn fail(&self, error: JournalError) {
+        tracing::error!(%error, "the journal failed: this node stops");
         // The first reason is the one that counts.
         let _ = self.failure.set(error);
         self.flusher.ask();
@@ -313,7 +337,7 @@ mod tests {
     #[test]
     fn every_mark_is_taken_once() {
         // Breaks if a shard's requests could be left lying until the next tick, or be flushed for nothing.
-        let cluster = Cluster::new(FOUNDER, 130, None);
+        let cluster = Cluster::new(&Membership::founder(), 130);
         for shard in [0, 63, 64, 129] {
             cluster.mark_dirty(shard);
         }

@@ -71,8 +71,8 @@ impl Node {
                     shard.on_forward(forward, work);
                 });
             }
-            PeerMessage::ForwardReply(reply) if reply.to != self.cluster.me => {
-                // A former life of this node asked, under numbers that are now others'.
+            PeerMessage::ForwardReply(reply) if reply.to != self.cluster.origin => {
+                // A former start of this node asked, under numbers that are now others'.
             }
             PeerMessage::ForwardReply(reply) => {
                 self.on_group(reply.group, now, |shard, work| {
@@ -266,10 +266,7 @@ impl Node {
         }
         journal
             .append(records)
-            .inspect_err(|error| {
-                tracing::error!(%error, "the journal failed: this node stops");
-                self.cluster.fail(error.clone());
-            })
+            .inspect_err(|error| self.cluster.fail(error.clone()))
             .is_ok()
     }
 }

@@ -16,6 +16,7 @@
 //!
 //! Reading order: `host`, `entry`, `shard`, `memory`, `node`, `housework`, `session`, then what they use.
 
+mod checkpoints;
 mod client;
 mod cluster;
 mod drive;
@@ -36,6 +37,7 @@ mod pause;
 pub mod peers;
 mod pubsub;
 mod questions;
+mod recovery;
 mod relief;
 mod resident;
 mod session;
@@ -55,6 +57,7 @@ mod tracking;
 mod view;
 pub mod wire;
 
+pub use checkpoints::CheckpointWork;
 pub use client::{Client, ClientClass, ClientFlag, ClientId};
 pub use cluster::{Cluster, Flusher, Membership};
 pub use entry::{ALL_DATABASES, Stamp};
@@ -65,6 +68,7 @@ pub use memory::Budget;
 pub use node::{Node, Room, ShardGuard};
 pub use paxos::{GroupId, Incarnation, NodeId, ReplicaId};
 pub use peers::Peers;
+pub use recovery::{StartError, remembered};
 pub use resident::Resident;
 pub use session::{Manner, Session, Step};
 pub use settings::Settings;

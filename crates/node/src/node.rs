@@ -13,6 +13,7 @@ use crate::meta::Meta;
 use crate::monitor::Monitors;
 use crate::pause::Pause;
 use crate::pubsub::PubSub;
+use crate::recovery::{Memory, StartError};
 pub use crate::relief::Room;
 use crate::resident::Resident;
 use crate::settings::{OutputBufferLimit, Settings};
@@ -146,6 +147,20 @@ impl Node {
         host: Box<dyn Host>,
         membership: Membership,
     ) -> Result<Node, ShardCountError> {
+        match Node::build(settings, host, membership, Memory::default()) {
+            Ok(node) => Ok(node),
+            Err(StartError::Shards(error)) => Err(error),
+            Err(StartError::Memory(error)) => unreachable!("there is none: {error}"),
+        }
+    }
+
+    /// A node with what it remembers.
+    pub(crate) fn build(
+        settings: Settings,
+        host: Box<dyn Host>,
+        membership: Membership,
+        mut memory: Memory,
+    ) -> Result<Node, StartError> {
         let seed = membership.seed;
         let settings = match membership.state.is_founded() {
             true => Settings {
@@ -155,31 +170,35 @@ impl Node {
             false => settings,
         };
         let map = ShardMap::new(settings.shards)?;
-        let journal = membership.journal.clone();
-        let cluster = Cluster::new(membership.me, map.shards_count() as usize, journal);
+        let cluster = Cluster::new(&membership, map.shards_count() as usize);
         let queues = Arc::new(QueueBudget::default());
-        let new_shard = |shard: u32| {
+        let mut new_shard = |shard: u32| {
             let (id, now_us) = (GroupId(shard + 1), host.monotonic_us());
-            let start = membership.group_start();
+            let (start, state) = memory.shard_start(id, &membership)?;
             let group = Group::new(id, start, host.random(), now_us, queues.clone());
             if group.replica.is_leader() {
                 cluster.set_leader(id, Some(membership.me.node));
             }
-            let shard = Shard::new(seed, group);
+            let mut shard = Shard::new(seed, group);
+            if let Some(state) = state {
+                shard.put_state(state);
+            }
             cluster.set_mode(shard.index(), shard.mode());
-            ShardCell {
+            Ok(ShardCell {
                 state: Mutex::new(ShardBox(shard)),
                 coldest_ms: AtomicU64::new(0),
-            }
+            })
         };
-        let shards = (0..map.shards_count()).map(new_shard).collect();
+        let shards: Result<_, StartError> = (0..map.shards_count()).map(&mut new_shard).collect();
+        let shards = shards?;
         let id: String = match membership.name.is_empty() {
             true => (0..5)
                 .map(|_| format!("{:08x}", host.random() as u32))
                 .collect(),
             false => membership.name.clone(),
         };
-        let meta = membership.meta_group(&id, &settings, &*host);
+        let start = memory.meta_start(&membership);
+        let meta = membership.meta_group(start, &id, &settings, &*host);
         let meta = Meta::new(meta, map.shards_count() as usize);
         let log_base_ms = (host.wall_us() / 1000).saturating_sub(host.monotonic_us() / 1000);
         let node = Node {

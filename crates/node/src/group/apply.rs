@@ -98,7 +98,8 @@ impl Shard {
         }
     }
 
-    /// The writes of one origin: those that are the next of it run, the others were here before or come again.
+    /// The writes of one origin: those that are the next of it run, the others were here before or come again. None runs
+    /// of a process that is known to have been started again.
     fn apply_run(
         &mut self,
         run: Run<'_>,
@@ -107,6 +108,9 @@ impl Shard {
         applying: Applying,
         out: &mut Applied,
     ) {
+        if self.origins.is_superseded(run.origin) {
+            return;
+        }
         let mut origin = self.origins.take(run.origin);
         origin.done(run.done_seq);
         let mut rest = run.ops;

@@ -2,6 +2,7 @@
 
 use super::apply::replica_bytes;
 use super::op::{OpFlags, OpHead, OpKind, encode};
+use super::origins::life_of;
 use super::{Mode, Work};
 use crate::entry::DATABASES;
 use crate::memory::Budget;
@@ -73,7 +74,8 @@ impl Shard {
         bytes
     }
 
-    /// Has the group forget the writes of replicas whose life is over: `is_over` says of which.
+    /// Has the group forget the writes of replicas whose life is over, of which `is_over` tells, and of starts that others
+    /// followed.
     pub(crate) fn forget_origins(
         &mut self,
         is_over: &dyn Fn(ReplicaId) -> bool,
@@ -86,7 +88,7 @@ impl Shard {
         let over: Vec<[u8; 12]> = self
             .origins
             .iter()
-            .filter(|(origin, _)| is_over(*origin))
+            .filter(|(origin, _)| is_over(life_of(*origin)) || self.origins.is_superseded(*origin))
             .map(|(origin, _)| replica_bytes(origin))
             .collect();
         if !over.is_empty() {

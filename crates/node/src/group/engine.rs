@@ -37,7 +37,7 @@ impl Shard {
     ) -> Result<(Events, u64), NotHere> {
         let until_us = self.group.replica.lease_until();
         if now.monotonic_us >= until_us
-            || (after > 0 && self.origins.applied(self.group.me) < after)
+            || (after > 0 && self.origins.applied(self.group.origin) < after)
         {
             return Err(NotHere);
         }

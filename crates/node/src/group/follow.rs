@@ -36,7 +36,7 @@ impl Shard {
         if work.now_us() < group.pause_until_us || !group.requests.has_unsent() {
             return;
         }
-        let (id, origin) = (group.id, group.me);
+        let (id, origin) = (group.id, group.origin);
         let done_seq = group.requests.writes.done();
         let mut sent = Sent::Queued;
         let mut send = |ops: Bytes| {

@@ -81,13 +81,13 @@ impl Shard {
                 NextOps::Fresh(mut memory) => {
                     let (_, run) = memory.split_at_mut(BATCH_HEAD_BYTES);
                     let bytes = run.len() - crate::entry::RUN_HEAD_BYTES;
-                    write_run_head(run, group.me, done_seq, count, bytes);
+                    write_run_head(run, group.origin, done_seq, count, bytes);
                     Some((memory, true))
                 }
                 NextOps::Shared(ops) => {
                     let mut memory = vec![0; BATCH_HEAD_BYTES];
                     let run = Run {
-                        origin: group.me,
+                        origin: group.origin,
                         done_seq,
                         count,
                         ops: &ops,
@@ -127,7 +127,7 @@ impl Shard {
         if nothing || work.host.monotonic_us() >= until_us {
             return;
         }
-        let me = self.group.me;
+        let me = self.group.origin;
         let log_ms = self.group.read_ms(work.now);
         let mut done: Vec<(ForwardedRead, Stored)> = Vec::new();
         for read in self.runnable() {
@@ -171,7 +171,7 @@ impl Shard {
         let (group, origins) = (&mut self.group, &self.origins);
         let mut reads = group
             .requests
-            .runnable_reads(group.me, origins.applied(group.me));
+            .runnable_reads(group.origin, origins.applied(group.origin));
         group
             .forwarded
             .take_runnable(|origin| origins.applied(origin), &mut reads);

@@ -35,9 +35,12 @@ mod work;
 
 pub(crate) use op::encode as encode_op;
 pub use op::{OpFlags, OpHead, OpKind};
+pub(crate) use origins::origin_of;
 pub use requests::Request;
 pub(crate) use room::QueueBudget;
 pub use room::QueueFull;
+pub(crate) use snapshot::{Staged, Staging};
+pub(crate) use streams::CheckpointStep;
 pub(crate) use work::Work;
 
 use crate::entry::Stamp;
@@ -72,6 +75,8 @@ pub struct NotHere;
 pub(crate) struct Group {
     pub id: GroupId,
     pub me: ReplicaId,
+    /// The name under which this process asks ([`origins::origin_of`]).
+    pub origin: ReplicaId,
     pub replica: Replica,
     pub requests: Requests,
     forwarded: Forwarded,
@@ -107,8 +112,12 @@ pub(crate) struct Group {
 pub(crate) struct GroupStart {
     /// The node.
     pub me: ReplicaId,
+    /// The name under which it asks.
+    pub origin: ReplicaId,
     /// Times and bounds.
     pub settings: PaxosSettings,
+    /// The group's generation.
+    pub generation: Generation,
     /// How the replica begins.
     pub start: Start,
 }
@@ -125,19 +134,22 @@ impl Group {
         let mut replica = Replica::new(
             start.settings,
             id,
-            Generation(0),
+            start.generation,
             start.me,
             start.start,
             seed,
             now_us,
         );
-        // A sole founder leads from its first step on.
-        let mut out = paxos::Output::default();
-        replica.step(now_us, paxos::Input::Tick, &mut out);
-        assert!(out.apply.is_empty(), "an empty log has nothing to apply");
+        if !start.settings.durable {
+            // A sole founder leads from its first step on.
+            let mut out = paxos::Output::default();
+            replica.step(now_us, paxos::Input::Tick, &mut out);
+            assert!(out.apply.is_empty(), "an empty log has nothing to apply");
+        }
         Group {
             id,
             me: start.me,
+            origin: start.origin,
             replica,
             requests: Requests::new(budget),
             forwarded: Forwarded::default(),
@@ -164,7 +176,7 @@ impl Group {
         use crate::wire::RequestKind::Write;
         if !self.shows {
             self.holds = true;
-        } else if origin != self.me {
+        } else if origin != self.origin {
             self.replies.push(origin, Write, seq, reply);
         } else {
             match reply {

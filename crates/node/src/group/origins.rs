@@ -5,16 +5,46 @@
 //! a gap comes again. The replies of the last writes are kept until the origin says that it has them, so that any
 //! leader can give them (Ongaro, "Consensus: Bridging Theory and Practice", 2014, §6.3).
 //!
+//! A process that goes on with its memory read back from disk numbers from 1 again. So an origin is not a replica but one
+//! *start* of it ([`origin_of`]): what an earlier start asked, and the answers to it, are never taken for those of the
+//! present one. Once a later start of a node has been heard of, nothing of an earlier one is applied any more: whoever
+//! waited for it is gone.
+//!
 //! The table is part of the replicated state: of snapshots and of the checksum.
 
 use bytes::Bytes;
 use paxos::{Incarnation, NodeId, ReplicaId};
 use smallvec::SmallVec;
 use std::collections::{BTreeMap, VecDeque};
+use std::ops::Bound;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 /// Replies up to this length are kept as a copy.
 const COPIED_BYTES_MAX: usize = 4096;
+
+/// Bits of an origin's incarnation that count the starts within a life.
+const START_BITS: u32 = 32;
+
+/// The name under which a process asks: its node, the life of its memory, and which start of that it is.
+///
+/// # Panics
+/// In the four billionth life.
+pub(crate) fn origin_of(me: ReplicaId, start: u32) -> ReplicaId {
+    let life = me.incarnation.0;
+    assert!(life >> START_BITS == 0, "a node has fewer lives than that");
+    ReplicaId {
+        incarnation: Incarnation(life << START_BITS | u64::from(start)),
+        ..me
+    }
+}
+
+/// The replica that an origin is a start of.
+pub(crate) fn life_of(origin: ReplicaId) -> ReplicaId {
+    ReplicaId {
+        incarnation: Incarnation(origin.incarnation.0 >> START_BITS),
+        ..origin
+    }
+}
 
 /// A reply that is kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -134,6 +164,17 @@ impl Origins {
         *self.entry(origin) = state;
     }
 
+    /// Whether a later start of the same node has been heard of.
+    #[inline]
+    pub fn is_superseded(&self, origin: ReplicaId) -> bool {
+        let mut later = self
+            .table
+            .range((Bound::Excluded(origin), Bound::Unbounded));
+        later
+            .next()
+            .is_some_and(|(next, _)| next.node == origin.node)
+    }
+
     /// Forgets an origin whose life is over.
     pub fn forget(&mut self, origin: ReplicaId) {
         self.table.remove(&origin);
@@ -225,6 +266,26 @@ mod tests {
         assert!(origin.is_next(1) && !origin.is_next(2));
         origin.apply(Stored::of(b"+OK\r\n"));
         assert!(!origin.is_next(1) && origin.is_next(2) && !origin.is_next(3));
+    }
+
+    #[test]
+    fn a_later_start_ends_the_earlier() {
+        // Breaks if a process that recovered its memory shared numbers with its former start, or another node's start
+        // ended its writes.
+        let me = |node, incarnation| ReplicaId {
+            node: NodeId(node),
+            incarnation: Incarnation(incarnation),
+        };
+        let mut origins = Origins::default();
+        origins.entry(origin_of(me(1, 3), 7));
+        origins.entry(origin_of(me(2, 1), 9));
+        assert!(origins.is_superseded(origin_of(me(1, 3), 6)));
+        assert!(origins.is_superseded(origin_of(me(1, 2), u32::MAX)));
+        assert!(!origins.is_superseded(origin_of(me(1, 3), 7)));
+        assert!(!origins.is_superseded(origin_of(me(1, 4), 0)));
+        assert!(!origins.is_superseded(origin_of(me(2, 2), 0)));
+        assert!(!origins.is_superseded(origin_of(me(3, 1), 0)));
+        assert_eq!(life_of(origin_of(me(1, 3), 7)), me(1, 3));
     }
 
     #[test]

@@ -3,9 +3,25 @@
 use super::Work;
 use super::op::{Op, OpKind};
 use super::snapshot::{Producer, Staged, Staging};
+use crate::journal::{Checkpoint, Journal};
 use crate::shard::Shard;
-use paxos::{Input, SnapshotBase, SnapshotStep};
+use bytes::Bytes;
+use paxos::{Index, Input, SnapshotBase, SnapshotStep};
 use std::collections::VecDeque;
+use std::sync::Arc;
+
+/// Names the stream of a checkpoint; replicas name theirs by fewer bits.
+const CHECKPOINT: u64 = u64::MAX;
+
+/// What a step of a checkpoint gives.
+pub(crate) enum CheckpointStep {
+    /// A chunk; more follow.
+    Chunk(Bytes),
+    /// The last one.
+    Last(Bytes),
+    /// The state changed too much meanwhile: it is to begin anew.
+    Outrun,
+}
 
 /// A group's snapshots.
 #[derive(Debug, Default)]
@@ -14,6 +30,8 @@ pub(crate) struct Streams {
     /// Streams of which a chunk is wanted.
     wanted: VecDeque<u64>,
     staging: Option<Staging>,
+    /// Where what is staged is written as well: it must be on the disk before the replica relies on it.
+    written: Option<Box<dyn Checkpoint>>,
     /// What the replica is to be told once the step that caused it is done.
     pub told: VecDeque<Input>,
 }
@@ -38,12 +56,16 @@ impl Streams {
     fn drop_stream(&mut self, stream: u64) {
         self.producers.retain(|producer| producer.stream != stream);
         self.wanted.retain(|wanted| *wanted != stream);
-        self.staging.take_if(|staging| staging.stream == stream);
+        if self.staging.take_if(|s| s.stream == stream).is_some() {
+            self.written = None;
+        }
     }
 
     fn fail(&mut self, stream: u64) {
         self.drop_stream(stream);
-        self.told.push_back(Input::SnapshotFailed { stream });
+        if stream != CHECKPOINT {
+            self.told.push_back(Input::SnapshotFailed { stream });
+        }
     }
 }
 
@@ -65,26 +87,36 @@ impl Shard {
                 stream,
                 sequence,
                 bytes,
-            } => {
-                let seed = self.cache.seed();
-                let streams = &mut self.group.streams;
-                if sequence == 0 {
-                    streams.staging = Some(Staging::new(stream, seed));
-                }
-                let staging = streams.staging.as_mut();
-                if let Some(staging) = staging.filter(|staging| staging.stream == stream)
-                    && let Err(error) = staging.add(&bytes)
-                {
-                    tracing::warn!(group = self.group.id.0, %error, "dropped a snapshot");
-                    streams.fail(stream);
-                }
-            }
-            SnapshotStep::Install { stream, base } => self.install(stream, base),
+            } => self.stage(stream, sequence, &bytes, work),
+            SnapshotStep::Install { stream, base } => self.install(stream, base, work),
+        }
+    }
+
+    /// Takes in a chunk of a snapshot that is received.
+    fn stage(&mut self, stream: u64, sequence: u64, bytes: &[u8], work: &mut Work<'_>) {
+        let seed = self.cache.seed();
+        let group = &mut self.group;
+        let streams = &mut group.streams;
+        if sequence == 0 {
+            streams.staging = Some(Staging::new(stream, seed));
+            let generation = group.replica.generation();
+            let begin = |journal: &Arc<dyn Journal>| journal.begin_checkpoint(group.id, generation);
+            streams.written = work.unless_failed(work.cluster.journal().map(begin));
+        }
+        let staging = streams.staging.as_mut();
+        let Some(staging) = staging.filter(|staging| staging.stream == stream) else {
+            return;
+        };
+        if let Err(error) = staging.add(bytes) {
+            tracing::warn!(group = group.id.0, %error, "dropped a snapshot");
+            streams.fail(stream);
+        } else if let Some(written) = &mut streams.written {
+            work.unless_failed(Some(written.chunk(bytes)));
         }
     }
 
     /// Replaces the state by that of a received snapshot, whole or not at all.
-    fn install(&mut self, stream: u64, base: SnapshotBase) {
+    fn install(&mut self, stream: u64, base: SnapshotBase, work: &mut Work<'_>) {
         let streams = &mut self.group.streams;
         let staging = streams
             .staging
@@ -93,8 +125,11 @@ impl Shard {
         match staging {
             Some(Ok(staged)) if staged.applied == base.index.0 => {
                 let log_ms = staged.log_ms;
-                self.put_state(staged);
                 let base = SnapshotBase { log_ms, ..base };
+                if let Some(written) = streams.written.take() {
+                    work.unless_failed(Some(written.finish(&base)));
+                }
+                self.put_state(staged);
                 let installed = Input::SnapshotInstalled { stream, base };
                 self.group.streams.told.push_back(installed);
             }
@@ -105,11 +140,41 @@ impl Shard {
         }
     }
 
-    pub(super) fn put_state(&mut self, staged: Staged) {
+    pub(crate) fn put_state(&mut self, staged: Staged) {
         self.cache = staged.cache;
         self.origins = staged.origins;
         self.applied = staged.applied;
         self.state_replaced();
+    }
+
+    /// Begins a checkpoint of the state as it is; returns what it stands for.
+    pub(crate) fn begin_checkpoint(&mut self) -> SnapshotBase {
+        let log_ms = self.cache.now_ms();
+        let producer = Producer::new(CHECKPOINT, self.applied, log_ms, &self.origins);
+        self.group.streams.drop_stream(CHECKPOINT);
+        self.group.streams.producers.push(producer);
+        SnapshotBase {
+            index: Index(self.applied),
+            config: self.group.replica.config().clone(),
+            log_ms,
+        }
+    }
+
+    /// The next chunk of the checkpoint under way.
+    pub(crate) fn checkpoint_step(&mut self) -> CheckpointStep {
+        let streams = &mut self.group.streams;
+        let producer = streams
+            .producers
+            .iter_mut()
+            .find(|p| p.stream == CHECKPOINT);
+        match producer.map(|producer| producer.next(&self.cache)) {
+            Some((chunk, false)) => CheckpointStep::Chunk(chunk),
+            Some((chunk, true)) => {
+                streams.drop_stream(CHECKPOINT);
+                CheckpointStep::Last(chunk)
+            }
+            None => CheckpointStep::Outrun,
+        }
     }
 
     /// Makes one chunk that is wanted; whether more are.

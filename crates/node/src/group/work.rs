@@ -3,7 +3,7 @@
 use super::apply::Applied;
 use crate::cluster::Cluster;
 use crate::host::{Host, Now};
-use crate::journal::JournalBatch;
+use crate::journal::{JournalBatch, JournalError};
 use crate::memory::Budget;
 use cache::Change;
 use parking_lot::MutexGuard;
@@ -63,6 +63,17 @@ impl<'a> Work<'a> {
             records: JournalBatch::default(),
             tokens: Vec::new(),
             deferred: Vec::new(),
+        }
+    }
+
+    /// What the journal gave, or none if it failed: then the node ends.
+    pub fn unless_failed<T>(&self, outcome: Option<Result<T, JournalError>>) -> Option<T> {
+        match outcome? {
+            Ok(value) => Some(value),
+            Err(error) => {
+                self.cluster.fail(error);
+                None
+            }
         }
     }
 

@@ -6,7 +6,7 @@ use super::group::{Completion, META_GROUP, MetaGroup, MetaTurn, NoAnswer};
 use super::message::{JoinRequest, MetaMessage, Welcome};
 use super::reconcile::Reconciler;
 use crate::host::Now;
-use crate::journal::JournalBatch;
+use crate::journal::{Journal, JournalBatch, JournalError};
 use crate::node::Node;
 use crate::settings::Settings;
 use crate::view::ClusterView;
@@ -14,7 +14,7 @@ use crate::wire::PeerMessage;
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 use parking_lot::Mutex;
-use paxos::{Generation, Input, Message, NodeId, ReplicaId};
+use paxos::{Generation, Input, Message, NodeId, ReplicaId, SnapshotBase};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -168,7 +168,8 @@ impl Node {
     /// Brings the shards that this node leads one step nearer to the members that are wanted.
     fn reconcile(&self, now: Now) {
         let view = self.view();
-        if view.nodes.is_empty() || view.nodes.len() == 1 && view.nodes_ever == 1 {
+        let is_alone = view.nodes.len() == 1 && view.nodes_ever == 1;
+        if view.nodes.is_empty() || is_alone && !self.cluster.is_durable() {
             return;
         }
         let presence = self.with_meta(|group| group.presence.clone());
@@ -185,6 +186,7 @@ impl Node {
                 if let Some(input) = next {
                     shard.step(input, work);
                 }
+                shard.forget_origins(&|life| view.is_over(life), work);
             });
         }
         drop(reconcilers);
@@ -205,7 +207,8 @@ impl Node {
             }
             done.append(&mut turn.done);
             self.send_meta(&mut turn.out.send_first);
-            if token.is_some() && !self.append(&records) {
+            let installed = turn.installed.take();
+            if token.is_some() && !(self.keep_installed(installed) && self.append(&records)) {
                 return;
             }
             self.perform_meta(std::mem::take(&mut turn));
@@ -222,6 +225,28 @@ impl Node {
         for (done, answer) in done {
             done(answer);
         }
+    }
+
+    /// Writes a snapshot that was received as a checkpoint; false if the disk failed.
+    fn keep_installed(&self, installed: Option<(Vec<u8>, SnapshotBase)>) -> bool {
+        let (Some((image, base)), Some(journal)) = (installed, self.cluster.journal()) else {
+            return true;
+        };
+        self.write_meta(&**journal, &image, &base)
+            .inspect_err(|error| self.cluster.fail(error.clone()))
+            .is_ok()
+    }
+
+    /// Writes a checkpoint of the meta group.
+    pub(crate) fn write_meta(
+        &self,
+        journal: &dyn Journal,
+        image: &[u8],
+        base: &SnapshotBase,
+    ) -> Result<(), JournalError> {
+        let mut file = journal.begin_checkpoint(META_GROUP, Generation(0))?;
+        file.chunk(image)?;
+        file.finish(base)
     }
 
     fn send_meta(&self, messages: &mut Vec<Message>) {

@@ -54,6 +54,8 @@ pub(crate) struct MetaTurn {
     pub done: Vec<(Completion, Result<MetaAnswer, NoAnswer>)>,
     /// The view, if it is another now.
     pub view: Option<Arc<ClusterView>>,
+    /// A snapshot that replaced the state, and its base: on the disk before the record of the base is.
+    pub installed: Option<(Vec<u8>, SnapshotBase)>,
     /// Who leads now, if that changed.
     pub leader: Option<Option<NodeId>>,
 }
@@ -426,7 +428,10 @@ impl MetaGroup {
                 }
             }
             SnapshotStep::Install { stream, base } => match self.install(stream, base) {
-                Some(base) => Input::SnapshotInstalled { stream, base },
+                Some((image, base)) => {
+                    turn.installed = Some((image, base.clone()));
+                    Input::SnapshotInstalled { stream, base }
+                }
                 None => Input::SnapshotFailed { stream },
             },
         };
@@ -447,8 +452,8 @@ impl MetaGroup {
         Some((u64::from_le_bytes(*log_ms), state))
     }
 
-    /// Replaces the state by what was received.
-    fn install(&mut self, stream: u64, base: SnapshotBase) -> Option<SnapshotBase> {
+    /// Replaces the state by what was received, which is returned with what it stands for.
+    fn install(&mut self, stream: u64, base: SnapshotBase) -> Option<(Vec<u8>, SnapshotBase)> {
         let (_, image) = self.staged.take().filter(|(staged, _)| *staged == stream)?;
         let (log_ms, state) = Self::read_image(&image)?;
         // Requests that the log held are answered in the state.
@@ -458,11 +463,10 @@ impl MetaGroup {
         for waiting in self.waiting.values_mut() {
             waiting.asked_us = None;
         }
-        Some(SnapshotBase { log_ms, ..base })
+        Some((image, SnapshotBase { log_ms, ..base }))
     }
 
     /// What the base of a checkpoint made now stands for.
-    #[allow(dead_code, reason = "checkpoints in the node's journal ask for it")]
     pub fn base(&self) -> SnapshotBase {
         SnapshotBase {
             index: self.applied,

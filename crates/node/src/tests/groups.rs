@@ -362,13 +362,14 @@ fn an_answer_to_a_former_life_answers_nothing() {
         let node = network.node(2);
         node.on_peer_message(replica(1), PeerMessage::ForwardReply(reply), node.now());
     };
+    let origin = network.node(2).cluster.origin;
     let former = ReplicaId {
-        incarnation: Incarnation(0),
-        ..replica(2)
+        incarnation: Incarnation(origin.incarnation.0 - 1),
+        ..origin
     };
     answer(former);
     assert_eq!(asker.reply(slot), None);
-    answer(replica(2));
+    answer(origin);
     assert_eq!(asker.reply(slot).as_deref(), Some("+OK"));
 }
 

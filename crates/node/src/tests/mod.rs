@@ -6,6 +6,7 @@ mod group_faults;
 mod group_memory;
 mod groups;
 mod memory;
+mod recovery;
 mod replay;
 mod sessions;
 mod threads;
