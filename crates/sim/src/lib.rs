@@ -12,6 +12,7 @@ pub mod faults;
 pub mod group;
 pub mod history;
 pub mod linearizability;
+pub mod model;
 pub mod mutants;
 pub mod network;
 mod quiet;

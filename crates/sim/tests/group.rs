@@ -5,7 +5,7 @@ use sim::group::{self, Flaw, Tracing};
 use std::time::SystemTime;
 
 /// Fresh seeds of one test run.
-const FRESH_SEEDS: u64 = 300;
+const FRESH_SEEDS: u64 = 500;
 
 fn assert_passes(seed: u64, sums: &mut Tally) {
     let report = group::run(seed, Flaw::None, Tracing::Off);
@@ -32,7 +32,10 @@ fn fresh_seeds_hold() {
         .iter()
         .filter(|fault| sums.of(**fault) == 0)
         .collect();
-    assert!(never.is_empty(), "300 seeds made none of {never:?}");
+    assert!(
+        never.is_empty(),
+        "{FRESH_SEEDS} seeds made none of {never:?}"
+    );
 }
 
 #[test]
