@@ -15,7 +15,13 @@ func connectCluster(ports []string, protocol int) *redis.ClusterClient {
 	for at, port := range ports {
 		addresses[at] = "127.0.0.1:" + port
 	}
-	return redis.NewClusterClient(&redis.ClusterOptions{Addrs: addresses, Protocol: protocol, ReadTimeout: 20 * time.Second})
+	// A dead node's slots are asked for elsewhere only when the state was loaded again; a minute by default.
+	return redis.NewClusterClient(&redis.ClusterOptions{
+		Addrs:                      addresses,
+		Protocol:                   protocol,
+		ReadTimeout:                20 * time.Second,
+		ClusterStateReloadInterval: time.Second,
+	})
 }
 
 func clusterWhole(r *redis.ClusterClient) {

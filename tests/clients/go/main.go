@@ -38,8 +38,8 @@ func stringsScenario(r *redis.Client) {
 	same(must(r.SetBit(ctx, "bits", 7, 1).Result()), 0)
 	same(must(r.BitCount(ctx, "bits", nil).Result()), 1)
 	same(must(r.Exists(ctx, "s", "m1", "m2").Result()), 2)
-	same(must(r.Rename(ctx, "s", "t").Result()), "OK")
-	same(must(r.Del(ctx, "t", "m2").Result()), 2)
+	same(must(r.Rename(ctx, "s", "{s}t").Result()), "OK")
+	same(must(r.Del(ctx, "{s}t", "m2").Result()), 2)
 }
 
 func counters(r *redis.Client) {

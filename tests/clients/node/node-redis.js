@@ -25,8 +25,8 @@ async function strings(r) {
   assert.equal(await r.setBit("bits", 7, 1), 0);
   assert.equal(await r.bitCount("bits"), 1);
   assert.equal(await r.exists(["s", "m1", "m2"]), 2);
-  assert.equal(await r.copy("s", "c"), 1);
-  assert.equal(await r.type("c"), "string");
+  assert.equal(await r.copy("s", "{s}c"), 1);
+  assert.equal(await r.type("{s}c"), "string");
 }
 
 async function counters(r) {

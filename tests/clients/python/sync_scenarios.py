@@ -31,14 +31,15 @@ def strings(r):
     assert r.getrange("s", 0, 1) == b"tw" and r.setrange("s", 3, "!") == 4
     assert r.mset({"m1": 1, "m2": 2}) is True
     assert r.mget("m1", "none", "m2") == [b"1", None, b"2"]
-    assert r.msetnx({"m1": 5, "m9": 5}) in (0, False)
+    assert r.msetnx({"{m1}": 5, "{m1}9": 5}) in (1, True) and r.msetnx({"{m1}": 6, "{m1}8": 6}) in (0, False)
+    assert r.delete("{m1}", "{m1}9") == 2
     assert r.getdel("m1") == b"1" and r.exists("m1", "m2") == 1
-    assert r.lcs("s", "m2") in (b"", "")
+    assert r.lcs("{s}", "s") in (b"", "")
     assert r.setbit("bits", 7, 1) == 0 and r.getbit("bits", 7) == 1 and r.bitcount("bits") == 1
     field = r.bitfield("bits")
     assert field.set("u8", 8, 255).incrby("u8", 8, 1).execute() == [0, 0]
-    assert r.rename("s", "t") is True and r.type("t") == b"string"
-    assert r.copy("t", "u") in (1, True) and r.delete("t", "u") == 2
+    assert r.rename("s", "{s}t") is True and r.type("{s}t") == b"string"
+    assert r.copy("{s}t", "{s}u") in (1, True) and r.delete("{s}t", "{s}u") == 2
     assert r.touch("m2") == 1 and r.unlink("m2") == 1
 
 

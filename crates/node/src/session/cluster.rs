@@ -148,13 +148,27 @@ impl Facts<'_> {
     }
 
     /// `[[first, last, [host, port, id, []], …], …]`, the leader first.
+    ///
+    /// A node leads some slots and follows for others, which no node of Redis does, and redis-py takes a node for whatever
+    /// the answer first calls it. So what comes first is a range of each leader without those who follow.
     fn slots(&self, reply: &mut Reply<'_>) {
+        let mut leaders: Vec<paxos::NodeId> = Vec::new();
+        let (introductions, others): (Vec<&SlotRange>, Vec<&SlotRange>) =
+            self.ranges.iter().partition(|range| {
+                let is_new = !leaders.contains(&range.nodes[0]);
+                if is_new {
+                    leaders.push(range.nodes[0]);
+                }
+                is_new
+            });
+        let introductions = introductions.into_iter().map(|range| (range, 1));
+        let others = others.into_iter().map(|range| (range, range.nodes.len()));
         reply.array(self.ranges.len());
-        for range in self.ranges {
-            reply.array(2 + range.nodes.len());
+        for (range, nodes_count) in introductions.chain(others) {
+            reply.array(2 + nodes_count);
             reply.integer(i64::from(range.first));
             reply.integer(i64::from(range.last));
-            for &id in &range.nodes {
+            for &id in &range.nodes[..nodes_count] {
                 let node = self.node(id);
                 reply.array(4);
                 reply.bulk(node.host_for(self.reached_at).as_bytes());

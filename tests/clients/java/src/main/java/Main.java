@@ -61,8 +61,8 @@ public final class Main {
     Report.same(1L, r.bitcount("bits"));
     Report.same(2L, r.exists("s", "m1", "m2"));
     Report.same("string", r.type("s"));
-    Report.same(true, r.copy("s", "c", false));
-    Report.same(3L, r.del("s", "c", "m2"));
+    Report.same(true, r.copy("s", "{s}c", false));
+    Report.same(3L, r.del("s", "{s}c", "m2"));
   }
 
   void counters(Jedis r) {
