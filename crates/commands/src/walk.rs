@@ -208,6 +208,14 @@ impl<'a> Walk<'a> {
         (self.count_left > 0 && self.cursor.shard < self.shards_count).then_some(self.cursor.shard)
     }
 
+    /// Leaves out what is left of [`Walk::shard`].
+    pub fn skip(&mut self) {
+        self.cursor = Cursor {
+            shard: self.cursor.shard + 1,
+            position: 0,
+        };
+    }
+
     /// Looks at the next entries of [`Walk::shard`], whose cache is `cache`: at most [`STEPS_MAX`] and
     /// those that share the last one's hash.
     pub fn step(&mut self, cache: &Cache) {
@@ -237,10 +245,7 @@ impl<'a> Walk<'a> {
             }
             None => {
                 self.count_left = self.count_left.saturating_sub(visit.seen);
-                self.cursor = Cursor {
-                    shard: self.cursor.shard + 1,
-                    position: 0,
-                };
+                self.skip();
             }
         }
     }

@@ -117,6 +117,8 @@ impl Node {
     /// The link to a node is refused or broke.
     pub fn peer_down(&self, node: NodeId, now: Now) {
         self.forget_listener(node);
+        // It may have told of changes that did not arrive.
+        self.tracking.flushed(self, now);
         self.lose_node(node, now);
         self.on_link(node, now, |shard, work| {
             shard.step(Input::PeerDown(node), work);
@@ -127,6 +129,8 @@ impl Node {
     pub fn peer_up(&self, node: NodeId, now: Now) {
         self.on_link(node, now, |_, _| {});
         self.send_beat(now);
+        // It knew of no listener here until now.
+        self.tracking.flushed(self, now);
     }
 
     fn on_link(&self, node: NodeId, now: Now, also: impl Fn(&mut Shard, &mut Work<'_>)) {
@@ -145,7 +149,7 @@ impl Node {
     }
 
     /// Tells all others that this node lives and what it leads.
-    fn send_beat(&self, now: Now) {
+    pub(crate) fn send_beat(&self, now: Now) {
         if self.cluster.peers.all().is_empty() {
             return;
         }
@@ -159,11 +163,13 @@ impl Node {
                 }
             }
         }
+        let mut told = self.telling.told.lock();
+        *told = self.listens_to();
         let beat = PeerMessage::NodeBeat(NodeBeat {
             sent_us: now.monotonic_us,
             meta_epoch: self.view().epoch,
             leads,
-            listens_to: self.listens_to(),
+            listens_to: *told,
             needs_room_bytes: self.budget.missing(),
         });
         self.cluster.peers.send_to_all(&beat);

@@ -287,6 +287,7 @@ impl Node {
         for shard in 0..self.shards.len() {
             self.lock(shard).listen(listened);
         }
+        self.announce_listening();
     }
 
     /// Classes of keyspace events that are published.

@@ -38,6 +38,8 @@ pub(crate) struct Telling {
     listeners: Mutex<BTreeMap<NodeId, u8>>,
     /// What any of them listens to: one load on the way of a change.
     listened_to: AtomicU8,
+    /// What the other nodes were last told that this one listens to. Locked while they are told.
+    pub told: Mutex<u8>,
 }
 
 #[derive(Debug, Default)]
@@ -228,6 +230,15 @@ impl Node {
     pub(crate) fn on_listens(&self, node: NodeId, listens_to: u8) {
         if self.telling.on_listens(node, listens_to) {
             self.listen_again();
+        }
+    }
+
+    /// Tells the other nodes at once if somebody here listens to what nobody did before, or no more. They know it before
+    /// they hear of anything that is asked after this: whatever is read from now on, its change will be told.
+    pub(crate) fn announce_listening(&self) {
+        if self.has_peers() && *self.telling.told.lock() != self.listens_to() {
+            self.send_beat(self.now());
+            self.request_flush();
         }
     }
 

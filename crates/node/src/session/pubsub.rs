@@ -103,6 +103,9 @@ impl Session {
             );
         }
         self.subscriptions_changed();
+        if !self.holds_shards {
+            turn.node.announce_listening();
+        }
     }
 
     pub(super) fn unsubscribe(

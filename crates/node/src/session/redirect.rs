@@ -65,6 +65,17 @@ impl Session {
         Some(format!("MOVED {} {host}:{}", slot, addresses.cluster_port))
     }
 
+    /// Whether what is asked of all keys at once is asked of a shard here: a cluster-aware client asks every node, as nodes
+    /// of Redis Cluster know no keys but their own.
+    pub(super) fn walks_over(&self, turn: Turn<'_>, shard: usize) -> bool {
+        let me = turn.node.cluster.me.node;
+        let leader = || turn.node.cluster.leader(GroupId(shard as u32 + 1));
+        match self.manner {
+            Manner::Plain => true,
+            Manner::Cluster => leader().is_none_or(|leader| leader == me),
+        }
+    }
+
     /// READONLY and READWRITE.
     pub(super) fn set_reads(&mut self, reads: Reads, reply: &mut Reply<'_>) {
         match self.manner {

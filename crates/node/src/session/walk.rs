@@ -158,12 +158,12 @@ impl Session {
     }
 
     /// Takes one step, if it can be taken here.
-    fn walk_step(
-        &mut self,
-        turn: Turn<'_>,
-        walk: &mut Walk<'_>,
-        access: &mut Access<'_>,
-    ) -> Stepped {
+    fn walk_step(&self, turn: Turn<'_>, walk: &mut Walk<'_>, access: &mut Access<'_>) -> Stepped {
+        while let Some(shard) = walk.shard()
+            && !self.walks_over(turn, shard as usize)
+        {
+            walk.skip();
+        }
         let Some(shard) = walk.shard() else {
             return Stepped::Over;
         };
@@ -188,12 +188,19 @@ impl Session {
         if turn.node.has_groups() && !access.is_held() {
             let question = OwnedArgs::from_slices(&[questions::LEN]);
             for shard in 0..turn.node.shards_count() {
+                if !self.walks_over(turn, shard) {
+                    continue;
+                }
                 if let Err(refusal) = self.ask(turn, shard, db, &question) {
                     return self.give_up(&refusal, output);
                 }
             }
             let row = commands::lookup(args.get(0)).expect("it was found by its name");
             let parts = 0..self.holes().slots_count();
+            if parts.is_empty() {
+                Reply::new(output, self.protocol).integer(0);
+                return Step::Done;
+            }
             self.open_hole(row, Fill::Sum(parts), output);
             return Step::Done;
         }
