@@ -29,6 +29,8 @@ pub struct Membership {
     pub me: ReplicaId,
     /// Which start of the process this is within the life of its memory: rises with each, 0 if there is one alone.
     pub start: u32,
+    /// The cluster's id if it is to be founded; 0: drawn.
+    pub cluster: u128,
     /// The cluster's secret hash seed.
     pub seed: u64,
     /// Who votes in every group from the beginning, this node among them; none if the node joins a cluster that is
@@ -52,6 +54,7 @@ impl Membership {
         Membership {
             me: FOUNDER,
             start: 0,
+            cluster: 0,
             seed: 0,
             founders: Some(vec![FOUNDER]),
             paxos: paxos::Settings::default(),
@@ -69,6 +72,7 @@ impl Membership {
         Membership {
             me,
             start: 0,
+            cluster: 0,
             seed: welcome.state.hash_seed,
             founders: None,
             paxos: paxos::Settings::default(),
@@ -103,9 +107,13 @@ impl Membership {
                 true => (name.to_owned(), self.addresses.clone().into()),
                 false => (format!("{:040x}", founder.node.0), NodeAddresses::default()),
             };
-            let random = u128::from(host.random()) << 64 | u128::from(host.random());
+            let drawn = || u128::from(host.random()) << 64 | u128::from(host.random());
+            let id = match self.cluster {
+                0 => drawn(),
+                id => id,
+            };
             let founders = founders.iter().map(founder).collect();
-            founding_command(random, self.seed, settings, founders)
+            founding_command(id, self.seed, settings, founders)
         });
         MetaGroup::new(replica, self.state.clone(), founding)
     }
@@ -273,9 +281,8 @@ impl Cluster {
         self.failure.get()
     }
 
-    /// The disk failed.
+    /// The disk failed. Whoever owns the process ends it, and tells why.
     pub(crate) fn fail(&self, error: JournalError) {
-        tracing::error!(%error, "the journal failed: this node stops");
         // The first reason is the one that counts.
         let _ = self.failure.set(error);
         self.flusher.ask();

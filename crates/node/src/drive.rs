@@ -4,7 +4,7 @@
 //! ([`crate::Peers`]), replies into their tickets. Whoever owns the links calls [`Node::on_peer_message`] for what it
 //! read and [`Node::flush`] after it; a timer calls [`Node::tick`] every 10 ms.
 
-use crate::group::{Mode, Work};
+use crate::group::{Mode, Work, life_of};
 use crate::host::Now;
 use crate::journal::JournalBatch;
 use crate::meta::META_GROUP;
@@ -65,6 +65,9 @@ impl Node {
                         work.cluster.mark_dirty(shard.index());
                     }
                 });
+            }
+            PeerMessage::Forward(forward) if life_of(forward.origin) != from => {
+                tracing::warn!(node = from.node.0, "dropped requests under another's name");
             }
             PeerMessage::Forward(forward) => {
                 self.on_group(forward.group, now, |shard, work| {

@@ -68,7 +68,7 @@ pub use memory::Budget;
 pub use node::{Node, Room, ShardGuard};
 pub use paxos::{GroupId, Incarnation, NodeId, ReplicaId};
 pub use peers::Peers;
-pub use recovery::{StartError, remembered};
+pub use recovery::{Remembered, StartError};
 pub use resident::Resident;
 pub use session::{Manner, Session, Step};
 pub use settings::Settings;

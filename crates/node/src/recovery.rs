@@ -1,20 +1,19 @@
 //! A node that begins with what its journal held.
 //!
 //! Three cases, by [`Recovered::verdict`]: *keep*, and the node goes on as who it was ([`Node::recovered`]); a new
-//! incarnation that has been in a cluster before, which is told whom to ask for its new life ([`remembered`]); no
+//! incarnation that has been in a cluster before, which knows whom to ask for its new life ([`Remembered::state`]); no
 //! memory at all.
 
 use crate::cluster::{FOUNDER, Membership};
 use crate::group::{GroupStart, Staged, Staging};
 use crate::host::Host;
-use crate::journal::{Journal, JournalError, Recovered, RecoveredGroup};
+use crate::journal::{JournalError, Recovered, RecoveredGroup};
 use crate::meta::{META_GROUP, MetaGroup, MetaRequest, MetaState};
 use crate::node::Node;
 use crate::settings::Settings;
-use paxos::{AcceptedEntry, Config, Entry, GroupId, SnapshotBase, Start};
+use paxos::{AcceptedEntry, Config, Entry, GroupId, ReplicaId, SnapshotBase, Start};
 use placement::ShardCountError;
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 /// Why a node does not begin.
 #[derive(Debug, thiserror::Error)]
@@ -49,6 +48,7 @@ impl Memory {
         let Some(mut group) = self.groups.remove(&id) else {
             return Ok((membership.group_start(), None));
         };
+        check_dense(&group)?;
         let mut state = None;
         if let Some(mut reader) = group.checkpoint.take() {
             let broken = |error: &dyn std::fmt::Display| {
@@ -74,6 +74,19 @@ impl Memory {
             None => membership.group_start(),
         }
     }
+}
+
+/// Entries are accepted without gaps, so a gap is one that the journal does not know of.
+fn check_dense(group: &RecoveredGroup) -> Result<(), StartError> {
+    let mut index = group.base.index;
+    for entry in &group.log {
+        index = index.next();
+        if entry.index != index {
+            let text = format!("group {} lacks entry {}", group.group.0, index.0);
+            return Err(StartError::Memory(text));
+        }
+    }
+    Ok(())
 }
 
 fn start_of(group: RecoveredGroup, membership: &Membership) -> GroupStart {
@@ -114,6 +127,7 @@ fn meta_states(group: &mut RecoveredGroup) -> Result<(MetaState, MetaState), Sta
             .ok_or_else(|| StartError::Memory("the checkpoint of group 0 is none".into()))?;
         at_base = state;
     }
+    check_dense(group)?;
     let mut latest = at_base.clone();
     for AcceptedEntry { entry, .. } in &group.log {
         if let Entry::Batch { payload, .. } = entry {
@@ -125,23 +139,59 @@ fn meta_states(group: &mut RecoveredGroup) -> Result<(MetaState, MetaState), Sta
     Ok((at_base, latest))
 }
 
-/// The cluster that a journal's node was in, for one that begins a new life: whom to ask. None if it was in none.
-///
-/// # Errors
-/// What the journal gave back is not what a node wrote.
-pub fn remembered(recovered: Recovered) -> Result<Option<MetaState>, StartError> {
-    for mut group in recovered.groups {
-        if group.group == META_GROUP {
-            let (_, latest) = meta_states(&mut group)?;
-            return Ok(latest.is_founded().then_some(latest));
-        }
+/// What a journal's node remembers of itself and its cluster.
+#[derive(Debug)]
+pub struct Remembered {
+    me: ReplicaId,
+    at_base: MetaState,
+    latest: MetaState,
+    memory: Memory,
+}
+
+impl Remembered {
+    /// Reads it; none if the journal never heard of a cluster.
+    ///
+    /// # Errors
+    /// What the journal gave back is not what a node wrote.
+    pub fn read(recovered: Recovered) -> Result<Option<Remembered>, StartError> {
+        let Some(identity) = recovered.identity else {
+            return Ok(None);
+        };
+        let groups = recovered.groups.into_iter();
+        let mut memory = Memory {
+            groups: groups.map(|group| (group.group, group)).collect(),
+        };
+        let Some(meta) = memory.groups.get_mut(&META_GROUP) else {
+            return Ok(None);
+        };
+        let (at_base, latest) = meta_states(meta)?;
+        Ok(latest.is_founded().then_some(Remembered {
+            me: identity.replica,
+            at_base,
+            latest,
+            memory,
+        }))
     }
-    Ok(None)
+
+    /// Who the node was.
+    pub fn me(&self) -> ReplicaId {
+        self.me
+    }
+
+    /// The cluster, as last heard of.
+    pub fn state(&self) -> &MetaState {
+        &self.latest
+    }
+
+    /// Whether no other node ever was in the cluster: nobody else has its data, nor ever relied on its promises.
+    pub fn is_alone(&self) -> bool {
+        self.latest.nodes_ever == 1 && self.me.node == FOUNDER.node
+    }
 }
 
 impl Node {
-    /// A node that goes on as who it was: [`Recovered::verdict`] is to keep. `membership` says what no journal does: times
-    /// and bounds, and addresses as they are now. None if the journal held no cluster: the node is to begin anew.
+    /// A node that goes on as who it was: its memory is whole. `membership` says what no journal does: times and bounds,
+    /// the journal, which start this is, and addresses as they are now.
     ///
     /// # Errors
     /// A line each of [`StartError`].
@@ -149,41 +199,28 @@ impl Node {
         settings: Settings,
         host: Box<dyn Host>,
         membership: Membership,
-        journal: Arc<dyn Journal>,
-        recovered: Recovered,
-    ) -> Result<Option<Node>, StartError> {
-        let Some(identity) = recovered.identity else {
-            return Ok(None);
-        };
-        let mut memory = Memory {
-            groups: recovered
-                .groups
-                .into_iter()
-                .map(|group| (group.group, group))
-                .collect(),
-        };
-        let Some(meta) = memory.groups.get_mut(&META_GROUP) else {
-            return Ok(None);
-        };
-        let (at_base, latest) = meta_states(meta)?;
-        if !latest.is_founded() {
-            return Ok(None);
-        }
-        let me = identity.replica;
+        remembered: Remembered,
+    ) -> Result<Node, StartError> {
+        let Remembered {
+            me,
+            at_base,
+            latest,
+            memory,
+        } = remembered;
         let name = latest.nodes.get(&me.node.0).map(|node| node.name.clone());
         let settings = Settings {
             shards: latest.shards_count,
+            replicas: latest.replicas_wanted,
             ..settings
         };
         let membership = Membership {
             me,
             seed: latest.hash_seed,
             founders: None,
-            journal: Some(journal),
             name: name.unwrap_or(membership.name),
             state: at_base,
             ..membership
         };
-        Node::build(settings, host, membership, memory).map(Some)
+        Node::build(settings, host, membership, memory)
     }
 }

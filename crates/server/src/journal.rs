@@ -76,6 +76,18 @@ pub struct Options {
     pub boot_id: u128,
     /// A key for the directory, if it has none.
     pub fresh_key: u128,
+    /// Who may rely on what the node promised.
+    pub company: Company,
+}
+
+/// Who else is in the cluster of a directory's node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Company {
+    /// Others may have counted its votes.
+    Others,
+    /// Nobody: a memory that is older than it was misleads nobody, and is better than none. What is damaged, or missing
+    /// in between, stays in doubt.
+    Nobody,
 }
 
 impl Options {
@@ -87,6 +99,7 @@ impl Options {
             segment_bytes_max: SEGMENT_BYTES,
             boot_id: boot_id(),
             fresh_key: rand::random(),
+            company: Company::Others,
         }
     }
 }
@@ -186,7 +199,7 @@ pub struct FoundLog {
 /// [`OpenError`]; damage is none, but a reason for a new incarnation.
 pub fn open(options: &Options) -> Result<FoundLog, OpenError> {
     let directory = Directory::open(&options.path)?;
-    let recovery = recover::recover(&directory, options.boot_id)?;
+    let recovery = recover::recover(&directory, options.boot_id, options.company)?;
     Ok(FoundLog {
         options: options.clone(),
         directory,
@@ -299,7 +312,11 @@ impl FoundLog {
         let fresh = Segment::new(number, HEADER_BYTES as u64, Life::This);
         segments.list.push_back(fresh);
         let mut writer = Writer::new(file, header, segments, header.first_lsn);
-        let standings = writer.standings();
+        let mut standings = writer.standings();
+        if standings.is_empty() {
+            // A segment without a record counts as never begun, and its number would name the next start too.
+            standings.push_trimmed(header.oldest);
+        }
         writer.write(&standings, header.first_lsn)?;
         writer.file.sync_all()?;
         Ok(Shared::new(
@@ -359,6 +376,7 @@ fn seal_last(
 #[derive(Debug)]
 pub struct FileJournal {
     shared: Arc<Shared>,
+    start_number: u32,
     /// Set to end the keeper.
     stop: Arc<(Mutex<bool>, Condvar)>,
     keeper: Option<JoinHandle<()>>,
@@ -367,6 +385,7 @@ pub struct FileJournal {
 impl FileJournal {
     fn start(shared: Arc<Shared>) -> FileJournal {
         let stop = Arc::new((Mutex::new(false), Condvar::new()));
+        let number = shared.writer.lock().header.number;
         let keeper = {
             let (shared, stop) = (shared.clone(), stop.clone());
             std::thread::Builder::new()
@@ -376,9 +395,20 @@ impl FileJournal {
         };
         FileJournal {
             shared,
+            start_number: u32::try_from(number).expect("fewer segments than fill any disk"),
             stop,
             keeper: Some(keeper),
         }
+    }
+
+    /// Which start in this directory it is: rises with each, durable before anything is appended.
+    pub fn start_number(&self) -> u32 {
+        self.start_number
+    }
+
+    /// Why the log is over, if it is.
+    pub fn failure(&self) -> Option<JournalError> {
+        self.shared.check().err()
     }
 
     /// A clean stop: nothing may be appended after it, and the next start keeps the incarnation whatever happens to
@@ -402,11 +432,8 @@ fn keep(shared: &Shared, stop: &(Mutex<bool>, Condvar)) {
             return;
         }
         let kept = MutexGuard::unlocked(&mut stopped, || shared.keep_house());
-        if let Err(error) = kept {
-            if !shared.is_closed() {
-                // Whoever appends next hears of it, too.
-                tracing::error!(%error, "the log ended");
-            }
+        if kept.is_err() {
+            // Whoever asks how the log is hears of it.
             return;
         }
     }

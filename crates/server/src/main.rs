@@ -2,18 +2,16 @@
 //! nowhere else.
 //!
 //! Reading order: `cli` and `config` (what it is started with), `host` (clocks and draws), `listener`, `connection`,
-//! `peer` (links to other nodes), `join`, and `serve`, which starts them.
+//! `peer` (links to other nodes), `join`, `journal` (the log on disk), `durability` (what becomes of it at start), and
+//! `serve`, which starts them.
 
 mod banner;
 mod cli;
 mod config;
 mod connection;
+mod durability;
 mod host;
 mod join;
-#[cfg_attr(
-    not(test),
-    expect(dead_code, reason = "no group hands its records over yet")
-)]
 mod journal;
 mod listener;
 mod logs;
@@ -87,10 +85,7 @@ fn end_on_panic() {
 /// Builds the runtime and serves until somebody ends it.
 fn start(mut config: Config) -> anyhow::Result<()> {
     let logs = logs::start(&config.settings)?;
-    anyhow::ensure!(
-        !config.settings.appendonly,
-        "appendonly: the shards are not connected to the log yet; start without it"
-    );
+    let past = durability::open(&config.settings)?;
     raise_descriptors(&mut config);
     let mut builder = tokio::runtime::Builder::new_multi_thread();
     if config.settings.worker_threads > 0 {
@@ -101,7 +96,7 @@ fn start(mut config: Config) -> anyhow::Result<()> {
         .global_queue_interval(GLOBAL_QUEUE_INTERVAL)
         .build()
         .context("cannot start threads")?;
-    runtime.block_on(serve::serve(config, logs))?;
+    runtime.block_on(serve::serve(config, logs, past))?;
     // Connections end where they wait; whoever still holds a thread does not hold up the end.
     runtime.shutdown_timeout(END_MAX);
     Ok(())

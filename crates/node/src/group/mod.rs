@@ -35,7 +35,7 @@ mod work;
 
 pub(crate) use op::encode as encode_op;
 pub use op::{OpFlags, OpHead, OpKind};
-pub(crate) use origins::origin_of;
+pub(crate) use origins::{life_of, origin_of};
 pub use requests::Request;
 pub(crate) use room::QueueBudget;
 pub use room::QueueFull;

@@ -330,13 +330,13 @@ enum Replaced {
 
 /// Makes the state that a single founder, or several in tests, begin with.
 pub(crate) fn founding_command(
-    random: u128,
+    cluster_id: u128,
     hash_seed: u64,
     settings: &Settings,
     founders: Vec<(String, super::NodeAddresses)>,
 ) -> MetaCommand {
     MetaCommand::Found {
-        cluster_id: format!("{random:032x}"),
+        cluster_id: format!("{cluster_id:032x}"),
         hash_seed,
         shards_count: settings.shards,
         replicas_wanted: settings.replicas,

@@ -83,6 +83,11 @@ impl MetaState {
         !self.cluster_id.is_empty()
     }
 
+    /// The cluster's id as a number; none before it was founded.
+    pub fn cluster(&self) -> Option<u128> {
+        u128::from_str_radix(&self.cluster_id, 16).ok()
+    }
+
     fn change(&mut self, command: &MetaCommand) -> Result<MetaAnswer, String> {
         if !self.is_founded() && !matches!(command, MetaCommand::Found { .. }) {
             return Err("there is no cluster yet".into());

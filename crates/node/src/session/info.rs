@@ -128,18 +128,26 @@ fn section(turn: Turn<'_>, name: &str, manner: Manner, sums: &ShardSums, text: &
         "server" => server(turn, manner, text),
         "clients" => clients(turn, text),
         "memory" => memory(turn, sums, text),
-        "persistence" => fields(
-            text,
-            &[
-                ("loading", 0),
-                ("async_loading", 0),
-                ("rdb_changes_since_last_save", 0),
-                ("rdb_bgsave_in_progress", 0),
-                ("rdb_last_save_time", 0),
-                ("aof_enabled", 0),
-                ("aof_rewrite_in_progress", 0),
-            ],
-        ),
+        "persistence" => {
+            let journal = turn.node.cluster.journal();
+            fields(
+                text,
+                &[
+                    ("loading", 0),
+                    ("async_loading", 0),
+                    ("rdb_changes_since_last_save", 0),
+                    ("rdb_bgsave_in_progress", 0),
+                    ("rdb_last_save_time", 0),
+                    ("aof_enabled", u64::from(journal.is_some())),
+                    ("aof_rewrite_in_progress", 0),
+                ],
+            );
+            if let Some(journal) = journal {
+                let usage = journal.usage();
+                let bytes = usage.segments_bytes + usage.checkpoints_bytes;
+                fields(text, &[("aof_current_size", bytes)]);
+            }
+        }
         "stats" => stats(turn, sums, text),
         "replication" => {
             let peers = turn.node.cluster.peers.all();

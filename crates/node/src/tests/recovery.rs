@@ -11,7 +11,7 @@ use crate::journal::{
 use crate::node::Node;
 use crate::settings::Settings;
 use crate::testing::network::{Network, replica};
-use crate::{CheckpointWork, Mode};
+use crate::{CheckpointWork, Mode, Remembered};
 use bytes::Bytes;
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
@@ -174,18 +174,21 @@ fn a_node_finds_all_that_it_acknowledged() {
             let shard = before.lock(shard);
             checksums.push((shard.applied, shard.cache.checksum()));
         }
+        let remembered = Remembered::read(disk.read()).expect("a sound journal");
+        let remembered = remembered.expect("a cluster");
+        assert!(remembered.is_alone());
         let node = Node::recovered(
             Settings::clone(&before.settings.load()),
             Box::new(network.clock.clone()),
             Membership {
                 // Without this the numbers of the new process's requests are those of the one before.
                 start: life as u32 + 1,
+                journal: Some(Arc::new(disk.clone())),
                 ..Membership::founder()
             },
-            Arc::new(disk.clone()),
-            disk.read(),
+            remembered,
         );
-        let node = node.expect("a sound journal").expect("a cluster");
+        let node = node.expect("a sound journal");
         assert_eq!(node.cluster.me, replica(1));
         assert_eq!(node.id, before.id);
         network.nodes[0] = Arc::new(node);

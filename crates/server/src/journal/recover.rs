@@ -1,10 +1,10 @@
 //! Reading a log at start: what the groups remember, whether that is all, and where the log goes on.
 
-use super::OpenError;
 use super::checkpoint::{self, FileReader, ReadError};
 use super::directory::{CheckpointName, Directory, Listing};
 use super::scan::{self, Damage, Found, SegmentReader};
 use super::segments::{Group, Life, Segment};
+use super::{Company, OpenError};
 use node::journal::layout::{
     self, HEADER_BYTES, LayoutError, RecordHead, RecordKind, SegmentHeader,
 };
@@ -48,7 +48,11 @@ struct Headed {
 }
 
 /// Reads everything. Nothing on the disk is changed.
-pub(super) fn recover(directory: &Directory, boot_id: u128) -> Result<Recovery, OpenError> {
+pub(super) fn recover(
+    directory: &Directory,
+    boot_id: u128,
+    company: Company,
+) -> Result<Recovery, OpenError> {
     let unusable = |source| OpenError::Unusable {
         path: directory.path().into(),
         source,
@@ -63,6 +67,7 @@ pub(super) fn recover(directory: &Directory, boot_id: u128) -> Result<Recovery, 
         read_checkpoints(directory, &listing, &mut replay, &mut doubts, &mut useless)?;
     let mut walk = Walk {
         boot_id,
+        company,
         replay,
         doubts,
         life_doubts: Vec::new(),
@@ -184,6 +189,7 @@ fn read_checkpoints(
 /// The way through all records.
 struct Walk {
     boot_id: u128,
+    company: Company,
     replay: Replay,
     doubts: Vec<Doubt>,
     /// Of what the last incarnation wrote alone: what earlier ones wrote has no vote anyway.
@@ -445,7 +451,9 @@ impl Walk {
             let doubt = self.doubts.drain(..).next();
             return Verdict::NewIncarnation(doubt.unwrap_or(Doubt::FirstStart));
         };
-        if let Some(doubt) = self.doubts.drain(..).next() {
+        let company = self.company;
+        let mut doubts = self.doubts.drain(..);
+        if let Some(doubt) = doubts.find(|doubt| !is_forgiven(company, doubt)) {
             return Verdict::NewIncarnation(doubt);
         }
         let is_closed = self.last_kind == Some(RecordKind::Closed) && !self.is_cut;
@@ -456,11 +464,24 @@ impl Walk {
                 is_closed || header.boot_id == self.boot_id
             }
         };
-        if is_whole {
+        if is_whole || is_forgiven(company, &Doubt::Unsynced) {
             Verdict::Keep
         } else {
             Verdict::NewIncarnation(Doubt::Unsynced)
         }
+    }
+}
+
+/// Whether a doubt is none without company: the memory may be an earlier one, but is whole in itself.
+fn is_forgiven(company: Company, doubt: &Doubt) -> bool {
+    match doubt {
+        Doubt::Unsynced | Doubt::Copied { .. } => company == Company::Nobody,
+        Doubt::FirstStart
+        | Doubt::Corrupt { .. }
+        | Doubt::SegmentMissing { .. }
+        | Doubt::CheckpointMissing { .. }
+        | Doubt::CheckpointCorrupt { .. }
+        | Doubt::EntryMissing { .. } => false,
     }
 }
 

@@ -360,10 +360,6 @@ impl Shared {
         Ok(true)
     }
 
-    pub(super) fn is_closed(&self) -> bool {
-        self.closed.load(Ordering::Acquire)
-    }
-
     /// A checkpoint of the group is under way. Gives a number that no other has.
     pub(super) fn count_checkpoint(&self, group: GroupId) -> u64 {
         let mut writer = self.writer.lock();

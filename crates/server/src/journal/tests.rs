@@ -35,6 +35,7 @@ impl Bed {
             segment_bytes_max: SEGMENT_BYTES,
             boot_id: 1,
             fresh_key: 7,
+            company: Company::Others,
         };
         Bed { directory, options }
     }
