@@ -174,8 +174,13 @@ impl Node {
         let queues = Arc::new(QueueBudget::default());
         let mut new_shard = |shard: u32| {
             let (id, now_us) = (GroupId(shard + 1), host.monotonic_us());
-            let (start, state) = memory.shard_start(id, &membership)?;
-            let group = Group::new(id, start, host.random(), now_us, queues.clone());
+            let (start, state, wall_offset_ms) = memory.shard_start(id, &membership)?;
+            let mut group = Group::new(id, start, host.random(), now_us, queues.clone());
+            if let Some(offset_ms) = wall_offset_ms {
+                let wall_ms = (host.wall_us() / 1000) as i64;
+                let log_ms = u64::try_from(wall_ms.saturating_sub(offset_ms)).unwrap_or(0);
+                group.replica.raise_log_ms(log_ms, now_us);
+            }
             if group.replica.is_leader() {
                 cluster.set_leader(id, Some(membership.me.node));
             }

@@ -3,8 +3,12 @@
 //! Three cases, by [`Recovered::verdict`]: *keep*, and the node goes on as who it was ([`Node::recovered`]); a new
 //! incarnation that has been in a cluster before, which knows whom to ask for its new life ([`Remembered::state`]); no
 //! memory at all.
+//!
+//! Log time stands still in a log that nobody writes to, but keys expire all the same. So a shard's group goes on at the
+//! log time that the wall clock says it is, by the difference that the last batch was stamped with.
 
 use crate::cluster::{FOUNDER, Membership};
+use crate::entry::Batch;
 use crate::group::{GroupStart, Staged, Staging};
 use crate::host::Host;
 use crate::journal::{JournalError, Recovered, RecoveredGroup};
@@ -39,14 +43,14 @@ pub(crate) struct Memory {
 }
 
 impl Memory {
-    /// How a shard's group begins, and its state, if there is one.
+    /// How a shard's group begins, and its state, if there is one; wall time minus log time when it was last written to, ms.
     pub fn shard_start(
         &mut self,
         id: GroupId,
         membership: &Membership,
-    ) -> Result<(GroupStart, Option<Staged>), StartError> {
+    ) -> Result<(GroupStart, Option<Staged>, Option<i64>), StartError> {
         let Some(mut group) = self.groups.remove(&id) else {
-            return Ok((membership.group_start(), None));
+            return Ok((membership.group_start(), None, None));
         };
         check_dense(&group)?;
         let mut state = None;
@@ -64,7 +68,9 @@ impl Memory {
             }
             state = Some(staged);
         }
-        Ok((start_of(group, membership), state))
+        let at_base = state.as_ref().map(|staged| staged.wall_offset_ms);
+        let wall_offset_ms = last_wall_offset_ms(&group.log).or(at_base);
+        Ok((start_of(group, membership), state, wall_offset_ms))
     }
 
     /// How the meta group begins. Its state at the base is the membership's.
@@ -74,6 +80,14 @@ impl Memory {
             None => membership.group_start(),
         }
     }
+}
+
+/// What the last batch of a shard's log says.
+fn last_wall_offset_ms(log: &[AcceptedEntry]) -> Option<i64> {
+    log.iter().rev().find_map(|accepted| match &accepted.entry {
+        Entry::Batch { payload, .. } => Some(Batch::parse(payload).ok()?.wall_offset_ms),
+        Entry::Noop | Entry::Config(_) => None,
+    })
 }
 
 /// Entries are accepted without gaps, so a gap is one that the journal does not know of.

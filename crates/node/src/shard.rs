@@ -34,6 +34,8 @@ pub struct Shard {
     pub grant: u64,
     /// Index of the last applied entry; 0 before the first.
     pub applied: u64,
+    /// Wall time minus log time as of the last applied batch, ms: by it a node that was down learns what time it is.
+    pub(crate) wall_offset_ms: i64,
     watched: HashMap<(u8, Box<[u8]>), Watched>,
     /// Whether somebody beyond WATCH wants to know of changes (client-side caching, keyspace events).
     listened: bool,
@@ -96,6 +98,7 @@ impl Shard {
             cache: Cache::new(seed),
             grant: 0,
             applied: 0,
+            wall_offset_ms: 0,
             watched: HashMap::new(),
             listened: false,
             origins: Origins::default(),

@@ -13,7 +13,7 @@
 use crate::journal::{self, Company, FileJournal, FoundLog, Options};
 use crate::serve::TURN;
 use anyhow::{Context, bail};
-use node::journal::{Identity, JournalError, Recovered, Verdict};
+use node::journal::{Doubt, Identity, JournalError, Recovered, Verdict};
 use node::meta::MetaState;
 use node::settings::JoinAddress;
 use node::{CheckpointWork, Membership, Node, Remembered, Settings};
@@ -56,7 +56,7 @@ pub fn open(settings: &Settings) -> anyhow::Result<Past> {
         }
         Verdict::NewIncarnation(doubt) => doubt,
     };
-    if found.recovered().identity.is_none() {
+    if doubt == Doubt::FirstStart {
         return Ok(Past::Lost(found, None));
     }
     // One process has the directory, so one of the two looks at it.

@@ -54,6 +54,7 @@ impl Shard {
             wall_offset_ms: batch.wall_offset_ms,
             random: batch.draw,
         };
+        self.wall_offset_ms = batch.wall_offset_ms;
         let mut ordinal = 0;
         for run in batch.runs() {
             if run.origin == ReplicaId::default() {

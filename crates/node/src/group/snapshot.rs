@@ -9,7 +9,8 @@
 //! beginning:
 //!      2     8  the state is that after this index
 //!     10     8  its log time, ms
-//!     18        origins (`Origins::encode`), to the end
+//!     18     8  wall time minus log time as of its last entry, ms (i64)
+//!     26        origins (`Origins::encode`), to the end
 //! keys:
 //!      2        keys, to the end:
 //!               +0   1  numbered database
@@ -27,6 +28,7 @@
 
 use super::origins::Origins;
 use crate::effects;
+use crate::shard::Shard;
 use bytes::Bytes;
 use cache::{Cache, Entry, Key};
 use std::collections::HashSet;
@@ -69,12 +71,13 @@ pub(crate) struct Producer {
 }
 
 impl Producer {
-    /// A stream of the state as it is: that after index `applied`.
-    pub fn new(stream: u64, applied: u64, log_ms: u64, origins: &Origins) -> Self {
+    /// A stream of the shard's state as it is.
+    pub fn new(stream: u64, shard: &Shard) -> Self {
         let mut beginning = vec![VERSION, BEGINNING];
-        beginning.extend_from_slice(&applied.to_le_bytes());
-        beginning.extend_from_slice(&log_ms.to_le_bytes());
-        origins.encode(&mut beginning);
+        beginning.extend_from_slice(&shard.applied.to_le_bytes());
+        beginning.extend_from_slice(&shard.cache.now_ms().to_le_bytes());
+        beginning.extend_from_slice(&shard.wall_offset_ms.to_le_bytes());
+        shard.origins.encode(&mut beginning);
         Producer {
             stream,
             chunk: vec![VERSION, KEYS],
@@ -196,7 +199,7 @@ pub(crate) struct Staging {
     /// Its name.
     pub stream: u64,
     cache: Cache,
-    base: Option<(u64, u64, Origins)>,
+    base: Option<(u64, u64, i64, Origins)>,
     sum: u64,
     ended: bool,
 }
@@ -217,6 +220,8 @@ pub(crate) struct Staged {
     pub applied: u64,
     /// Its log time, ms.
     pub log_ms: u64,
+    /// Wall time minus log time as of the last entry, ms.
+    pub wall_offset_ms: i64,
     /// Who wrote it.
     pub origins: Origins,
 }
@@ -256,12 +261,13 @@ impl Staging {
             BEGINNING => {
                 let (index, rest) = split_u64(body)?;
                 let (log_ms, rest) = split_u64(rest)?;
+                let (offset, rest) = split_u64(rest)?;
                 let (origins, rest) = Origins::decode(rest).ok_or(SnapshotError::Shape)?;
                 if !rest.is_empty() {
                     return Err(SnapshotError::Shape);
                 }
                 self.cache.set_now(log_ms);
-                self.base = Some((index, log_ms, origins));
+                self.base = Some((index, log_ms, offset as i64, origins));
                 Ok(())
             }
             KEYS => self.add_keys(body),
@@ -308,7 +314,7 @@ impl Staging {
     /// # Errors
     /// Something is missing.
     pub fn finish(self) -> Result<Staged, SnapshotError> {
-        let (applied, log_ms, origins) = self.base.ok_or(SnapshotError::Order)?;
+        let (applied, log_ms, wall_offset_ms, origins) = self.base.ok_or(SnapshotError::Order)?;
         if !self.ended {
             return Err(SnapshotError::Order);
         }
@@ -316,6 +322,7 @@ impl Staging {
             cache: self.cache,
             applied,
             log_ms,
+            wall_offset_ms,
             origins,
         })
     }

@@ -74,8 +74,7 @@ impl Shard {
     pub(super) fn on_snapshot(&mut self, step: SnapshotStep, work: &mut Work<'_>) {
         match step {
             SnapshotStep::Begin { stream, .. } => {
-                let log_ms = self.cache.now_ms();
-                let producer = Producer::new(stream, self.applied, log_ms, &self.origins);
+                let producer = Producer::new(stream, self);
                 self.group.streams.producers.push(producer);
             }
             SnapshotStep::More { stream } => {
@@ -144,13 +143,14 @@ impl Shard {
         self.cache = staged.cache;
         self.origins = staged.origins;
         self.applied = staged.applied;
+        self.wall_offset_ms = staged.wall_offset_ms;
         self.state_replaced();
     }
 
     /// Begins a checkpoint of the state as it is; returns what it stands for.
     pub(crate) fn begin_checkpoint(&mut self) -> SnapshotBase {
         let log_ms = self.cache.now_ms();
-        let producer = Producer::new(CHECKPOINT, self.applied, log_ms, &self.origins);
+        let producer = Producer::new(CHECKPOINT, self);
         self.group.streams.drop_stream(CHECKPOINT);
         self.group.streams.producers.push(producer);
         SnapshotBase {

@@ -2,6 +2,7 @@
 
 use super::groups::Asker;
 use crate::cluster::Membership;
+use crate::group::OpKind;
 use crate::journal::layout::RecordHead;
 use crate::journal::{
     Checkpoint, CheckpointReader, Generation, GroupId, GroupMemory, Identity, Journal,
@@ -135,6 +136,63 @@ impl Disk {
     }
 }
 
+/// The node ends where it stands, and another process goes on with its disk.
+fn restart(network: &mut Network, disk: &Disk, start: u32) {
+    let before = network.node(1).clone();
+    let remembered = Remembered::read(disk.read()).expect("a sound journal");
+    let remembered = remembered.expect("a cluster");
+    assert!(remembered.is_alone());
+    let node = Node::recovered(
+        Settings::clone(&before.settings.load()),
+        Box::new(network.clock.clone()),
+        Membership {
+            // Without this the numbers of the new process's requests are those of the one before.
+            start,
+            journal: Some(Arc::new(disk.clone())),
+            ..Membership::founder()
+        },
+        remembered,
+    );
+    let node = node.expect("a sound journal");
+    assert_eq!(node.cluster.me, replica(1));
+    network.nodes[0] = Arc::new(node);
+    network.settle();
+}
+
+#[test]
+fn keys_expire_while_nobody_runs() {
+    // Breaks if a key lives longer because the node was down, by its log or by its checkpoint: what was read as expired
+    // before would be there again.
+    let disk = Disk::default();
+    let mut network =
+        Network::with_journals(1, 1, |_, _| {}, |_| Some(Arc::new(disk.clone()) as _));
+    network.settle();
+    let mut start = 0;
+    let mut find = |network: &mut Network, found: &str| {
+        start += 1;
+        restart(network, &disk, start);
+        let shard = network.node(1).shard_of(b"k");
+        let mut asker = Asker::new(network, 1);
+        let (slot, _) = asker.ask(network, shard, OpKind::Read, "EXISTS k", 0);
+        network.run_ms(50);
+        assert_eq!(asker.reply(slot).as_deref(), Some(found));
+    };
+    for kept in ["log", "checkpoint"] {
+        let shard = network.node(1).shard_of(b"k");
+        let mut asker = Asker::new(&network, 1);
+        let slot = asker.write(&network, shard, "SET k v PX 5000");
+        network.run_ms(50);
+        assert_eq!(asker.reply(slot).as_deref(), Some("+OK"));
+        if kept == "checkpoint" {
+            disk.0.lock().wanted = (0..=8).map(GroupId).collect();
+            while network.node(1).checkpoint_step() == CheckpointWork::More {}
+        }
+        find(&mut network, ":1");
+        network.clock.advance_ms(6000);
+        find(&mut network, ":0");
+    }
+}
+
 #[test]
 fn a_node_finds_all_that_it_acknowledged() {
     // Breaks if a durable node forgets an acknowledged write, applies one twice, takes what it is asked for the requests
@@ -174,25 +232,8 @@ fn a_node_finds_all_that_it_acknowledged() {
             let shard = before.lock(shard);
             checksums.push((shard.applied, shard.cache.checksum()));
         }
-        let remembered = Remembered::read(disk.read()).expect("a sound journal");
-        let remembered = remembered.expect("a cluster");
-        assert!(remembered.is_alone());
-        let node = Node::recovered(
-            Settings::clone(&before.settings.load()),
-            Box::new(network.clock.clone()),
-            Membership {
-                // Without this the numbers of the new process's requests are those of the one before.
-                start: life as u32 + 1,
-                journal: Some(Arc::new(disk.clone())),
-                ..Membership::founder()
-            },
-            remembered,
-        );
-        let node = node.expect("a sound journal");
-        assert_eq!(node.cluster.me, replica(1));
-        assert_eq!(node.id, before.id);
-        network.nodes[0] = Arc::new(node);
-        network.settle();
+        restart(&mut network, &disk, life as u32 + 1);
+        assert_eq!(network.node(1).id, before.id);
         for shard in 0..8 {
             let after = network.node(1).lock(shard);
             let (applied, checksum) = checksums.remove(0);
