@@ -4,12 +4,13 @@
 //! ([`crate::Peers`]), replies into their tickets. Whoever owns the links calls [`Node::on_peer_message`] for what it
 //! read and [`Node::flush`] after it; a timer calls [`Node::tick`] every 10 ms.
 
-use crate::group::{Mode, Work, life_of};
+use crate::group::{Mode, Work};
 use crate::host::Now;
 use crate::journal::JournalBatch;
 use crate::meta::META_GROUP;
 use crate::node::Node;
 use crate::shard::Shard;
+use crate::vet::Misbehaviour;
 use crate::wire::{NodeBeat, PeerMessage};
 use paxos::{GroupId, Input, NodeId, ReplicaId};
 use std::sync::atomic::Ordering;
@@ -48,11 +49,20 @@ impl Node {
         self.finish(work);
     }
 
-    /// Takes in what another node said. A flush is to follow.
-    pub fn on_peer_message(&self, from: ReplicaId, message: PeerMessage, now: Now) {
+    /// Takes in what another node said, over a link that is known to be its. A flush is to follow.
+    ///
+    /// # Errors
+    /// What it said cannot come from a sound node: its link is to be closed.
+    pub fn on_peer_message(
+        &self,
+        from: ReplicaId,
+        message: PeerMessage,
+        now: Now,
+    ) -> Result<(), Misbehaviour> {
         if self.cluster.failure().is_some() {
-            return;
+            return Ok(());
         }
+        self.vet(from, &message)?;
         match message {
             PeerMessage::Paxos(message) if message.group == META_GROUP => {
                 self.step_meta(Input::Message(message), now);
@@ -66,13 +76,12 @@ impl Node {
                     }
                 });
             }
-            PeerMessage::Forward(forward) if life_of(forward.origin) != from => {
-                tracing::warn!(node = from.node.0, "dropped requests under another's name");
-            }
             PeerMessage::Forward(forward) => {
+                let mut taken = Ok(());
                 self.on_group(forward.group, now, |shard, work| {
-                    shard.on_forward(forward, work);
+                    taken = shard.on_forward(forward, work);
                 });
+                taken?;
             }
             PeerMessage::ForwardReply(reply) if reply.to != self.cluster.origin => {
                 // A former start of this node asked, under numbers that are now others'.
@@ -91,8 +100,11 @@ impl Node {
             PeerMessage::Publish(publish) => self.on_publish(from.node, &publish, now),
             PeerMessage::Called(called) => self.on_called(from.node, called),
             PeerMessage::Changed(changed) => self.on_changed(&changed, now),
-            PeerMessage::Meta(message) => self.on_meta_message(from, &message, now),
+            PeerMessage::Meta(message) => self
+                .on_meta_message(from, &message, now)
+                .map_err(Misbehaviour::Meta)?,
         }
+        Ok(())
     }
 
     /// Time went by: every 10 ms, and once after a pause however long.

@@ -20,6 +20,7 @@
 //! Example, nothing but node 1's write `DEL a` of 40 bytes: 20 bytes of head, then `01 00 00 00`, incarnation and
 //! done_seq, `01 00 00 00  28 00 00 00`, the operation.
 
+use crate::group::{is_applicable, op::split_first};
 use paxos::{Incarnation, NodeId, ReplicaId};
 
 /// The version that this code writes and reads.
@@ -84,6 +85,9 @@ pub enum EntryError {
     /// Something where zero must be.
     #[error("log entry has something where zero must be")]
     Shape,
+    /// An operation that is none, or another count of them than is said.
+    #[error("log entry has operations that cannot be applied")]
+    Operations,
 }
 
 /// Appends room for a batch's head and its first run's, to be filled in by [`write_heads`].
@@ -173,6 +177,30 @@ impl<'a> Batch<'a> {
             Some(run)
         })
     }
+}
+
+/// Looks at everything in a payload of another node, so that it can be applied. Costs a look at each operation's
+/// arguments' lengths and its command's name.
+///
+/// # Errors
+/// A line each of [`EntryError`].
+pub(crate) fn check(payload: &[u8]) -> Result<(), EntryError> {
+    for run in Batch::parse(payload)?.runs() {
+        let mut rest = run.ops;
+        let mut count = 0;
+        while !rest.is_empty() {
+            let (op, after) = split_first(rest).map_err(|_| EntryError::Operations)?;
+            if !is_applicable(&op) {
+                return Err(EntryError::Operations);
+            }
+            rest = after;
+            count += 1;
+        }
+        if count != run.count {
+            return Err(EntryError::Operations);
+        }
+    }
+    Ok(())
 }
 
 /// What [`crate::Shard::take_record`] gave: log time and payload of each entry.

@@ -54,14 +54,15 @@ mod testing;
 #[cfg(test)]
 mod tests;
 mod tracking;
+mod vet;
 mod view;
 pub mod wire;
 
 pub use checkpoints::CheckpointWork;
 pub use client::{Client, ClientClass, ClientFlag, ClientId};
 pub use cluster::{Cluster, Flusher, Membership};
-pub use entry::{ALL_DATABASES, Stamp};
-pub use group::{Mode, NotHere, OpFlags, OpHead, OpKind, QueueFull, Request};
+pub use entry::{ALL_DATABASES, EntryError, Stamp};
+pub use group::{Mode, NotHere, OpError, OpFlags, OpHead, OpKind, QueueFull, Request};
 pub use host::{Host, Now, Process};
 pub use housework::Housework;
 pub use memory::Budget;
@@ -76,5 +77,6 @@ pub use shard::{Call, Shard};
 pub use slots::{Slots, Ticket};
 pub use status::{NodeStatus, ShardStatus, Status};
 pub use tend::REST_US_MIN;
+pub use vet::Misbehaviour;
 pub use view::{Addresses, ClusterView, NodeView};
 pub use wire::PeerMessage;

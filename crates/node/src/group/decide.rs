@@ -81,7 +81,8 @@ impl Shard {
         is_over: &dyn Fn(ReplicaId) -> bool,
         work: &mut Work<'_>,
     ) {
-        self.group.forwarded.forget_reads(is_over);
+        let forwarded = &mut self.group.forwarded;
+        forwarded.forget_reads(&|origin| is_over(life_of(origin)));
         if !self.group.replica.is_leader() || !self.group.decisions.is_empty() {
             return;
         }

@@ -1,6 +1,6 @@
 //! A leader's side of forwarding: requests of other nodes that are to be proposed or executed.
 
-use super::op::{Op, OpKind, split_first};
+use super::op::{Op, OpKind};
 use crate::wire::RequestKind;
 use bytes::Bytes;
 use commands::{Flags, Run};
@@ -158,13 +158,6 @@ impl Forwarded {
     }
 }
 
-/// Reads the operation at the front of what another node sent; none if a node of this version would not have sent it.
-/// What passes here can be applied without a look at its kind or arguments.
-pub(crate) fn checked(ops: &[u8]) -> Option<(Op<'_>, &[u8])> {
-    let (op, rest) = split_first(ops).ok()?;
-    is_asked_by_nodes(&op).then_some((op, rest))
-}
-
 /// Whether an operation may need memory, and is refused where there is none.
 pub(crate) fn denies_oom(op: &Op<'_>) -> bool {
     match op.head.kind {
@@ -181,7 +174,9 @@ pub(crate) fn denies_oom(op: &Op<'_>) -> bool {
     }
 }
 
-fn is_asked_by_nodes(op: &Op<'_>) -> bool {
+/// Whether a node of this version would forward such an operation: then it can be logged, or executed, without a look at
+/// its kind or arguments.
+pub(crate) fn is_asked_by_nodes(op: &Op<'_>) -> bool {
     match op.head.kind {
         OpKind::Write | OpKind::Read => {
             let Ok(row) = commands::check(op.args()) else {

@@ -3,8 +3,8 @@
 use super::Work;
 use super::apply::{Applying, stored_since};
 use super::decide::refused;
-use super::forward::{ForwardedRead, ForwardedRun, Taking, checked, denies_oom};
-use super::op::{OpKind, split_first};
+use super::forward::{ForwardedRead, ForwardedRun, Taking, denies_oom, is_asked_by_nodes};
+use super::op::{Op, OpError, OpKind, split_first};
 use super::origins::Stored;
 use super::requests::{Next, NextOps};
 use crate::entry::{BATCH_HEAD_BYTES, Run, push_run, write_batch_head, write_run_head};
@@ -17,6 +17,8 @@ use resp::Reply;
 
 /// Bytes of a batch beyond which it takes no further run.
 const BATCH_BYTES_MAX: usize = 256 << 10;
+/// What a client is told whose request a leader cannot do anything with: a node of another build sent it.
+const UNKNOWN: &[u8] = b"-ERR the shard's leader does not know such a request\r\n";
 /// What a client is told where no memory is left.
 const OOM: &[u8] = b"-OOM command not allowed when used memory > 'maxmemory'.\r\n";
 
@@ -211,92 +213,118 @@ impl Shard {
     }
 
     /// Requests of another node.
-    pub(crate) fn on_forward(&mut self, forward: Forward, work: &mut Work<'_>) {
-        let refusal = ForwardRefused {
-            group: self.group.id,
-            leader: self.leader_elsewhere(work),
-        };
+    ///
+    /// # Errors
+    /// Bytes that are no request, from where on nothing was taken.
+    pub(crate) fn on_forward(
+        &mut self,
+        forward: Forward,
+        work: &mut Work<'_>,
+    ) -> Result<(), OpError> {
+        let elsewhere = self.leader_elsewhere(work);
         let bytes = forward.ops.len();
-        let taken = self.group.replica.is_leader()
-            && self.group.forwarded.has_room(bytes)
-            && self.take(&forward, work);
-        if !taken {
-            let leader = match self.group.replica.is_leader() {
-                true => Some(self.group.me.node),
-                false => refusal.leader,
-            };
-            let refused = PeerMessage::ForwardRefused(ForwardRefused { leader, ..refusal });
+        let leads = self.group.replica.is_leader();
+        let taken = match leads && self.group.forwarded.has_room(bytes) {
+            true => self.take(&forward, work)?,
+            false => Taken::Partly,
+        };
+        if taken == Taken::Partly {
+            let refused = PeerMessage::ForwardRefused(ForwardRefused {
+                group: self.group.id,
+                leader: match leads {
+                    true => Some(self.group.me.node),
+                    false => elsewhere,
+                },
+            });
             work.cluster.peers.send(forward.origin.node, &refused);
         }
         work.cluster.mark_dirty(self.index());
+        Ok(())
     }
 
-    /// Takes what is new of it; whether nothing is missing.
-    fn take(&mut self, forward: &Forward, work: &mut Work<'_>) -> bool {
+    /// Takes what is new of it.
+    fn take(&mut self, forward: &Forward, work: &mut Work<'_>) -> Result<Taken, OpError> {
         let (origin, ops) = (forward.origin, &forward.ops);
         let applied = self.origins.applied(origin);
         let is_short = work.budget.missing() > 0;
+        work.needs_room |= is_short;
         // New writes that are not handed over yet: where they begin, how many.
         let (mut start, mut count) = (0, 0);
         let mut last = None;
         let mut at = 0;
-        let mut complete = true;
+        let mut outcome = Ok(Taken::Whole);
         while at < ops.len() {
-            let Some((op, _)) = checked(&ops[at..]) else {
-                tracing::warn!(?origin, "dropped a forwarded request that is none");
-                break;
-            };
-            let end = at + op.bytes().len();
-            let (kind, seq) = (op.head.kind.lane(), op.head.seq);
-            let taking = match (kind, last) {
-                (RequestKind::Read, _) => {
-                    self.group.forwarded.take_read(ForwardedRead {
-                        origin,
-                        id: seq,
-                        after: op.head.after,
-                        op: ops.slice(at..end),
-                    });
-                    at = end;
-                    continue;
+            let op = match split_first(&ops[at..]) {
+                Ok((op, _)) => op,
+                Err(error) => {
+                    outcome = Err(error);
+                    break;
                 }
-                (RequestKind::Write, Some(last)) if seq == last + 1 => Taking::Next,
-                (RequestKind::Write, Some(_)) => Taking::Gap,
-                (RequestKind::Write, None) => self.group.forwarded.taking(origin, seq, applied),
+            };
+            let (from, seq) = (at, op.head.seq);
+            at += op.bytes().len();
+            if op.head.kind.lane() == RequestKind::Read {
+                self.hand_over(forward, start..from, std::mem::take(&mut count));
+                self.take_read(origin, &op, ops.slice(from..at));
+                continue;
+            }
+            let taking = match last {
+                Some(last) if seq == last + 1 => Taking::Next,
+                Some(_) => Taking::Gap,
+                None => self.group.forwarded.taking(origin, seq, applied),
             };
             match taking {
                 Taking::Applied => self.answer_again(origin, seq, work),
                 Taking::UnderWay => {}
-                Taking::Next if is_short && denies_oom(&op) && work.cluster.is_full() => {
-                    self.hand_over(forward, start..at, std::mem::take(&mut count));
-                    let refusal = Bytes::from(refused(seq, OOM));
-                    let whole = 0..refusal.len();
-                    let ops = Forward {
-                        ops: refusal,
-                        ..forward.clone()
-                    };
-                    self.hand_over(&ops, whole, 1);
-                    last = Some(seq);
-                }
                 Taking::Next => {
-                    if count == 0 {
-                        start = at;
-                    }
-                    count += 1;
                     last = Some(seq);
+                    let is_full = is_short && work.cluster.is_full();
+                    if let Some(reply) = refusal(&op, is_full) {
+                        self.hand_over(forward, start..from, std::mem::take(&mut count));
+                        self.hand_over_refusal(forward, seq, reply);
+                    } else {
+                        start = if count == 0 { from } else { start };
+                        count += 1;
+                    }
                 }
                 Taking::Gap => {
-                    complete = false;
+                    at = from;
+                    outcome = Ok(Taken::Partly);
                     break;
                 }
             }
-            at = end;
         }
-        work.needs_room |= is_short;
         self.hand_over(forward, start..at, count);
         if let Some(last) = last {
             self.group.forwarded.has_taken(origin, last);
         }
-        complete
+        outcome
+    }
+
+    fn take_read(&mut self, origin: ReplicaId, op: &Op<'_>, bytes: Bytes) {
+        let id = op.head.seq;
+        if is_asked_by_nodes(op) {
+            self.group.forwarded.take_read(ForwardedRead {
+                origin,
+                id,
+                after: op.head.after,
+                op: bytes,
+            });
+        } else {
+            let replies = &mut self.group.replies;
+            replies.push(origin, RequestKind::Read, id, &Stored::of(UNKNOWN));
+        }
+    }
+
+    /// In place of a write: so the origin has an answer, and those behind it go on.
+    fn hand_over_refusal(&mut self, forward: &Forward, seq: u64, reply: &[u8]) {
+        let ops = Bytes::from(refused(seq, reply));
+        let whole = 0..ops.len();
+        let forward = Forward {
+            ops,
+            ..forward.clone()
+        };
+        self.hand_over(&forward, whole, 1);
     }
 
     fn answer_again(&mut self, origin: ReplicaId, seq: u64, work: &Work<'_>) {
@@ -315,5 +343,24 @@ impl Shard {
                 ops: forward.ops.slice(range),
             });
         }
+    }
+}
+
+/// How much of a message was taken.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Taken {
+    Whole,
+    /// Something before it is missing, or there was no room.
+    Partly,
+}
+
+/// Why a forwarded write is not proposed, as a reply; none if it is.
+fn refusal(op: &Op<'_>, is_full: bool) -> Option<&'static [u8]> {
+    if !is_asked_by_nodes(op) {
+        Some(UNKNOWN)
+    } else if is_full && denies_oom(op) {
+        Some(OOM)
+    } else {
+        None
     }
 }

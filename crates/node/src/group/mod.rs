@@ -34,7 +34,8 @@ mod streams;
 mod work;
 
 pub(crate) use op::encode as encode_op;
-pub use op::{OpFlags, OpHead, OpKind};
+pub(crate) use op::is_applicable;
+pub use op::{OpError, OpFlags, OpHead, OpKind};
 pub(crate) use origins::{life_of, origin_of};
 pub use requests::Request;
 pub(crate) use room::QueueBudget;

@@ -23,6 +23,7 @@
 
 use crate::effects;
 use crate::entry::{ALL_DATABASES, DATABASES};
+use commands::Run;
 use commands::context::Touch;
 use resp::{Args, Protocol, Span};
 use smallvec::SmallVec;
@@ -297,6 +298,20 @@ pub fn split_first(bytes: &[u8]) -> Result<(Op<'_>, &[u8]), OpError> {
         return Err(OpError::Shape);
     }
     Ok((op, rest))
+}
+
+/// Whether an operation in a log can be applied: its kind belongs there, its command is one on data.
+pub(crate) fn is_applicable(op: &Op<'_>) -> bool {
+    match op.head.kind {
+        OpKind::Write | OpKind::Read => {
+            commands::check(op.args()).is_ok_and(|row| matches!(row.run, Run::Data(_)))
+        }
+        OpKind::Multi => op
+            .nested()
+            .all(|nested| nested.head.kind == OpKind::Check || is_applicable(&nested)),
+        OpKind::Flush | OpKind::Evict | OpKind::Forget | OpKind::Effects | OpKind::Refused => true,
+        OpKind::Internal | OpKind::Check => false,
+    }
 }
 
 /// Number, `after` and length of the operation at the front of bytes that were made by [`encode`] here.

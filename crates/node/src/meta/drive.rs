@@ -1,7 +1,7 @@
 //! The node's side of the meta group: its lock, what is done about what comes out of it, and the members of the groups
 //! that this node leads.
 
-use super::command::{MetaAnswer, MetaCommand, MetaRequest, RequestId};
+use super::command::{MetaAnswer, MetaCommand, MetaError, MetaRequest, RequestId};
 use super::group::{Completion, META_GROUP, MetaGroup, MetaTurn, NoAnswer};
 use super::message::{JoinRequest, MetaMessage, Welcome};
 use super::reconcile::Reconciler;
@@ -131,13 +131,18 @@ impl Node {
     }
 
     /// Another node wants something agreed on.
-    pub(crate) fn on_meta_message(&self, from: ReplicaId, message: &Bytes, now: Now) {
-        match MetaMessage::decode(message) {
-            Ok(message) => {
-                self.meta_turn(|group, turn| group.on_message(from.node, message, now, turn));
-            }
-            Err(error) => tracing::warn!(node = from.node.0, %error, "a message is dropped"),
-        }
+    ///
+    /// # Errors
+    /// Bytes that say nothing.
+    pub(crate) fn on_meta_message(
+        &self,
+        from: ReplicaId,
+        message: &Bytes,
+        now: Now,
+    ) -> Result<(), MetaError> {
+        let message = MetaMessage::decode(message)?;
+        self.meta_turn(|group, turn| group.on_message(from.node, message, now, turn));
+        Ok(())
     }
 
     /// A node lives.

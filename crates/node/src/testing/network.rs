@@ -268,7 +268,8 @@ impl Network {
                     continue;
                 }
                 count += 1;
-                node.on_peer_message(replica(from), message, node.now());
+                let taken = node.on_peer_message(replica(from), message, node.now());
+                assert_eq!(taken, Ok(()), "a sound node's word is taken");
             }
         }
         self.delivered += count;

@@ -360,7 +360,9 @@ fn an_answer_to_a_former_life_answers_nothing() {
             items: vec![item],
         };
         let node = network.node(2);
-        node.on_peer_message(replica(1), PeerMessage::ForwardReply(reply), node.now());
+        let message = PeerMessage::ForwardReply(reply);
+        let taken = node.on_peer_message(replica(1), message, node.now());
+        assert_eq!(taken, Ok(()));
     };
     let origin = network.node(2).cluster.origin;
     let former = ReplicaId {
@@ -389,6 +391,7 @@ fn who_leads_does_not_believe_who_led_before() {
         leads: vec![(GroupId(1), before)],
         ..NodeBeat::default()
     };
-    node.on_peer_message(other, PeerMessage::NodeBeat(beat), node.now());
+    let taken = node.on_peer_message(other, PeerMessage::NodeBeat(beat), node.now());
+    assert_eq!(taken, Ok(()));
     assert_eq!(node.cluster.leader(GroupId(1)), Some(replica(leader).node));
 }

@@ -1,5 +1,6 @@
 //! Tests of the node's core as a whole: what commands through sessions leave in the log, in memory and for others.
 
+mod bad_peers;
 mod expiry;
 mod forming;
 mod group_faults;

@@ -1,7 +1,7 @@
 //! Integers, ids and counted bytes, read and written.
 
 use bytes::Bytes;
-use paxos::{Ballot, Incarnation, NodeId, ReplicaId};
+use paxos::{Ballot, Incarnation, Index, NodeId, ReplicaId};
 use resp::Output;
 
 use super::SHARED_BYTES_MIN;
@@ -10,6 +10,12 @@ use super::SHARED_BYTES_MIN;
 pub(super) const REPLICA_BYTES: usize = 12;
 /// Bytes of a ballot.
 pub(super) const BALLOT_BYTES: usize = 20;
+/// Rounds, indexes and the like stay below this: nobody comes there by counting, and one more is still a number.
+pub(super) const NUMBER_MAX: u64 = 1 << 62;
+/// Log times, ms, and ages, us, stay below this: sums and products of them do not overflow.
+pub(super) const TIME_MAX: u64 = 1 << 53;
+/// What is left of a lease is no more than this, us: an hour. Whoever hears it shows nothing for so long.
+pub(super) const LEASE_LEFT_US_MAX: u64 = 3_600_000_000;
 
 /// Bytes from another node that are not of this version's layout. The link that they came over is closed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -185,9 +191,28 @@ impl Reader {
         })
     }
 
+    /// An integer up to `max`.
+    pub(super) fn at_most(&mut self, max: u64) -> Result<u64, WireError> {
+        let value = self.u64()?;
+        match value <= max {
+            true => Ok(value),
+            false => Err(self.bad_value()),
+        }
+    }
+
+    /// A position in a log.
+    pub(super) fn index(&mut self) -> Result<Index, WireError> {
+        self.at_most(NUMBER_MAX).map(Index)
+    }
+
+    /// Log time, ms, or an age, us.
+    pub(super) fn time(&mut self) -> Result<u64, WireError> {
+        self.at_most(TIME_MAX)
+    }
+
     pub(super) fn ballot(&mut self) -> Result<Ballot, WireError> {
         Ok(Ballot {
-            round: self.u64()?,
+            round: self.at_most(NUMBER_MAX)?,
             replica: self.replica()?,
         })
     }

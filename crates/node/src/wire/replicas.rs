@@ -21,14 +21,16 @@
 //!
 //! An entry is a byte and what belongs to it: 0 nothing; 1 log_ms u64, payload bytes; 2 a configuration, which is
 //! number u64, count u32 and the voters, count u32 and the learners.
+//!
+//! Rounds, indexes, times and configurations are read only as far as a sound node says them (`codec`).
 
 use paxos::{
-    AcceptedEntry, Ballot, Config, Entry, Generation, GroupId, Incarnation, Index, Kind, Message,
-    NodeId, ReplicaId,
+    AcceptedEntry, Ballot, Config, Entry, Generation, GroupId, Incarnation, Kind, Message, NodeId,
+    ReplicaId,
 };
 
 use super::WireError;
-use super::codec::{BALLOT_BYTES, REPLICA_BYTES, Reader, Writer};
+use super::codec::{BALLOT_BYTES, LEASE_LEFT_US_MAX, NUMBER_MAX, REPLICA_BYTES, Reader, Writer};
 
 /// Highest of the kinds here.
 pub(super) const KIND_MAX: u8 = 16;
@@ -261,7 +263,7 @@ fn decode_kind(number: u8, from: &mut Reader) -> Result<Kind, WireError> {
             granted: from.flag()?,
         },
         3 => {
-            let (ballot, first) = (from.ballot()?, Index(from.u64()?));
+            let (ballot, first) = (from.ballot()?, from.index()?);
             let (known, released) = (from.flag()?, from.ballot()?);
             if !known && released != Ballot::default() {
                 return Err(from.bad_value());
@@ -274,8 +276,8 @@ fn decode_kind(number: u8, from: &mut Reader) -> Result<Kind, WireError> {
         }
         4 => decode_promise(from)?,
         5 => {
-            let (ballot, first) = (from.ballot()?, Index(from.u64()?));
-            let (commit, sent_us) = (Index(from.u64()?), from.u64()?);
+            let (ballot, first) = (from.ballot()?, from.index()?);
+            let (commit, sent_us) = (from.index()?, from.u64()?);
             Kind::Accept {
                 ballot,
                 first,
@@ -286,13 +288,13 @@ fn decode_kind(number: u8, from: &mut Reader) -> Result<Kind, WireError> {
         }
         6 => Kind::Beat {
             ballot: from.ballot()?,
-            commit: Index(from.u64()?),
+            commit: from.index()?,
             sent_us: from.u64()?,
-            log_ms: from.u64()?,
+            log_ms: from.time()?,
         },
         7 => Kind::Accepted {
             ballot: from.ballot()?,
-            upto: Index(from.u64()?),
+            upto: from.index()?,
             sent_us: from.u64()?,
         },
         8 => Kind::Nack {
@@ -300,10 +302,10 @@ fn decode_kind(number: u8, from: &mut Reader) -> Result<Kind, WireError> {
             promised: from.ballot()?,
         },
         9 => Kind::CatchUpRequest {
-            from: Index(from.u64()?),
+            from: from.index()?,
         },
         10 => {
-            let (first, chosen) = (Index(from.u64()?), Index(from.u64()?));
+            let (first, chosen) = (from.index()?, from.index()?);
             Kind::CatchUp {
                 first,
                 entries: decode_entries(from)?,
@@ -313,29 +315,30 @@ fn decode_kind(number: u8, from: &mut Reader) -> Result<Kind, WireError> {
         11..=13 => decode_snapshot_kind(number, from)?,
         14 => Kind::Transfer {
             ballot: from.ballot()?,
-            log_ms: from.u64()?,
+            log_ms: from.time()?,
         },
         15 => Kind::ReadProbe {
             ballot: from.ballot()?,
-            round: from.u64()?,
-            log_ms: from.u64()?,
+            round: from.at_most(NUMBER_MAX)?,
+            log_ms: from.time()?,
         },
         KIND_MAX => Kind::ReadProbeReply {
             ballot: from.ballot()?,
-            round: from.u64()?,
+            round: from.at_most(NUMBER_MAX)?,
         },
         other => return Err(WireError::Kind(other)),
     })
 }
 
 fn decode_promise(from: &mut Reader) -> Result<Kind, WireError> {
-    let (ballot, chosen, more) = (from.ballot()?, Index(from.u64()?), from.flag()?);
-    let (lease_left_us, log_ms_seen, log_ms_age_us) = (from.u64()?, from.u64()?, from.u64()?);
+    let (ballot, chosen, more) = (from.ballot()?, from.index()?, from.flag()?);
+    let lease_left_us = from.at_most(LEASE_LEFT_US_MAX)?;
+    let (log_ms_seen, log_ms_age_us) = (from.time()?, from.time()?);
     let count = from.count(8 + BALLOT_BYTES + 1)?;
     let mut accepted = Vec::with_capacity(count);
     for _ in 0..count {
         accepted.push(AcceptedEntry {
-            index: Index(from.u64()?),
+            index: from.index()?,
             ballot: from.ballot()?,
             entry: decode_entry(from)?,
         });
@@ -356,7 +359,7 @@ fn decode_snapshot_kind(number: u8, from: &mut Reader) -> Result<Kind, WireError
     Ok(match number {
         11 => Kind::SnapshotOffer {
             stream,
-            base: Index(from.u64()?),
+            base: from.index()?,
             config: decode_config(from)?,
         },
         12 => {
@@ -393,7 +396,7 @@ fn decode_entry(from: &mut Reader) -> Result<Entry, WireError> {
     Ok(match from.u8()? {
         0 => Entry::Noop,
         1 => Entry::Batch {
-            log_ms: from.u64()?,
+            log_ms: from.time()?,
             payload: from.bytes()?,
         },
         2 => Entry::Config(decode_config(from)?),
@@ -402,16 +405,35 @@ fn decode_entry(from: &mut Reader) -> Result<Entry, WireError> {
 }
 
 fn decode_config(from: &mut Reader) -> Result<Config, WireError> {
-    let number = from.u64()?;
+    let number = from.at_most(NUMBER_MAX)?;
     let mut members = || {
         let count = from.count(REPLICA_BYTES)?;
         (0..count)
             .map(|_| from.replica())
             .collect::<Result<Vec<_>, _>>()
     };
-    Ok(Config {
+    let config = Config {
         number,
         voters: members()?,
         learners: members()?,
-    })
+    };
+    match is_sound(&config) {
+        true => Ok(config),
+        false => Err(from.bad_value()),
+    }
 }
+
+/// Whether leaders propose configurations like this: somebody votes, each node once, and a replica has one part.
+fn is_sound(config: &Config) -> bool {
+    let Config {
+        voters, learners, ..
+    } = config;
+    !voters.is_empty()
+        && voters.len() + learners.len() <= MEMBERS_MAX
+        && voters.windows(2).all(|two| two[0].node < two[1].node)
+        && learners.windows(2).all(|two| two[0] < two[1])
+        && learners.iter().all(|id| !voters.contains(id))
+}
+
+/// Members of a configuration.
+const MEMBERS_MAX: usize = 64;

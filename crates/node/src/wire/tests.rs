@@ -1,5 +1,6 @@
 //! Messages and frames: what is encoded is decoded to the same, and nothing else is taken for it.
 
+use super::codec::{LEASE_LEFT_US_MAX, NUMBER_MAX, TIME_MAX};
 use super::*;
 use bytes::{Bytes, BytesMut};
 use paxos::{
@@ -10,7 +11,15 @@ use proptest::prelude::*;
 use std::io::IoSlice;
 
 fn ballots() -> impl Strategy<Value = Ballot> {
-    (any::<u64>(), replicas()).prop_map(|(round, replica)| Ballot { round, replica })
+    (numbers(), replicas()).prop_map(|(round, replica)| Ballot { round, replica })
+}
+
+fn numbers() -> impl Strategy<Value = u64> {
+    prop_oneof![0..100u64, 0..=NUMBER_MAX]
+}
+
+fn times() -> impl Strategy<Value = u64> {
+    0..=TIME_MAX
 }
 
 fn replicas() -> impl Strategy<Value = ReplicaId> {
@@ -30,24 +39,36 @@ fn payloads() -> impl Strategy<Value = Bytes> {
 }
 
 fn configs() -> impl Strategy<Value = Config> {
-    let members = || proptest::collection::vec(replicas(), 0..4);
-    (any::<u64>(), members(), members()).prop_map(|(number, voters, learners)| Config {
-        number,
-        voters,
-        learners,
+    let members = |min| proptest::collection::btree_map(any::<u32>(), any::<u64>(), min..4);
+    let replicas = |members: std::collections::BTreeMap<u32, u64>| {
+        let replica = |(node, incarnation)| ReplicaId {
+            node: NodeId(node),
+            incarnation: Incarnation(incarnation),
+        };
+        members.into_iter().map(replica).collect::<Vec<_>>()
+    };
+    (numbers(), members(1), members(0)).prop_map(move |(number, voters, learners)| {
+        let voters = replicas(voters);
+        let mut learners = replicas(learners);
+        learners.retain(|id| !voters.contains(id));
+        Config {
+            number,
+            voters,
+            learners,
+        }
     })
 }
 
 fn entries() -> impl Strategy<Value = Entry> {
     prop_oneof![
         Just(Entry::Noop),
-        (any::<u64>(), payloads()).prop_map(|(log_ms, payload)| Entry::Batch { log_ms, payload }),
+        (times(), payloads()).prop_map(|(log_ms, payload)| Entry::Batch { log_ms, payload }),
         configs().prop_map(Entry::Config),
     ]
 }
 
 fn indexes() -> impl Strategy<Value = Index> {
-    any::<u64>().prop_map(Index)
+    numbers().prop_map(Index)
 }
 
 fn lists() -> impl Strategy<Value = Vec<Entry>> {
@@ -80,7 +101,7 @@ fn kinds() -> impl Strategy<Value = Kind> {
             ballots(),
             indexes(),
             accepted,
-            any::<(bool, u64, u64, u64)>()
+            (any::<bool>(), 0..=LEASE_LEFT_US_MAX, times(), times())
         )
             .prop_map(
                 |(ballot, chosen, accepted, (more, lease_left_us, log_ms_seen, log_ms_age_us))| {
@@ -104,7 +125,7 @@ fn kinds() -> impl Strategy<Value = Kind> {
                 sent_us,
             }
         ),
-        (ballots(), indexes(), any::<(u64, u64)>()).prop_map(
+        (ballots(), indexes(), (any::<u64>(), times())).prop_map(
             |(ballot, commit, (sent_us, log_ms))| {
                 Kind::Beat {
                     ballot,
@@ -146,16 +167,15 @@ fn kinds() -> impl Strategy<Value = Kind> {
             next,
             abort
         }),
-        (ballots(), any::<u64>()).prop_map(|(ballot, log_ms)| Kind::Transfer { ballot, log_ms }),
-        (ballots(), any::<u64>(), any::<u64>()).prop_map(|(ballot, round, log_ms)| {
+        (ballots(), times()).prop_map(|(ballot, log_ms)| Kind::Transfer { ballot, log_ms }),
+        (ballots(), numbers(), times()).prop_map(|(ballot, round, log_ms)| {
             Kind::ReadProbe {
                 ballot,
                 round,
                 log_ms,
             }
         }),
-        (ballots(), any::<u64>())
-            .prop_map(|(ballot, round)| Kind::ReadProbeReply { ballot, round }),
+        (ballots(), numbers()).prop_map(|(ballot, round)| Kind::ReadProbeReply { ballot, round }),
     ]
 }
 
@@ -321,6 +341,79 @@ fn the_bytes_are_as_drawn() {
         bytes[8..28],
         *b"\x01\0\0\0\x01\0\0\0\x03\0\0\0\0\0\0\0\0\0\0\0"
     );
+}
+
+/// A replica would count beyond the last number, or take nobody's vote for a majority.
+#[test]
+fn numbers_and_configurations_that_nobody_comes_to_are_refused() {
+    let ballot = |round| Ballot {
+        round,
+        replica: ReplicaId::default(),
+    };
+    let id = |node, incarnation| ReplicaId {
+        node: NodeId(node),
+        incarnation: Incarnation(incarnation),
+    };
+    let offer = |voters: &[ReplicaId], learners: &[ReplicaId]| Kind::SnapshotOffer {
+        stream: 1,
+        base: Index(1),
+        config: Config {
+            number: 1,
+            voters: voters.to_vec(),
+            learners: learners.to_vec(),
+        },
+    };
+    let promise = |lease_left_us| Kind::Promise {
+        ballot: ballot(1),
+        chosen: Index(0),
+        accepted: Vec::new(),
+        more: false,
+        lease_left_us,
+        log_ms_seen: 0,
+        log_ms_age_us: 0,
+    };
+    let many: Vec<ReplicaId> = (0..65).map(|node| id(node, 1)).collect();
+    let refused = [
+        Kind::PreVote {
+            ballot: ballot(NUMBER_MAX + 1),
+        },
+        Kind::CatchUpRequest {
+            from: Index(u64::MAX),
+        },
+        Kind::Transfer {
+            ballot: ballot(1),
+            log_ms: TIME_MAX + 1,
+        },
+        promise(LEASE_LEFT_US_MAX + 1),
+        offer(&[], &[id(1, 1)]),
+        offer(&[id(2, 1), id(1, 1)], &[]),
+        offer(&[id(1, 1), id(1, 2)], &[]),
+        offer(&[id(1, 1)], &[id(1, 1)]),
+        offer(&[id(1, 1)], &[id(2, 1), id(2, 1)]),
+        offer(&many, &[]),
+    ];
+    let taken = [
+        promise(LEASE_LEFT_US_MAX),
+        offer(&[id(1, 1)], &[id(1, 2), id(2, 1), id(2, 2)]),
+        offer(&many[..64], &[]),
+    ];
+    let read = |kind: Kind| {
+        let message = PeerMessage::Paxos(Message {
+            group: GroupId(1),
+            generation: Generation(0),
+            from: ReplicaId::default(),
+            to: ReplicaId::default(),
+            kind,
+        });
+        read_all(&bytes_of(&[message], Class::Fast, 0), Class::Fast, 1 << 20)
+    };
+    for kind in refused {
+        let what = format!("{kind:?}");
+        assert!(matches!(read(kind), Err(WireError::Value(_))), "{what}");
+    }
+    for kind in taken {
+        assert_eq!(read(kind).expect("sound").len(), 1);
+    }
 }
 
 /// A frame of another connection, class or version, or one that claims to be huge, would be taken.

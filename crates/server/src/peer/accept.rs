@@ -232,7 +232,8 @@ impl Door {
             let mut since = Instant::now();
             let mut heard = 0;
             while let Some(message) = frames.next(&mut buffer).map_err(io::Error::other)? {
-                self.ear.on_message(reader.hello.from, message);
+                let taken = self.ear.on_message(reader.hello.from, message);
+                taken.map_err(io::Error::other)?;
                 heard += 1;
                 if heard % MESSAGES_PER_LOOK == 0 && since.elapsed() > TURN_MAX {
                     self.ear.turn();

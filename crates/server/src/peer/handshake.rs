@@ -65,6 +65,9 @@ pub enum HandshakeError {
     /// What is there speaks something else.
     #[error("what listens there is no Torc node's peer port")]
     Stranger,
+    /// What dialed speaks something else.
+    #[error("what dialed is no Torc node")]
+    Caller,
     /// The other end does not know the secret.
     #[error("the other node has another cluster secret (--cluster-secret, or else --requirepass)")]
     Secret,
@@ -74,6 +77,20 @@ pub enum HandshakeError {
     /// It took too long.
     #[error("no answer within {} s", HANDSHAKE_MAX.as_secs())]
     Slow,
+}
+
+impl HandshakeError {
+    /// The same, as it is to be told of who dialed.
+    fn of_caller(self) -> HandshakeError {
+        match self {
+            HandshakeError::Stranger => HandshakeError::Caller,
+            HandshakeError::Caller
+            | HandshakeError::Socket(_)
+            | HandshakeError::Secret
+            | HandshakeError::Refused(_)
+            | HandshakeError::Slow => self,
+        }
+    }
 }
 
 /// What a connection is for.
@@ -246,10 +263,12 @@ pub async fn answer(
     admit: impl FnOnce(&Hello) -> Result<(), String>,
 ) -> Result<Hello, HandshakeError> {
     let steps = async {
-        let body = expect(stream, Packet::Hello, PACKET_BYTES_MAX).await?;
+        let body = expect(stream, Packet::Hello, PACKET_BYTES_MAX)
+            .await
+            .map_err(HandshakeError::of_caller)?;
         let hello = match Hello::decode(&body) {
             Ok(hello) => hello,
-            Err(BadHello::Stranger) => return Err(HandshakeError::Stranger),
+            Err(BadHello::Stranger) => return Err(HandshakeError::Caller),
             Err(BadHello::Version(theirs)) => {
                 let words = format!(
                     "this node speaks version {VERSION} of the protocol between nodes, yours version {theirs}"

@@ -31,7 +31,7 @@ pub use handshake::{HandshakeError, Identity, Purpose, ask_to_join, greet};
 pub use link::Links;
 pub use turns::{Member, flush, tick};
 
-use node::{NodeId, PeerMessage, ReplicaId};
+use node::{Misbehaviour, NodeId, PeerMessage, ReplicaId};
 
 use std::future::Future;
 use std::pin::Pin;
@@ -44,7 +44,10 @@ pub const SILENCE_MAX: Duration = Duration::from_secs(2);
 /// Whom the links serve.
 pub trait Ear: Send + Sync + 'static {
     /// A node said this. Messages of one link come in order.
-    fn on_message(&self, from: ReplicaId, message: PeerMessage);
+    ///
+    /// # Errors
+    /// No sound node says this: its link is closed.
+    fn on_message(&self, from: ReplicaId, message: PeerMessage) -> Result<(), Misbehaviour>;
     /// All that one read brought was told: what follows from it is to be done and sent now.
     fn turn(&self);
     /// There is a link to this node.

@@ -22,8 +22,15 @@ struct Notes {
 }
 
 impl Ear for Notes {
-    fn on_message(&self, from: ReplicaId, message: PeerMessage) {
+    fn on_message(&self, from: ReplicaId, message: PeerMessage) -> Result<(), Misbehaviour> {
+        if let PeerMessage::Forward(forward) = &message
+            && forward.origin != from
+        {
+            let (what, name) = ("forward", forward.origin);
+            return Err(Misbehaviour::Name { what, name });
+        }
         self.messages.lock().push((from, message));
+        Ok(())
     }
 
     fn turn(&self) {}

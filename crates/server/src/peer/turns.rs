@@ -4,7 +4,7 @@
 use super::{Dialers, Ear, Links};
 use node::meta::JoinRequest;
 use node::settings::host_and_port;
-use node::{Node, NodeId, PeerMessage, ReplicaId};
+use node::{Misbehaviour, Node, NodeId, PeerMessage, ReplicaId};
 use std::collections::BTreeMap;
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
@@ -28,8 +28,8 @@ pub struct Member {
 }
 
 impl Ear for Member {
-    fn on_message(&self, from: ReplicaId, message: PeerMessage) {
-        self.node.on_peer_message(from, message, self.node.now());
+    fn on_message(&self, from: ReplicaId, message: PeerMessage) -> Result<(), Misbehaviour> {
+        self.node.on_peer_message(from, message, self.node.now())
     }
 
     fn turn(&self) {
