@@ -7,6 +7,7 @@
 mod bad_input;
 mod cluster;
 mod conversations;
+mod durability;
 mod limits;
 mod memory;
 mod protocol_errors;
