@@ -6,6 +6,7 @@
 //! than one replica has it. The deployments of a round are loaded in turn.
 
 mod deployment;
+mod etcd;
 mod failover;
 mod source;
 
@@ -87,6 +88,10 @@ pub fn run(options: &ClusterOptions, servers: &ServerOptions, cpus: &[usize]) ->
     let placement = Placement::shared(cpus);
     if !options.kills_only {
         tables(options, servers, &placement)?;
+        etcd::run(
+            options.seconds * options.rounds as f64,
+            &placement.server_cpus,
+        )?;
     }
     if options.kills > 0 {
         failover::run(&servers.torc_path()?, &placement, options.kills)?;

@@ -56,6 +56,26 @@ impl ServerProcess {
     /// # Errors
     /// As of [`ServerProcess::start`].
     pub fn start_at(port: u16, spec: &ServerSpec, cpus: &[usize]) -> Result<Self> {
+        Self::start_until(port, spec, cpus, |server| {
+            let pong = server.ask(&["PING"])?;
+            ensure!(
+                matches!(&pong, OwnedFrame::SimpleString(text) if text == b"PONG"),
+                "no PONG but {pong:?}"
+            );
+            Ok(true)
+        })
+    }
+
+    /// The same for a server that says in another way that it is ready.
+    ///
+    /// # Errors
+    /// As of [`ServerProcess::start`].
+    pub fn start_until(
+        port: u16,
+        spec: &ServerSpec,
+        cpus: &[usize],
+        is_ready: impl Fn(&ServerProcess) -> Result<bool>,
+    ) -> Result<Self> {
         let directory = tempfile::tempdir().context("a directory for the server")?;
         let log_path = directory.path().join("server.log");
         let log = File::create(&log_path)?;
@@ -77,13 +97,13 @@ impl ServerProcess {
             _directory: directory,
         };
         server
-            .wait_for_pong()
+            .wait_until(is_ready)
             .map_err(|error| anyhow!("{error:#}; its last words: {}", last_words(&log_path)))
             .with_context(|| format!("starting {} by `{command}`", spec.name))?;
         Ok(server)
     }
 
-    fn wait_for_pong(&mut self) -> Result<()> {
+    fn wait_until(&mut self, is_ready: impl Fn(&ServerProcess) -> Result<bool>) -> Result<()> {
         let deadline = Instant::now() + START_MAX;
         loop {
             if let Some(status) = self.child.try_wait()? {
@@ -91,14 +111,12 @@ impl ServerProcess {
             }
             // The order matters: whoever answers must be a child that still lives afterwards, or
             // a stranger on the same port would be measured.
-            let pong = self.ask(&["PING"]);
-            if matches!(&pong, Ok(OwnedFrame::SimpleString(text)) if text == b"PONG")
-                && self.child.try_wait()?.is_none()
-            {
+            let ready = is_ready(self);
+            if matches!(ready, Ok(true)) && self.child.try_wait()?.is_none() {
                 return Ok(());
             }
             if Instant::now() > deadline {
-                bail!("no PONG within {} s, but {pong:?}", START_MAX.as_secs());
+                bail!("not ready within {} s: {ready:?}", START_MAX.as_secs());
             }
             thread::sleep(START_POLL);
         }
@@ -232,7 +250,11 @@ fn cpu_list(cpus: &[usize]) -> String {
     cpus.join(",")
 }
 
-fn free_port() -> Result<u16> {
+/// A free loopback port, below those that a server may derive from it.
+///
+/// # Errors
+/// None is free.
+pub fn free_port() -> Result<u16> {
     for _ in 0..256 {
         let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?
             .local_addr()?

@@ -156,17 +156,19 @@ impl Deployment {
                 Ok(online(0) && online(1))
             }
             Kind::TorcThree => {
-                let ports: Vec<u16> = (self.members.iter())
-                    .map(|member| self.cluster_port(member.address()))
-                    .collect();
                 for member in &self.members {
-                    let slots = slots(member)?;
-                    let led: usize = slots.iter().map(|range| range.slots().count()).sum();
-                    let evenly = ports
-                        .iter()
-                        .all(|port| slots.iter().any(|range| range.ports[0] == *port));
-                    let whole = slots.iter().all(|range| range.ports.len() == ports.len());
-                    if led != usize::from(SLOTS) || !evenly || !whole {
+                    let OwnedFrame::BulkString(status) = member.ask(&["TORC", "STATUS"])? else {
+                        bail!("TORC STATUS did not answer a text");
+                    };
+                    let status: serde_json::Value = serde_json::from_slice(&status)?;
+                    let nodes = status["nodes"].as_array().map_or(0, Vec::len);
+                    let alive = status["nodes"].as_array().into_iter().flatten();
+                    let alive = alive.filter(|node| node["alive"] == true).count();
+                    let lacks = ["shards_without_leader", "groups_short", "shards_misled"];
+                    if nodes != self.members.len()
+                        || alive != nodes
+                        || lacks.iter().any(|lack| status[lack] != 0)
+                    {
                         return Ok(false);
                     }
                 }
