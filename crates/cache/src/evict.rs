@@ -160,7 +160,7 @@ impl Cache {
         let location = ends[self.older(ends)];
         (location != NOWHERE).then(|| {
             let stamp = record::stamp(self.pages.slot(location));
-            self.now_ms.saturating_sub(self.idle_ms(stamp))
+            self.used_ms.saturating_sub(self.idle_ms(stamp))
         })
     }
 

@@ -16,13 +16,15 @@
 //! - values over 4 KiB lie apart ([`aside`]), where replies share them.
 //!
 //! Reading order: [`key`], [`value`], [`record`], [`class`], [`pages`], [`aside`], [`index`], [`recency`],
-//! [`store`], [`lookups`], [`write`], [`expire`], [`evict`], [`walk`]. `naive` is the model of the property tests.
+//! [`store`], [`lookups`], [`write`], [`expire`], [`evict`], [`hints`],
+//! [`walk`]. `naive` is the model of the property tests.
 
 mod aside;
 mod class;
 mod draw;
 mod evict;
 mod expire;
+mod hints;
 mod index;
 mod key;
 mod lookups;

@@ -77,6 +77,11 @@ impl Recency {
         self.lists[which as usize].oldest
     }
 
+    /// The first record of a list, or [`NOWHERE`]: the most recently used one, if the lists are up to date.
+    pub(crate) fn first(&self, which: Which) -> Location {
+        self.lists[which as usize].newest
+    }
+
     /// The least recently used record of a list, or [`NOWHERE`], whether or not the lists are up to date.
     pub(crate) fn oldest(&self, pages: &Pages, which: Which) -> Location {
         let accessed = self.accessed();

@@ -26,6 +26,8 @@ pub struct Cache {
     /// Bits of the hash that count: all, but in tests of colliding hashes.
     hash_mask: u32,
     pub(crate) now_ms: u64,
+    /// The clock of uses; at least `now_ms`.
+    pub(crate) used_ms: u64,
     pub(crate) indexes: [Option<Box<Index>>; DATABASES],
     /// Sum of the indexes' memory.
     pub(crate) indexes_bytes: usize,
@@ -52,6 +54,7 @@ impl Cache {
             seed,
             hash_mask: u32::MAX,
             now_ms: 0,
+            used_ms: 0,
             indexes: Default::default(),
             indexes_bytes: 0,
             pages: Pages::new(),
@@ -81,6 +84,7 @@ impl Cache {
     /// Sets log time, in milliseconds; never decreases (an earlier time is ignored).
     pub fn set_now(&mut self, now_ms: u64) {
         self.now_ms = self.now_ms.max(now_ms);
+        self.used_ms = self.used_ms.max(now_ms);
     }
 
     /// Log time in milliseconds.
@@ -90,7 +94,7 @@ impl Cache {
 
     /// The stamp of an access now.
     pub(crate) fn stamp(&self) -> u32 {
-        (self.now_ms >> STAMP_SHIFT) as u32
+        (self.used_ms >> STAMP_SHIFT) as u32
     }
 
     #[inline]

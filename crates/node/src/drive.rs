@@ -100,6 +100,7 @@ impl Node {
             PeerMessage::Publish(publish) => self.on_publish(from.node, &publish, now),
             PeerMessage::Called(called) => self.on_called(from.node, called),
             PeerMessage::Changed(changed) => self.on_changed(&changed, now),
+            PeerMessage::Touched(touched) => self.on_touched(from, &touched, now),
             PeerMessage::Meta(message) => self
                 .on_meta_message(from, &message, now)
                 .map_err(Misbehaviour::Meta)?,
@@ -125,6 +126,7 @@ impl Node {
         self.tick_calls(now);
         if self.cluster.is_beat_due(now.monotonic_us, BEAT_US) {
             self.send_beat(now);
+            self.send_hints(now.monotonic_us / BEAT_US, now);
         }
         self.flush(now);
     }

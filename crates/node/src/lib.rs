@@ -24,6 +24,7 @@ mod effects;
 mod entry;
 #[allow(dead_code, reason = "snapshots and eviction use the rest of it next")]
 mod group;
+mod hints;
 mod host;
 mod housework;
 pub mod journal;

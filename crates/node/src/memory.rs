@@ -79,6 +79,11 @@ impl Budget {
         self.pool.load(Ordering::Relaxed).min(0).unsigned_abs()
     }
 
+    /// Whether more than half of it is in use.
+    pub fn is_half_used(&self) -> bool {
+        self.pool.load(Ordering::Relaxed) < (self.total() / 2) as i64
+    }
+
     /// Bytes that no shard holds; below zero as many are missing.
     #[cfg(test)]
     pub(crate) fn pool(&self) -> i64 {

@@ -305,6 +305,7 @@ fn class_of(message: &PeerMessage) -> Class {
         | PeerMessage::Publish(_)
         | PeerMessage::Called(_)
         | PeerMessage::Changed(_)
+        | PeerMessage::Touched(_)
         | PeerMessage::Meta(_) => Class::Fast,
     }
 }
@@ -319,6 +320,7 @@ fn carries_data(message: &PeerMessage) -> bool {
         PeerMessage::Forward(_)
         | PeerMessage::ForwardReply(_)
         | PeerMessage::Publish(_)
+        | PeerMessage::Touched(_)
         | PeerMessage::Changed(_) => true,
         PeerMessage::ForwardRefused(_)
         | PeerMessage::NodeBeat(_)

@@ -6,7 +6,7 @@
 //!
 //! Not asked is whether a node tells the truth about its own log and votes: replicas fail by silence, they do not lie.
 
-use crate::entry::{self, EntryError};
+use crate::entry::{self, DATABASES, EntryError};
 use crate::group::{OpError, life_of};
 use crate::meta::{META_GROUP, MetaError, MetaRequest};
 use crate::node::Node;
@@ -72,6 +72,11 @@ impl Node {
             }
             PeerMessage::ForwardReply(reply) => shard_group(reply.group),
             PeerMessage::ForwardRefused(refused) => shard_group(refused.group),
+            PeerMessage::Touched(touched) => match touched.keys.iter().all(|key| key.0 < DATABASES)
+            {
+                true => shard_group(touched.group),
+                false => Err(Misbehaviour::Value(what)),
+            },
             PeerMessage::NodeBeat(beat) => {
                 for (group, ballot) in &beat.leads {
                     shard_group(*group)?;

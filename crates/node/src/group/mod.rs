@@ -102,6 +102,8 @@ pub(crate) struct Group {
     decisions_count: u32,
     /// What an eviction that was decided on and is not applied will free, bytes.
     expected_bytes: u64,
+    /// A leader's: others were told of uses up to here, by the cache's clock of uses, ms.
+    pub hinted_ms: u64,
     /// Whom the requests were sent to.
     target: Option<NodeId>,
     /// Nothing is forwarded before this time, us: the target refused.
@@ -166,6 +168,7 @@ impl Group {
             decisions: Vec::new(),
             decisions_count: 0,
             expected_bytes: 0,
+            hinted_ms: 0,
             target: None,
             pause_until_us: 0,
         }

@@ -6,6 +6,7 @@ mod forming;
 mod group_faults;
 mod group_memory;
 mod groups;
+mod hints;
 mod memory;
 mod recovery;
 mod replay;

@@ -6,7 +6,7 @@ use paxos::{GroupId, NodeId};
 use super::codec::{BALLOT_BYTES, Reader};
 use super::message::{
     Called, Changed, Forward, ForwardRefused, ForwardReply, ForwardedReply, KeyChange,
-    KeyChangeKind, NodeBeat, PeerMessage, Publish, PublishKind, RequestKind,
+    KeyChangeKind, NodeBeat, PeerMessage, Publish, PublishKind, RequestKind, Touched,
 };
 use super::{SLICED_BYTES_MIN, WireError, replicas};
 
@@ -72,6 +72,7 @@ fn decode_body(kind: u8, from: &mut Reader) -> Result<PeerMessage, WireError> {
         }),
         38 => PeerMessage::Changed(decode_changed(from)?),
         39 => PeerMessage::Meta(from.rest()),
+        40 => PeerMessage::Touched(decode_touched(from)?),
         other => return Err(WireError::Kind(other)),
     })
 }
@@ -131,6 +132,20 @@ fn decode_changed(from: &mut Reader) -> Result<Changed, WireError> {
         items.push(KeyChange { db, kind, key });
     }
     Ok(Changed { by, items })
+}
+
+fn decode_touched(from: &mut Reader) -> Result<Touched, WireError> {
+    let (group, log_ms) = (GroupId(from.u32()?), from.time()?);
+    let count = from.count(1 + 4)?;
+    let mut keys = Vec::with_capacity(count.min(CHANGES_AHEAD_MAX));
+    for _ in 0..count {
+        keys.push((from.u8()?, from.bytes()?));
+    }
+    Ok(Touched {
+        group,
+        log_ms,
+        keys,
+    })
 }
 
 /// Changes that room is taken for at once: they are larger in memory than at their shortest on the wire.

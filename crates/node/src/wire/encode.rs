@@ -5,6 +5,7 @@ use resp::Output;
 use super::codec::Writer;
 use super::message::{
     Changed, Forward, ForwardReply, KeyChangeKind, NodeBeat, PeerMessage, PublishKind, RequestKind,
+    Touched,
 };
 use super::{MESSAGE_BYTES_MAX, WireError, replicas};
 
@@ -71,6 +72,7 @@ fn body(message: &PeerMessage, out: &mut Writer<'_>) {
             out.u64(called.integer as u64);
         }
         PeerMessage::Changed(changed) => encode_changed(changed, out),
+        PeerMessage::Touched(touched) => encode_touched(touched, out),
         PeerMessage::Meta(bytes) => {
             out.u8(39);
             out.rest(bytes);
@@ -111,6 +113,17 @@ fn encode_beat(beat: &NodeBeat, out: &mut Writer<'_>) {
     for (group, ballot) in &beat.leads {
         out.u32(group.0);
         out.ballot(*ballot);
+    }
+}
+
+fn encode_touched(touched: &Touched, out: &mut Writer<'_>) {
+    out.u8(40);
+    out.u32(touched.group.0);
+    out.u64(touched.log_ms);
+    out.count(touched.keys.len());
+    for (db, key) in &touched.keys {
+        out.u8(*db);
+        out.bytes(key);
     }
 }
 

@@ -22,6 +22,8 @@ pub enum PeerMessage {
     Called(Called),
     /// Keys that changed, for the receiver's tracking clients and subscribers of keyspace events.
     Changed(Changed),
+    /// Keys that were used where they are led.
+    Touched(Touched),
     /// Requests to the meta group and their answers, in the meta group's own encoding.
     Meta(Bytes),
 }
@@ -175,6 +177,17 @@ pub enum KeyChangeKind {
     },
 }
 
+/// Keys of one shard that its leader's clients used.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Touched {
+    /// The shard's group.
+    pub group: GroupId,
+    /// The leader's log time, ms.
+    pub log_ms: u64,
+    /// Numbered database and key, in the order of their last uses.
+    pub keys: Vec<(u8, Bytes)>,
+}
+
 impl PeerMessage {
     /// A word for logs.
     pub fn name(&self) -> &'static str {
@@ -187,6 +200,7 @@ impl PeerMessage {
             PeerMessage::Publish(_) => "publish",
             PeerMessage::Called(_) => "called",
             PeerMessage::Changed(_) => "changed",
+            PeerMessage::Touched(_) => "touched",
             PeerMessage::Meta(_) => "meta",
         }
     }

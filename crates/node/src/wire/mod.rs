@@ -34,6 +34,7 @@
 //! | 37 | called | call u64, integer i64 |
 //! | 38 | changed | node u32, client u64, count u32, count × (db u8, kind u8, key bytes, for an event: class u16, name bytes) |
 //! | 39 | meta | to the end |
+//! | 40 | touched | group u32, log_ms u64, count u32, count × (db u8, key bytes) |
 //!
 //! A replica is node u32, incarnation u64; a ballot is round u64, replica; bytes are length u32 and the bytes.
 //! Example, `Called { call: 7, integer: 2 }`: `11 00 00 00  25  07 00 00 00 00 00 00 00  02 00 00 00 00 00 00 00`.
@@ -59,7 +60,7 @@ pub use encode::{Encoded, encode};
 pub use frame::{Class, Frame, FrameHead, FrameReader, HEAD_BYTES, PushError};
 pub use message::{
     Called, Changed, Forward, ForwardRefused, ForwardReply, ForwardedReply, KeyChange,
-    KeyChangeKind, ListensTo, NodeBeat, PeerMessage, Publish, PublishKind, RequestKind,
+    KeyChangeKind, ListensTo, NodeBeat, PeerMessage, Publish, PublishKind, RequestKind, Touched,
 };
 
 /// The version that this code writes and reads.

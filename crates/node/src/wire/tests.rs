@@ -237,6 +237,9 @@ fn messages() -> impl Strategy<Value = PeerMessage> {
         1 => (any::<(u32, u64)>(), proptest::collection::vec(changes(), 0..4)).prop_map(
             |((node, client), items)| PeerMessage::Changed(Changed { by: (NodeId(node), client), items })
         ),
+        1 => (group(), times(), proptest::collection::vec((any::<u8>(), payloads()), 0..4)).prop_map(
+            |(group, log_ms, keys)| PeerMessage::Touched(Touched { group, log_ms, keys })
+        ),
         1 => payloads().prop_map(PeerMessage::Meta),
     ]
 }
