@@ -420,3 +420,29 @@ fn cluster_aware_clients_find_each_key_at_one_node() {
     assert_eq!(keys.len(), 30);
     assert_eq!(run(&mut network, &mut plain, "DBSIZE"), ":30");
 }
+
+#[test]
+fn wait_tells_how_many_hold_it_and_no_more() {
+    // Breaks if WAIT counts a follower that was cut off, or one that holds earlier writes only.
+    let mut network = Network::of_three();
+    let nodes = network.nodes.clone();
+    let leader = network.leader(nodes[0].shard_of(b"k")).expect("settled");
+    let cut = leader % 3 + 1;
+    let asked = cut % 3 + 1;
+    for at in [leader, asked] {
+        let mut client = Client::new(&nodes[at as usize - 1]);
+        assert_eq!(run(&mut network, &mut client, "SET k v"), "+OK");
+        assert_eq!(run(&mut network, &mut client, "WAIT 2 0"), ":2");
+        network.cut(cut, leader);
+        network.cut(cut, asked);
+        assert_eq!(run(&mut network, &mut client, "SET k w"), "+OK");
+        assert_eq!(run(&mut network, &mut client, "WAIT 1 300"), ":1");
+        let before_us = nodes[0].now().monotonic_us;
+        assert_eq!(run(&mut network, &mut client, "WAIT 2 300"), ":1");
+        let waited_us = nodes[0].now().monotonic_us - before_us;
+        assert!((290_000..350_000).contains(&waited_us), "{waited_us} us");
+        network.heal();
+        network.run_ms(500);
+        assert_eq!(run(&mut network, &mut client, "WAIT 2 300"), ":2");
+    }
+}
