@@ -50,6 +50,8 @@ pub enum Fault {
     StaleCandidate,
     /// A leader was cut off right after it proposed a configuration.
     CutAtReconfigure,
+    /// Voters that stay were cut off from the leader and from the new ones while a configuration became chosen.
+    PartAtReconfigure,
     /// Old and new leader were cut apart in mid hand-over.
     CutAtTransfer,
     /// A snapshot's stream began.
@@ -63,7 +65,7 @@ pub enum Fault {
 }
 
 /// All kinds, in order.
-pub const FAULTS: [Fault; 28] = [
+pub const FAULTS: [Fault; 29] = [
     Fault::Loss,
     Fault::Duplicate,
     Fault::SlowMessage,
@@ -87,6 +89,7 @@ pub const FAULTS: [Fault; 28] = [
     Fault::BounceFollowers,
     Fault::StaleCandidate,
     Fault::CutAtReconfigure,
+    Fault::PartAtReconfigure,
     Fault::CutAtTransfer,
     Fault::SnapshotStream,
     Fault::SnapshotInstalled,

@@ -5,7 +5,7 @@ use super::node::Trap;
 use super::plan::Nemesis;
 use super::world::{Event, Phase, World};
 use crate::faults::Fault;
-use paxos::{Input, NodeId};
+use paxos::{Config, Input, NodeId};
 
 /// A trouble that has a second act.
 #[derive(Clone, Debug)]
@@ -18,6 +18,8 @@ pub enum Trouble {
     Flap(usize, usize, u32),
     /// These two are cut apart, for so long, us.
     CutApart(usize, usize, u64),
+    /// These links are cut for so long, us; soon after this node campaigns, and clients turn to it.
+    CutAndCampaign(Vec<(usize, usize)>, u64, usize),
 }
 
 impl World {
@@ -72,7 +74,11 @@ impl World {
             Nemesis::Reconfigure => self.want_other_voters(),
             Nemesis::ReplaceTwo => self.want_two_others(),
             Nemesis::CutAtReconfigure => {
-                self.want_two_others();
+                if self.random.chance(500_000) {
+                    self.want_two_others();
+                } else {
+                    self.want_other_voters();
+                }
                 self.cut_at_reconfigure = true;
             }
             Nemesis::ForcedCampaign => {
@@ -124,6 +130,13 @@ impl World {
                     let next = Trouble::Flap(one, other, times - 1);
                     self.after(next_us, Event::TroubleGoesOn(next));
                 }
+            }
+            Trouble::CutAndCampaign(links, for_us, rival) => {
+                self.cut_for(links, for_us);
+                let life = self.nodes[rival].life;
+                let soon_us = self.random.below(for_us);
+                self.after(soon_us, Event::Tell(rival, life, Input::Campaign));
+                self.focus = Some((rival, self.now_us + for_us * 2));
             }
             Trouble::CutApart(one, other, for_us) => {
                 self.cut_for(vec![(one, other), (other, one)], for_us);
@@ -402,6 +415,33 @@ impl World {
                 Event::TroubleGoesOn(Trouble::CampaignAgainst(holder)),
             );
         }
+    }
+
+    /// The leader has proposed a configuration. Soon, when it has heard that this is accepted and nobody else has heard that
+    /// it is chosen, the leader and the newcomers go on alone, and one of the voters that stay leads the others, who know of
+    /// no other configuration than the former, until it crosses into the new one behind the leader's back (R6, R9, R10).
+    pub(super) fn part_at_reconfigure(
+        &mut self,
+        leader: usize,
+        former: &Config,
+        mut stay: Vec<usize>,
+    ) {
+        stay.retain(|&number| number != leader);
+        if stay.is_empty() {
+            return;
+        }
+        self.tally.count(Fault::PartAtReconfigure);
+        let rival = *self.random.pick(&stay);
+        let is_old = |number: usize| {
+            let mut voters = former.voters.iter().map(|id| id.node.0 as usize);
+            number != leader && voters.any(|voter| voter == number)
+        };
+        let links = self.links(|from, to| is_old(from) != is_old(to));
+        let soon_us = self.random.between(0, self.plan.network.delay_us.1 * 4);
+        let lease_us = self.plan.settings.lease_us;
+        let for_us = self.random.between(lease_us, lease_us * 4);
+        let next = Trouble::CutAndCampaign(links, for_us, rival);
+        self.after(soon_us, Event::TroubleGoesOn(next));
     }
 
     /// One node more, one less, or one in place of another is to vote.

@@ -55,11 +55,17 @@ impl World {
         if changed >= 2 {
             self.tally.count(Fault::ReplaceTwo);
         }
+        let stay = config.voters.iter().filter(|id| voters.contains(id));
+        let stay: Vec<usize> = stay.map(|id| id.node.0 as usize).collect();
         self.step(leader, Input::Reconfigure { voters, learners });
         if changes_voters && self.cut_at_reconfigure && self.phase == Phase::Trouble {
             self.cut_at_reconfigure = false;
-            self.tally.count(Fault::CutAtReconfigure);
-            self.isolate(leader);
+            if self.random.chance(500_000) {
+                self.tally.count(Fault::CutAtReconfigure);
+                self.isolate(leader);
+            } else {
+                self.part_at_reconfigure(leader, &config, stay);
+            }
         }
     }
 
