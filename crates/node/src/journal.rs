@@ -187,6 +187,8 @@ pub struct RecoveredGroup {
     pub log: Vec<AcceptedEntry>,
     /// All up to here is chosen; may lag. At least `base.index`.
     pub chosen: Index,
+    /// The last `Record::LogTime`, ms; 0 without one.
+    pub log_ms_ceiling: u64,
 }
 
 /// Whether acceptor memory is whole (the table of DESIGN-PAXOS §3.10).

@@ -123,6 +123,7 @@ fn start_of(group: RecoveredGroup, membership: &Membership) -> GroupStart {
             base,
             log: group.log,
             chosen: group.chosen,
+            log_ms_ceiling: group.log_ms_ceiling,
         },
         ..membership.group_start()
     }

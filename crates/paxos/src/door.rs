@@ -181,6 +181,8 @@ pub enum Record {
     Chosen(Index),
     /// A snapshot replaced state and log up to its base.
     Base(SnapshotBase),
+    /// No read was answered by a log time beyond this, ms, on this replica's word; until a later such record.
+    LogTime(u64),
 }
 
 /// What a replica became.

@@ -4,7 +4,7 @@
 //! holds a lease while a quorum's promises last, counted from when it *sent* what they answer. A new leader learns from
 //! its promises how long former leases may last and shows nothing before.
 
-use crate::door::Settings;
+use crate::door::{Output, Record, Settings};
 use crate::follower::Follower;
 use crate::mutation::Mutation;
 use crate::replica::{Replica, Role};
@@ -80,6 +80,39 @@ impl LogTime {
     }
 }
 
+/// How far log time may have been shown on this replica's word, as its disk knows it. What it has seen it forgets in a
+/// restart; a record for each thing seen would be too many, so a record covers some time ahead.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub(crate) struct Ceiling {
+    /// The last record, ms …
+    written_ms: u64,
+    /// … and its token.
+    token: u64,
+    /// The last record that is durable, ms.
+    durable_ms: u64,
+    /// The highest log time that somebody's read round named, ms.
+    asked_ms: u64,
+}
+
+impl Ceiling {
+    /// A leader's reads are to be answered by this log time, ms, on this replica's word.
+    pub(crate) fn on_asked(&mut self, log_ms: u64) {
+        self.asked_ms = self.asked_ms.max(log_ms);
+    }
+
+    /// Records up to this token are durable.
+    pub(crate) fn on_persisted(&mut self, persisted: u64) {
+        if persisted >= self.token {
+            self.durable_ms = self.written_ms;
+        }
+    }
+}
+
+/// How far ahead of what was seen a record of log time lies at the most, in leases. It lies at least half of that ahead:
+/// one lease for what the leader that is granted a lease may show by it, one for the time in which the next record
+/// becomes durable.
+const CEILING_LEASES: u64 = 4;
+
 /// Longest that `us` of one clock may be on another: both may be off by `drift_ppm`.
 pub(crate) fn scaled_up(settings: &Settings, us: u64) -> u64 {
     us + (us.saturating_mul(2 * settings.drift_ppm)).div_ceil(1_000_000)
@@ -115,8 +148,9 @@ impl Replica {
         };
         // The leader counts as one that echoes now.
         let others_needed = voters / 2;
+        let ceiling_us = self.ceiling_us();
         if others_needed == 0 {
-            return u64::MAX;
+            return ceiling_us;
         }
         let counts = |f: &&Follower| f.is_voter || old_members;
         // The latest time that enough voters have echoed: O(voters²), without a sorted copy.
@@ -140,7 +174,74 @@ impl Replica {
         );
         let lease_us = self.settings.lease_us;
         let margin_us = (scaled_up(&self.settings, lease_us) - lease_us) + self.settings.epsilon_us;
-        (echoed_us + lease_us).saturating_sub(margin_us)
+        let until_us = (echoed_us + lease_us).saturating_sub(margin_us);
+        until_us.min(ceiling_us)
+    }
+
+    /// A leader's: when its log time passes what its disk knows. Own clock, us.
+    fn ceiling_us(&self) -> u64 {
+        if !self.settings.durable {
+            return u64::MAX;
+        }
+        let LogTime { ms, at_us } = self.log_time;
+        match self.ceiling.durable_ms.checked_sub(ms) {
+            Some(left_ms) => at_us.saturating_add(left_ms.saturating_mul(1_000)),
+            None => 0,
+        }
+    }
+
+    /// Whether this replica may give its word for reads by this log time, ms: a restart would not forget it.
+    pub(crate) fn remembers_log_ms(&self, log_ms: u64) -> bool {
+        !self.settings.durable || log_ms <= self.ceiling.durable_ms
+    }
+
+    /// Half of what a record of log time may lie ahead, ms.
+    fn ceiling_step_ms(&self) -> u64 {
+        CEILING_LEASES / 2 * self.settings.lease_us.div_ceil(1_000).max(1)
+    }
+
+    /// Makes a record of log time if the last one comes near. What leaves with this step rests on it. Groups whose log time
+    /// is the same make theirs at the same time, so that one write of a disk does for all.
+    pub(crate) fn record_log_time(&mut self, out: &mut Output) {
+        let seen_ms = self.log_ms(self.now_us).max(self.ceiling.asked_ms);
+        let step_ms = self.ceiling_step_ms();
+        if !self.settings.durable || seen_ms == 0 || seen_ms + step_ms <= self.ceiling.written_ms {
+            return;
+        }
+        self.ceiling.written_ms = (seen_ms / step_ms + 2) * step_ms;
+        self.ceiling.token = self.next_token();
+        out.persist.push(Record::LogTime(self.ceiling.written_ms));
+    }
+
+    /// A leader's: when the next record of log time is due. Own clock, us.
+    pub(crate) fn ceiling_wake_us(&self) -> u64 {
+        if !self.settings.durable {
+            return u64::MAX;
+        }
+        let LogTime { ms, at_us } = self.log_time;
+        let due_ms = self
+            .ceiling
+            .written_ms
+            .saturating_sub(self.ceiling_step_ms());
+        at_us + (due_ms + 1).saturating_sub(ms) * 1_000
+    }
+
+    /// Begins with what the disk knows of log time. It was not seen as late as the record says, but may have been shown so
+    /// late before the time is over by which the record lies ahead: until then nothing shows.
+    pub(crate) fn recover_log_time(&mut self, ceiling_ms: u64) {
+        self.ceiling = Ceiling {
+            written_ms: ceiling_ms,
+            token: 0,
+            durable_ms: ceiling_ms,
+            asked_ms: 0,
+        };
+        if ceiling_ms == 0 {
+            return;
+        }
+        let ahead_ms = 2 * self.ceiling_step_ms();
+        self.log_time
+            .observe(ceiling_ms.saturating_sub(ahead_ms), self.now_us);
+        self.grants.grant_unnamed(self.now_us + ahead_ms * 1_000);
     }
 
     /// A leader's: no reply, read or event before this time of its clock, us. 0 for others.

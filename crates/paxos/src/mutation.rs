@@ -58,6 +58,8 @@ pub enum Mutation {
     LeaseDuringTransfer,
     /// R11: log time goes on from what was seen, without its age.
     LogTimeWithoutAge,
+    /// R11: a restart forgets what log time was seen.
+    ForgetLogTime,
     /// R12: a snapshot may take the chosen prefix back.
     SnapshotLowersChosen,
     /// R12: a snapshot forgets the promise.
@@ -78,7 +80,7 @@ pub enum Mutation {
 
 /// All of them, for a simulator to go through.
 #[cfg(feature = "mutations")]
-pub const MUTATIONS: [Mutation; 32] = {
+pub const MUTATIONS: [Mutation; 33] = {
     use Mutation::*;
     [
         AcceptBelowPromise,
@@ -105,6 +107,7 @@ pub const MUTATIONS: [Mutation; 32] = {
         ConfigGrantsNothing,
         LeaseDuringTransfer,
         LogTimeWithoutAge,
+        ForgetLogTime,
         SnapshotLowersChosen,
         SnapshotLowersPromised,
         SnapshotKeepsConfig,

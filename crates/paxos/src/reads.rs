@@ -106,7 +106,12 @@ impl Replica {
     /// Closes the round if a quorum of the configuration in force has answered.
     fn count_probes(&mut self) {
         let needed = self.quorum();
-        let own = usize::from(self.is_voter(self.names.me));
+        let round_log_ms = match &self.role {
+            Role::Leader(leader) => leader.reads.round_log_ms,
+            Role::Follower | Role::Asking(_) | Role::Candidate(_) => return,
+        };
+        let own = self.is_voter(self.names.me) && self.remembers_log_ms(round_log_ms);
+        let own = usize::from(own);
         let any_round = self.mutations.has(Mutation::AnyProbeRound);
         let Role::Leader(leader) = &mut self.role else {
             return;
@@ -142,6 +147,7 @@ impl Replica {
             self.raise_promised(ballot, out);
         }
         self.learn_log_ms(log_ms);
+        self.ceiling.on_asked(log_ms);
         self.send_promised(from, Kind::ReadProbeReply { ballot, round }, out);
     }
 

@@ -3,7 +3,7 @@
 use crate::door::{Input, Output, Record, RoleChange, Settings};
 use crate::election::{Asking, Phase1};
 use crate::leader::Leader;
-use crate::lease::{Grants, LogTime};
+use crate::lease::{Ceiling, Grants, LogTime};
 use crate::log::Log;
 use crate::message::{Kind, Message};
 use crate::mutation::{Mutation, Mutations};
@@ -72,6 +72,7 @@ pub struct Replica {
 
     pub(crate) grants: Grants,
     pub(crate) log_time: LogTime,
+    pub(crate) ceiling: Ceiling,
     /// The leader as heard, or oneself.
     pub(crate) leader: Option<ReplicaId>,
     /// No pre-vote is granted before: a leader or candidate was heard.
@@ -138,6 +139,7 @@ impl Replica {
         }
         self.lead_on(out);
         self.begin_streams(out);
+        self.record_log_time(out);
         if self.settings.durable && out.persist.len() > records {
             if self.chosen > chosen {
                 out.persist.push(Record::Chosen(self.chosen));
@@ -271,6 +273,7 @@ impl Replica {
     fn on_persisted(&mut self, token: u64, out: &mut Output) {
         // Completions may come out of order; progress does not go back.
         self.persisted = self.persisted.max(token.min(self.token));
+        self.ceiling.on_persisted(self.persisted);
         match &mut self.role {
             Role::Candidate(_) => self.count_promises(out),
             Role::Leader(_) => self.count_own_acks(out),
@@ -281,7 +284,7 @@ impl Replica {
     /// The earliest time, us, at which a tick does anything.
     pub fn next_wake_us(&self) -> u64 {
         let own = match &self.role {
-            Role::Leader(leader) => leader.wake_us(self.now_us),
+            Role::Leader(leader) => leader.wake_us(self.now_us).min(self.ceiling_wake_us()),
             Role::Candidate(phase1) => self
                 .deadline_us
                 .min(phase1.asked_us + self.settings.heartbeat_us),
@@ -353,6 +356,9 @@ impl Replica {
         self.mutations.add(mutation);
         if mutation == Mutation::NoGrantAfterRestart {
             self.grants = Grants::default();
+        }
+        if mutation == Mutation::ForgetLogTime {
+            self.log_time = LogTime::default();
         }
         if mutation == Mutation::ForgetPromise {
             self.promised = Ballot::default();

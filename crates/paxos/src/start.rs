@@ -1,7 +1,7 @@
 //! How a replica begins: as a founder, as somebody new, or with its memory read back.
 
 use crate::door::{Settings, SnapshotBase};
-use crate::lease::{Grants, LogTime};
+use crate::lease::{Ceiling, Grants, LogTime};
 use crate::log::Log;
 use crate::message::AcceptedEntry;
 use crate::mutation::Mutations;
@@ -25,6 +25,8 @@ pub enum Start {
         log: Vec<AcceptedEntry>,
         /// The last `Record::Chosen`. May lag.
         chosen: Index,
+        /// The last `Record::LogTime`, ms; 0 if there is none.
+        log_ms_ceiling: u64,
     },
 }
 
@@ -61,6 +63,7 @@ impl Replica {
             chosen_hint: Index(0),
             grants: Grants::default(),
             log_time: LogTime::default(),
+            ceiling: Ceiling::default(),
             leader: None,
             sticky_until_us: 0,
             round_seen: 0,
@@ -88,7 +91,11 @@ impl Replica {
                 base,
                 log,
                 chosen,
-            } => replica.recover(promised, base, log, chosen),
+                log_ms_ceiling,
+            } => {
+                replica.recover(promised, base, log, chosen);
+                replica.recover_log_time(log_ms_ceiling);
+            }
         }
         if replica.is_sole_voter() {
             replica.deadline_us = now_us;

@@ -105,6 +105,7 @@ struct Member {
     promised: Ballot,
     log: BTreeMap<u64, (Ballot, Entry)>,
     chosen: Index,
+    log_ms_ceiling: u64,
     applied: u64,
 }
 
@@ -222,6 +223,7 @@ impl Moment {
             promised: Ballot::default(),
             log: BTreeMap::new(),
             chosen: Index(0),
+            log_ms_ceiling: 0,
             applied: 0,
         };
         Moment {
@@ -295,6 +297,7 @@ impl Moment {
             },
             log: log.collect(),
             chosen: member.chosen,
+            log_ms_ceiling: member.log_ms_ceiling,
         };
         member.replica = group.replica(number, start);
         member.applied = 0;
@@ -315,6 +318,7 @@ impl Member {
                 self.log.insert(index.0, (ballot, entry));
             }
             Record::Chosen(index) => self.chosen = index,
+            Record::LogTime(ms) => self.log_ms_ceiling = ms,
             Record::Base(base) => {
                 unreachable!("no log is trimmed here, so no snapshot is sent: {base:?}")
             }

@@ -43,6 +43,8 @@ pub enum Note {
     Chosen(Index),
     /// State was replaced up to here.
     Base(Index),
+    /// Log time may have been shown up to here, ms.
+    LogTime(u64),
     /// The log's own.
     Own,
 }
@@ -87,6 +89,7 @@ impl JournalBatch {
             Record::Accepted { index, ballot, .. } => Note::Entry(*index, *ballot),
             Record::Chosen(index) => Note::Chosen(*index),
             Record::Base(base) => Note::Base(base.index),
+            Record::LogTime(ms) => Note::LogTime(*ms),
         };
         self.end_record(group, generation, kind, note, start, shared);
     }

@@ -36,12 +36,13 @@
 //!   2 accepted   index u64, ballot, entry
 //!   3 chosen     index u64
 //!   4 base       base = index u64, log time ms u64, config
-//!   5 standing   ballot promised, chosen u64, base u64: all that holds of the group beside its entries; at the
+//!   5 standing   ballot promised, chosen u64, base u64, log time ms u64: all that holds of the group beside its entries; at the
 //!                beginning of every segment, so that nothing but entries needs older ones
 //!   6 moved      lsn u64 of the accepted record that this repeats, then its payload
 //!   7 sealed     nothing: another segment follows
 //!   8 trimmed    number u64 of the oldest segment that is needed; older ones are being deleted
 //!   9 closed     nothing: a clean stop, if it is the last record
+//!  10 log time   ms u64: no read was answered by a later one on this replica's word
 //!
 //! entry   0 u8 | 1 u8, log time ms u64, payload to the end | 2 u8, config
 //! config  number u64, count of voters u32, each node u32 + incarnation u64; the same of learners
@@ -203,6 +204,8 @@ pub enum RecordKind {
     Trimmed = 8,
     /// A clean stop.
     Closed = 9,
+    /// `Record::LogTime`.
+    LogTime = 10,
 }
 
 impl RecordKind {
@@ -217,6 +220,7 @@ impl RecordKind {
             7 => RecordKind::Sealed,
             8 => RecordKind::Trimmed,
             9 => RecordKind::Closed,
+            10 => RecordKind::LogTime,
             _ => return Err(LayoutError::Damaged),
         })
     }
@@ -297,6 +301,8 @@ pub struct Standing {
     pub chosen: Index,
     /// The checkpoint's base.
     pub base: Index,
+    /// The last `Record::LogTime`, ms.
+    pub log_ms_ceiling: u64,
 }
 
 impl Standing {
@@ -305,6 +311,7 @@ impl Standing {
         put_ballot(out, self.promised);
         out.put_u64_le(self.chosen.0);
         out.put_u64_le(self.base.0);
+        out.put_u64_le(self.log_ms_ceiling);
     }
 
     /// Reads it back.
@@ -317,6 +324,7 @@ impl Standing {
             promised: ballot(&mut payload)?,
             chosen: Index(u64_of(&mut payload)?),
             base: Index(u64_of(&mut payload)?),
+            log_ms_ceiling: u64_of(&mut payload)?,
         };
         at_end(&payload)?;
         Ok(standing)
@@ -348,6 +356,10 @@ pub fn encode_record(record: &Record, out: &mut Vec<u8>) -> (RecordKind, Bytes) 
             put_base(out, base);
             (RecordKind::Base, Bytes::new())
         }
+        Record::LogTime(ms) => {
+            out.put_u64_le(*ms);
+            (RecordKind::LogTime, Bytes::new())
+        }
     }
 }
 
@@ -366,6 +378,7 @@ pub fn decode_record(kind: RecordKind, mut payload: Bytes) -> Result<Record, Lay
         },
         RecordKind::Chosen => Record::Chosen(Index(u64_of(&mut payload)?)),
         RecordKind::Base => Record::Base(base(&mut payload)?),
+        RecordKind::LogTime => Record::LogTime(u64_of(&mut payload)?),
         RecordKind::Standing
         | RecordKind::Moved
         | RecordKind::Sealed

@@ -30,6 +30,8 @@ struct Group {
     base: SnapshotBase,
     /// Chosen when the last life began.
     inherited: Index,
+    /// The last record of log time, ms.
+    log_ms_ceiling: u64,
     log: BTreeMap<Index, Held>,
 }
 
@@ -57,6 +59,8 @@ pub struct GroupMemory {
     pub chosen: Index,
     /// What was chosen when this incarnation began, if there was an earlier one: of that one's entries, only these count.
     pub inherited: Index,
+    /// The last `Record::LogTime`, ms.
+    pub log_ms_ceiling: u64,
 }
 
 impl Replay {
@@ -75,6 +79,7 @@ impl Replay {
     pub fn begin_life(&mut self) {
         for group in self.groups.values_mut() {
             group.promised = Ballot::default();
+            group.log_ms_ceiling = 0;
             group.inherited = group.chosen;
             group.log.split_off(&group.chosen.next());
         }
@@ -87,7 +92,11 @@ impl Replay {
     /// Its checksum held, but it says nothing that this code would write.
     pub fn record(&mut self, head: &RecordHead, mut payload: Bytes) -> Result<(), LayoutError> {
         match head.kind {
-            RecordKind::Promised | RecordKind::Accepted | RecordKind::Chosen | RecordKind::Base => {
+            RecordKind::Promised
+            | RecordKind::Accepted
+            | RecordKind::Chosen
+            | RecordKind::Base
+            | RecordKind::LogTime => {
                 let record = layout::decode_record(head.kind, payload)?;
                 if let Some(group) = self.group(head) {
                     group.take(head.lsn, record);
@@ -165,6 +174,7 @@ impl Group {
                 self.chosen = self.chosen.max(base.index);
                 self.log = self.log.split_off(&base.index.next());
             }
+            Record::LogTime(ms) => self.log_ms_ceiling = self.log_ms_ceiling.max(ms),
         }
     }
 
@@ -179,6 +189,7 @@ impl Group {
     /// All at once, whatever was read before: what came before may have been found lacking.
     fn stand(&mut self, standing: &Standing) {
         self.promised = standing.promised;
+        self.log_ms_ceiling = standing.log_ms_ceiling;
         self.chosen = standing.chosen.max(self.base.index);
         self.base_named = standing.base;
         // Of several in a life, the first says the least.
@@ -209,6 +220,7 @@ impl Group {
             group: id,
             generation: self.generation,
             promised: self.promised,
+            log_ms_ceiling: self.log_ms_ceiling,
             base: self.base,
             log: log.collect(),
             chosen: whole,
@@ -221,6 +233,7 @@ impl GroupMemory {
     /// Leaves what anybody may use: the chosen prefix, without a promise.
     pub fn forget_votes(&mut self) {
         self.promised = Ballot::default();
+        self.log_ms_ceiling = 0;
         self.log.retain(|entry| entry.index <= self.chosen);
     }
 }

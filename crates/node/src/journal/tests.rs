@@ -54,6 +54,7 @@ fn every_record() -> Vec<Record> {
         Record::Promised(ballot(7)),
         Record::Chosen(Index(u64::MAX)),
         Record::Base(base(12)),
+        Record::LogTime(12_345),
         entry(Entry::Noop),
         entry(Entry::Config(config())),
         accepted(1, 1, ""),
@@ -226,7 +227,9 @@ fn the_later_record_of_an_index_counts() {
         (0, accepted(2, 1, "b")),
         (0, accepted(1, 2, "new")),
         (0, Record::Promised(ballot(5))),
+        (0, Record::LogTime(1_000)),
         (0, Record::Chosen(Index(1))),
+        (0, Record::LogTime(1_500)),
         (0, accepted(4, 2, "behind a gap")),
     ]);
     assert_eq!(doubts, []);
@@ -234,6 +237,7 @@ fn the_later_record_of_an_index_counts() {
         panic!("{groups:?}")
     };
     assert_eq!((group.promised, group.chosen), (ballot(5), Index(1)));
+    assert_eq!(group.log_ms_ceiling, 1_500);
     assert_eq!(indexes(group), [1, 2, 4]);
     assert_eq!(group.log[0].ballot, ballot(2));
 }
@@ -355,6 +359,7 @@ fn a_standing_replaces_what_was_read_before() {
         promised: Ballot::default(),
         chosen: Index(1),
         base: Index(0),
+        log_ms_ceiling: 70,
     };
     batch.push_standing(GROUP, Generation(0), &standing);
     for (head, payload) in read_back(&batch, 3) {
@@ -362,4 +367,5 @@ fn a_standing_replaces_what_was_read_before() {
     }
     let (groups, doubts) = replay.finish();
     assert_eq!((groups[0].chosen, doubts), (Index(1), vec![]));
+    assert_eq!(groups[0].log_ms_ceiling, 70);
 }

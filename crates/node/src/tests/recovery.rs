@@ -124,6 +124,7 @@ impl Disk {
             base: memory.base,
             log: memory.log,
             chosen: memory.chosen,
+            log_ms_ceiling: memory.log_ms_ceiling,
         };
         Recovered {
             identity: Some(Identity {

@@ -166,6 +166,7 @@ impl World {
         let mut promised = Default::default();
         let mut log: Vec<AcceptedEntry> = Vec::new();
         let mut chosen = Index(0);
+        let mut log_ms_ceiling = 0;
         for record in &member.disk {
             match record.clone() {
                 Record::Promised(ballot) => promised = ballot,
@@ -179,6 +180,7 @@ impl World {
                     entry,
                 }),
                 Record::Chosen(index) => chosen = index,
+                Record::LogTime(ms) => log_ms_ceiling = ms,
                 Record::Base(found) => base = found,
             }
         }
@@ -195,6 +197,7 @@ impl World {
             base,
             log,
             chosen,
+            log_ms_ceiling,
         };
         let replica = self.start(me, start);
         self.members.get_mut(&node).expect("a member").replica = Some(replica);

@@ -161,6 +161,7 @@ fn entry_of(kind: RecordKind, lsn: u64, mut payload: Bytes) -> Result<Option<(u6
         | RecordKind::Standing
         | RecordKind::Sealed
         | RecordKind::Trimmed
-        | RecordKind::Closed => Ok(None),
+        | RecordKind::Closed
+        | RecordKind::LogTime => Ok(None),
     }
 }

@@ -327,7 +327,8 @@ impl Walk {
             | RecordKind::Base
             | RecordKind::Standing
             | RecordKind::Sealed
-            | RecordKind::Closed => return self.replay.record(head, payload),
+            | RecordKind::Closed
+            | RecordKind::LogTime => return self.replay.record(head, payload),
         }
         if let Record::Accepted { index, .. } = layout::decode_record(RecordKind::Accepted, rest)? {
             newest.pin(head.group, head.generation, index, bytes);
@@ -420,6 +421,7 @@ impl Walk {
                 checkpoint,
                 log: memory.log,
                 chosen: memory.chosen,
+                log_ms_ceiling: memory.log_ms_ceiling,
             });
         }
         Ok(Recovery {
@@ -490,6 +492,7 @@ fn group_of(memory: &GroupMemory, checkpoint_bytes: u64) -> Group {
         generation: memory.generation,
         promised: memory.promised,
         chosen: memory.chosen,
+        log_ms_ceiling: memory.log_ms_ceiling,
         base: memory.base.index,
         checkpoint_bytes,
         inherited: memory.inherited,

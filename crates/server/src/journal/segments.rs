@@ -41,6 +41,8 @@ pub(super) struct Group {
     pub(super) generation: Generation,
     pub(super) promised: Ballot,
     pub(super) chosen: Index,
+    /// The last record of log time, ms.
+    pub(super) log_ms_ceiling: u64,
     /// The checkpoint's; 0 without one.
     pub(super) base: Index,
     pub(super) checkpoint_bytes: u64,
@@ -56,6 +58,7 @@ impl Group {
             promised: self.promised,
             chosen: self.chosen,
             base: self.base,
+            log_ms_ceiling: self.log_ms_ceiling,
         }
     }
 }
@@ -123,6 +126,7 @@ impl Segments {
             }
             Note::Moved(index) => segment.pin(record.group, record.generation, index, bytes),
             Note::Chosen(index) | Note::Base(index) => group.chosen = group.chosen.max(index),
+            Note::LogTime(ms) => group.log_ms_ceiling = group.log_ms_ceiling.max(ms),
             Note::Own => {}
         }
     }

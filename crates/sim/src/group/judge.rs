@@ -41,8 +41,6 @@ pub struct Judge {
     shown_index: u64,
     shown_log_ms: u64,
     shown_ballot: Ballot,
-    /// Whether log time that was shown may not go back.
-    pub checks_log_time: bool,
     /// How often leadership began.
     pub leaderships: u64,
     /// How often somebody campaigned.
@@ -57,7 +55,6 @@ impl Judge {
         Judge {
             hashes: vec![0],
             configs: vec![founding],
-            checks_log_time: true,
             ..Judge::default()
         }
     }
@@ -224,7 +221,7 @@ impl Judge {
                 asked.floor_index, asked.call_us
             ));
         }
-        if log_ms < asked.floor_log_ms && self.checks_log_time {
+        if log_ms < asked.floor_log_ms {
             self.accuse(format!(
                 "log time went back: node {node} judged operation {id} ({shown:?}) by {log_ms} ms, but {} ms was shown before",
                 asked.floor_log_ms

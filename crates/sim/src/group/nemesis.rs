@@ -269,7 +269,6 @@ impl World {
         node.is_paused = false;
         if node.durable {
             self.tally.count(Fault::CrashDurable);
-            self.judge.checks_log_time = false;
             let lost = self.nodes[number].disk.crash(&mut self.random);
             if lost > 0 {
                 self.tally.count(Fault::RecordsLost);

@@ -130,6 +130,7 @@ impl Node {
         let mut machine = Machine::new(keys);
         let mut promised = Ballot::default();
         let mut chosen = Index(0);
+        let mut log_ms_ceiling = 0;
         let mut log: Vec<AcceptedEntry> = Vec::new();
         for written in self.disk.records() {
             match written {
@@ -148,6 +149,7 @@ impl Node {
                     entry: entry.clone(),
                 }),
                 Written::Record(Record::Chosen(index)) => chosen = *index,
+                Written::Record(Record::LogTime(ms)) => log_ms_ceiling = *ms,
                 // The state itself stands beside it.
                 Written::Record(Record::Base(_)) => {}
             }
@@ -157,6 +159,7 @@ impl Node {
             base,
             log,
             chosen,
+            log_ms_ceiling,
         };
         (start, machine)
     }
