@@ -10,6 +10,7 @@ mod conversations;
 mod durability;
 mod limits;
 mod memory;
+mod peers;
 mod protocol_errors;
 mod startup;
 mod tools;
