@@ -82,7 +82,13 @@ pub fn hunt(flaw: Flaw, from: u64, seeds_max: u64) -> Hunt {
 }
 
 /// Flaws that need a rare meeting of events, more seeds than a test run has time for: `cargo sim mutants` hunts them.
-pub const RARE: [Flaw; 1] = [Flaw::Mutation(Mutation::ReadWithoutPhase1)];
+pub const RARE: [Flaw; 5] = [
+    Flaw::Mutation(Mutation::ProposeBehindConfig),
+    Flaw::Mutation(Mutation::NoPhase1InNewConfig),
+    Flaw::Mutation(Mutation::CampaignAsNonVoter),
+    Flaw::Mutation(Mutation::ReadWithoutPhase1),
+    Flaw::Mutation(Mutation::NoGrantAfterRestart),
+];
 
 /// How the judge's words begin where a group does nothing wrong but nothing more either.
 const STANDSTILLS: [&str; 3] = ["no recovery", "nothing happens", "3000000 events"];
