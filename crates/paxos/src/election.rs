@@ -36,6 +36,10 @@ pub(crate) struct Phase1 {
     pub(crate) asked_us: u64,
     /// The own promise counts when this record is durable.
     own_token: u64,
+    /// Who is ahead was last asked for what is chosen from this index on …
+    ahead_asked: Index,
+    /// … at this time, us.
+    ahead_asked_us: u64,
 }
 
 /// One acceptor's promise.
@@ -212,6 +216,8 @@ impl Replica {
             visible_us,
             asked_us: self.now_us,
             own_token: self.next_token(),
+            ahead_asked: Index(0),
+            ahead_asked_us: 0,
         }));
         out.role = Some(RoleChange::Candidate);
         self.put_deadline_off();
@@ -397,14 +403,21 @@ impl Replica {
         }
     }
 
-    /// Asks one of those that promised and know more chosen: another one each time, since one may be gone.
+    /// Asks one of those that promised and know more chosen: another one each time, since one may be gone. Once for each
+    /// index and heartbeat: an answer without news must not be the cause of the next question.
     fn ask_ahead(&mut self, out: &mut Output) {
-        let own_chosen = self.chosen;
-        let phase1 = match &self.role {
+        let (own_chosen, now_us) = (self.chosen, self.now_us);
+        let phase1 = match &mut self.role {
             Role::Candidate(phase1) => phase1,
-            Role::Leader(leader) => &leader.phase1,
+            Role::Leader(leader) => &mut leader.phase1,
             Role::Follower | Role::Asking(_) => return,
         };
+        let due_us = phase1.ahead_asked_us + self.settings.heartbeat_us;
+        if phase1.ahead_asked == own_chosen.next() && now_us < due_us {
+            return;
+        }
+        phase1.ahead_asked = own_chosen.next();
+        phase1.ahead_asked_us = now_us;
         let ahead = phase1.promises.iter().filter(|p| p.chosen > own_chosen);
         let ahead: Vec<ReplicaId> = ahead.map(|promised| promised.id).collect();
         let pick = self.draw_between(1, ahead.len() as u64) as usize;

@@ -22,6 +22,8 @@ pub(crate) struct Leader {
     pub(crate) phase1: Phase1,
     /// R6 and R9 hold in the configuration in force.
     pub(crate) ready: bool,
+    /// If not: since when, us.
+    pub(crate) unready_since_us: u64,
     /// The highest index that phase 1 brought to light; reads wait until it is chosen (R10).
     pub(crate) limbo: Index,
     /// Noops are proposed up to here before anything of its own. An entry of a former leader may lie beyond what phase 1
@@ -133,6 +135,7 @@ impl Replica {
         };
         let mut leader = Box::new(Leader {
             ready: true,
+            unready_since_us: 0,
             limbo,
             fill_to: Index(0),
             last: self.chosen,
@@ -318,6 +321,11 @@ impl Replica {
         }
         leader.beat_us = self.now_us + self.settings.heartbeat_us;
         let unready = !leader.ready;
+        if unready && self.now_us > leader.unready_since_us + self.settings.election_max_us {
+            // Whoever promised may know less by now, after a restart, than it said then: it is asked anew.
+            self.campaign(None, out);
+            return;
+        }
         self.send_beats(out);
         if unready {
             self.send_prepares(out);

@@ -145,6 +145,7 @@ impl Replica {
         }
         let keeps = self.mutations.has(Mutation::LeaseOverOldMembers);
         let config = self.config.clone();
+        let now_us = self.now_us;
         let Role::Leader(leader) = &mut self.role else {
             return;
         };
@@ -161,6 +162,7 @@ impl Replica {
             }));
         }
         leader.ready = false;
+        leader.unready_since_us = now_us;
         self.drop_streams_of_strangers(out);
         self.send_prepares(out);
         // Newcomers say in their answers how far they are.
