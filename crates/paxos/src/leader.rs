@@ -3,7 +3,7 @@
 use crate::door::{Output, RoleChange};
 use crate::election::Phase1;
 use crate::follower::{Fed, Follower, View};
-use crate::lease::{LogTime, aged_ms};
+use crate::lease::{LogTime, leased_ms, passed_ms};
 use crate::message::Kind;
 use crate::mutation::Mutation;
 use crate::reads::Reads;
@@ -124,15 +124,34 @@ impl Leader {
 }
 
 impl Replica {
+    /// Log time at the beginning of a leadership: not before anything that was shown, and else what has passed.
+    fn first_log_ms(&self, phase1: &Phase1) -> u64 {
+        let (own, settings) = (self.log_time, &self.settings);
+        let age_us = |at_us| self.now_us.saturating_sub(at_us);
+        if self.mutations.has(Mutation::LogTimeWithoutAge) {
+            return own.ms.max(phase1.log_floor_ms).max(1);
+        }
+        let own_floor_ms = match own.ms {
+            0 => 0,
+            ms => leased_ms(settings, ms, age_us(own.at_us)),
+        };
+        let seen = match phase1.log_seen.ms > own.ms {
+            true => phase1.log_seen,
+            false => own,
+        };
+        let passed_ms = match seen.ms {
+            0 => 0,
+            ms => passed_ms(settings, ms, age_us(seen.at_us)),
+        };
+        // 0 stands for log time that was never seen, so no leader's begins there.
+        let floor_ms = own_floor_ms.max(phase1.log_floor_ms);
+        floor_ms.max(passed_ms).max(1)
+    }
+
     /// Phase 1 is done: this replica leads.
     pub(crate) fn become_leader(&mut self, phase1: Phase1, limbo: Index, out: &mut Output) {
         assert_eq!(phase1.ballot, self.promised, "it leads what it promised");
-        let aged_us = self.now_us.saturating_sub(self.log_time.at_us);
-        let own_ms = if self.log_time.ms == 0 || self.mutations.has(Mutation::LogTimeWithoutAge) {
-            self.log_time.ms
-        } else {
-            aged_ms(&self.settings, self.log_time.ms, aged_us)
-        };
+        let first_ms = self.first_log_ms(&phase1);
         let mut leader = Box::new(Leader {
             ready: true,
             unready_since_us: 0,
@@ -166,8 +185,7 @@ impl Replica {
                 follower.go_on_from(promised.chosen.min(self.chosen), self.now_us);
             }
         }
-        // 0 stands for log time that was never seen, so no leader's begins there.
-        self.log_time.ms = self.log_time.ms.max(own_ms).max(1);
+        self.log_time.ms = first_ms;
         self.log_time.at_us = self.now_us;
         self.upto = self.chosen;
         self.role = Role::Leader(leader);

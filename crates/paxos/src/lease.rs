@@ -72,6 +72,17 @@ impl LogTime {
         self.ms + now_us.saturating_sub(self.at_us) / 1000
     }
 
+    /// A leader's with a lease: what has passed by its clock counts as seen. Else all the time that it leads would be its
+    /// age once it leads no more, and whoever leads next would put the clocks' error over that time on top.
+    pub(crate) fn advance(&mut self, now_us: u64) {
+        if self.ms == 0 {
+            return;
+        }
+        let passed_ms = now_us.saturating_sub(self.at_us) / 1000;
+        self.ms += passed_ms;
+        self.at_us += passed_ms * 1000;
+    }
+
     /// A leader's: goes on from here if that is later.
     pub(crate) fn raise(&mut self, ms: u64, now_us: u64) {
         if ms > self.now_ms(now_us) {
@@ -118,10 +129,22 @@ pub(crate) fn scaled_up(settings: &Settings, us: u64) -> u64 {
     us + (us.saturating_mul(2 * settings.drift_ppm)).div_ceil(1_000_000)
 }
 
-/// Log time, ms, that nobody can have been beyond who was seen at `ms` this long ago.
-pub(crate) fn aged_ms(settings: &Settings, ms: u64, age_us: u64) -> u64 {
+/// Shortest that `us` of one clock may be on another.
+fn scaled_down(settings: &Settings, us: u64) -> u64 {
+    us.saturating_sub((us.saturating_mul(2 * settings.drift_ppm)).div_ceil(1_000_000))
+}
+
+/// Log time, ms, that no leader can have shown anything beyond to whose word of `ms` an acceptor listened this long ago:
+/// a leader shows nothing once the lease is over that came with its word.
+pub(crate) fn leased_ms(settings: &Settings, ms: u64, age_us: u64) -> u64 {
+    let leased_us = age_us.min(settings.lease_us + settings.epsilon_us);
     // One more for what a leader's division cut off.
-    ms + scaled_up(settings, age_us).div_ceil(1000) + 1
+    ms + scaled_up(settings, leased_us).div_ceil(1000) + 1
+}
+
+/// What log time is at least that was `ms` this long ago.
+pub(crate) fn passed_ms(settings: &Settings, ms: u64, age_us: u64) -> u64 {
+    ms + scaled_down(settings, age_us) / 1000
 }
 
 impl Replica {

@@ -104,6 +104,9 @@ impl Replica {
     /// an earlier time than in the step before counts as that.
     pub fn step(&mut self, now_us: u64, input: Input, out: &mut Output) {
         self.now_us = self.now_us.max(now_us);
+        if self.now_us < self.lease_until() {
+            self.log_time.advance(self.now_us);
+        }
         out.token = self.token;
         if matches!(input, Input::Tick) && self.now_us < self.next_wake_us() {
             return;

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use paxos::{
     Ballot, Config, Entry, Generation, GroupId, Incarnation, Index, Input, Kind, Message, NodeId,
-    Output, Replica, ReplicaId, Settings, Start,
+    Output, Replica, ReplicaId, RoleChange, Settings, Start,
 };
 
 fn id(node: u32) -> ReplicaId {
@@ -74,4 +74,61 @@ fn old_entries_do_not_take_back_the_time_that_went_by() {
         _ => None,
     });
     assert_eq!(promise, Some(10_200));
+}
+
+#[test]
+fn who_was_away_for_long_does_not_move_log_time_beyond_what_went_by() {
+    // Fails when the clocks' error counts for longer than a lease: a node that comes back after an hour would have locks
+    // end early everywhere by that hour's error, as soon as it votes.
+    let settings = Settings::default();
+    let config = Config {
+        number: 1,
+        voters: (0..3).map(id).collect(),
+        learners: Vec::new(),
+    };
+    let (group, generation) = (GroupId(1), Generation(1));
+    let start = Start::Founder(config);
+    let mut replica = Replica::new(settings, group, generation, id(0), start, 1, 0);
+    let mut out = Output::default();
+    let ballot = |round, node| Ballot {
+        round,
+        replica: id(node),
+    };
+    let message = |from, kind| {
+        Input::Message(Message {
+            group,
+            generation,
+            from: id(from),
+            to: id(0),
+            kind,
+        })
+    };
+    let beat = Kind::Beat {
+        ballot: ballot(1, 1),
+        commit: Index(0),
+        sent_us: 1,
+        log_ms: 10_000,
+    };
+    replica.step(1_000, message(1, beat), &mut out);
+    // An hour without a word, then it campaigns and is promised at once.
+    let now_us = 3_600_001_000;
+    replica.step(now_us, Input::Campaign, &mut out);
+    let promise = Kind::Promise {
+        ballot: replica.ballot(),
+        chosen: Index(0),
+        accepted: Vec::new(),
+        more: false,
+        lease_left_us: 0,
+        log_ms_seen: 10_000,
+        log_ms_age_us: 3_600_000_000,
+    };
+    replica.step(now_us, message(2, promise), &mut out);
+    let log_ms = out.role.iter().find_map(|role| match role {
+        RoleChange::Leader { log_ms, .. } => Some(*log_ms),
+        _ => None,
+    });
+    let log_ms = log_ms.expect("it leads");
+    assert!(log_ms <= 10_000 + 3_600_000, "{log_ms}");
+    // And not before what the former leader may have shown under its last lease.
+    assert!(log_ms >= 10_000 + settings.lease_us / 1_000, "{log_ms}");
 }
