@@ -19,6 +19,7 @@
 mod checkpoints;
 mod client;
 mod cluster;
+mod copies;
 mod drive;
 mod effects;
 mod entry;
@@ -62,6 +63,7 @@ pub mod wire;
 pub use checkpoints::CheckpointWork;
 pub use client::{Client, ClientClass, ClientFlag, ClientId};
 pub use cluster::{Cluster, Flusher, Membership};
+pub use copies::ShardCopy;
 pub use entry::{ALL_DATABASES, EntryError, Stamp};
 pub use group::{Mode, NotHere, OpError, OpFlags, OpHead, OpKind, QueueFull, Request};
 pub use host::{Host, Now, Process};

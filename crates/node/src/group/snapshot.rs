@@ -20,11 +20,13 @@
 //!              +18 k+v  key, value
 //! end:
 //!      2     8  sum over all keys of xxh3 of their bytes as above
+//!     10     8  log time at the walk's end, ms
 //! ```
 //!
 //! Keys are walked in the order of their hashes. Who writes to a key that the walk has not reached puts the key's old
 //! state into the next chunk first and marks it done, so the chunks together hold the state at the beginning. A key
 //! that expires meanwhile may be left out: no entry behind the beginning finds it alive, or it was saved before that.
+//! So from the log time of the walk's end on the state is exact to the key.
 
 use super::origins::Origins;
 use crate::effects;
@@ -148,6 +150,7 @@ impl Producer {
         }
         let mut end = vec![VERSION, END];
         end.extend_from_slice(&self.sum.to_le_bytes());
+        end.extend_from_slice(&cache.now_ms().to_le_bytes());
         self.ended = true;
         (end.into(), true)
     }
@@ -201,7 +204,8 @@ pub(crate) struct Staging {
     cache: Cache,
     base: Option<(u64, u64, i64, Origins)>,
     sum: u64,
-    ended: bool,
+    /// Log time at the walk's end, ms, once the end is there.
+    exact_from_ms: Option<u64>,
 }
 
 impl std::fmt::Debug for Staging {
@@ -222,6 +226,8 @@ pub(crate) struct Staged {
     pub log_ms: u64,
     /// Wall time minus log time as of the last entry, ms.
     pub wall_offset_ms: i64,
+    /// From this log time on, ms, no key is missing that is alive elsewhere.
+    pub exact_from_ms: u64,
     /// Who wrote it.
     pub origins: Origins,
 }
@@ -234,7 +240,7 @@ impl Staging {
             cache: Cache::new(seed),
             base: None,
             sum: 0,
-            ended: false,
+            exact_from_ms: None,
         }
     }
 
@@ -254,7 +260,7 @@ impl Staging {
         if head[0] != VERSION {
             return Err(SnapshotError::Version(head[0]));
         }
-        if self.ended || self.base.is_none() != (head[1] == BEGINNING) {
+        if self.exact_from_ms.is_some() || self.base.is_none() != (head[1] == BEGINNING) {
             return Err(SnapshotError::Order);
         }
         match head[1] {
@@ -273,10 +279,11 @@ impl Staging {
             KEYS => self.add_keys(body),
             END => {
                 let (sum, rest) = split_u64(body)?;
+                let (exact_from_ms, rest) = split_u64(rest)?;
                 if !rest.is_empty() {
                     return Err(SnapshotError::Shape);
                 }
-                self.ended = true;
+                self.exact_from_ms = Some(exact_from_ms);
                 match sum == self.sum {
                     true => Ok(()),
                     false => Err(SnapshotError::Sum),
@@ -315,14 +322,13 @@ impl Staging {
     /// Something is missing.
     pub fn finish(self) -> Result<Staged, SnapshotError> {
         let (applied, log_ms, wall_offset_ms, origins) = self.base.ok_or(SnapshotError::Order)?;
-        if !self.ended {
-            return Err(SnapshotError::Order);
-        }
+        let exact_from_ms = self.exact_from_ms.ok_or(SnapshotError::Order)?;
         Ok(Staged {
             cache: self.cache,
             applied,
             log_ms,
             wall_offset_ms,
+            exact_from_ms,
             origins,
         })
     }

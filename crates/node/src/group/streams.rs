@@ -32,6 +32,8 @@ pub(crate) struct Streams {
     staging: Option<Staging>,
     /// Where what is staged is written as well: it must be on the disk before the replica relies on it.
     written: Option<Box<dyn Checkpoint>>,
+    /// From this log time on, ms, the shard's keys are those of all other copies; 0: no snapshot was installed.
+    pub exact_from_ms: u64,
     /// What the replica is to be told once the step that caused it is done.
     pub told: VecDeque<Input>,
 }
@@ -140,6 +142,7 @@ impl Shard {
     }
 
     pub(crate) fn put_state(&mut self, staged: Staged) {
+        self.group.streams.exact_from_ms = staged.exact_from_ms;
         self.cache = staged.cache;
         self.origins = staged.origins;
         self.applied = staged.applied;

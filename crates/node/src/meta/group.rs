@@ -129,6 +129,11 @@ impl MetaGroup {
         &self.state
     }
 
+    /// Index of the last entry that was applied.
+    pub fn applied(&self) -> Index {
+        self.applied
+    }
+
     /// The replica.
     pub fn replica(&self) -> &Replica {
         &self.replica
