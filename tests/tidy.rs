@@ -21,7 +21,7 @@ const EDGES: &[(&str, &[&str])] = &[
         &["resp", "commands", "placement", "cache", "paxos", "txn"],
     ),
     ("admin", &["node"]),
-    ("sim", &["node", "paxos"]),
+    ("sim", &["node", "paxos", "resp"]),
     ("server", &["resp", "node", "admin"]),
 ];
 

@@ -60,12 +60,18 @@ pub enum Fault {
     SnapshotInstalled,
     /// A producer gave up a snapshot.
     SnapshotFailed,
-    /// A client's request or its answer was lost.
+    /// A client's request or its answer was lost, or the client gave up.
     ClientLoss,
+    /// A connection between two nodes broke, with all that was on its way.
+    LinkBreak,
+    /// A node stood still in the middle of its work.
+    Stall,
+    /// A wall clock was set.
+    WallStep,
 }
 
 /// All kinds, in order.
-pub const FAULTS: [Fault; 29] = [
+pub const FAULTS: [Fault; 32] = [
     Fault::Loss,
     Fault::Duplicate,
     Fault::SlowMessage,
@@ -95,7 +101,13 @@ pub const FAULTS: [Fault; 29] = [
     Fault::SnapshotInstalled,
     Fault::SnapshotFailed,
     Fault::ClientLoss,
+    Fault::LinkBreak,
+    Fault::Stall,
+    Fault::WallStep,
 ];
+
+/// Kinds that only befall whole nodes.
+pub const FAULTS_OF_NODES: [Fault; 3] = [Fault::LinkBreak, Fault::Stall, Fault::WallStep];
 
 /// How often each kind happened.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -4,7 +4,8 @@
 //! function of a seed or of a history that it is given. The same seed always gives the same run.
 //!
 //! Reading order: `random`, `clock`, `network`, `disk`, `faults` (the pieces of a world), `group` (the world of one Paxos
-//! group), `history` (what clients saw), `linearizability` (whether one register per key explains it).
+//! group), `whole` (that of a cluster of whole nodes), `history` (what clients saw), `linearizability` (whether one register
+//! per key explains it).
 
 pub mod clock;
 pub mod disk;
@@ -17,3 +18,4 @@ pub mod mutants;
 pub mod network;
 mod quiet;
 pub mod random;
+pub mod whole;

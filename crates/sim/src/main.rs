@@ -5,16 +5,19 @@ use sim::group::{self, Flaw, Report, Tracing};
 use sim::history;
 use sim::linearizability::{self, Verdict};
 use sim::model::{self, Bounds, Group};
+use sim::whole;
 use std::process::ExitCode;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
 const USAGE: &str = "\
-usage: cargo sim SEED                  runs one seed and prints what happens in it
-       cargo sim run [--from SEED] [--count N] [--minutes M] [--threads T]
+usage: cargo sim SEED                  runs one seed of one group and prints what happens in it
+       cargo sim whole SEED            the same with a cluster of whole nodes
+       cargo sim run [--group | --whole] [--from SEED] [--count N] [--minutes M] [--threads T]
                                        runs seeds one after another; without --from, fresh ones. Ends at the first of
-                                       N seeds (100) and M minutes; prints a line for each that fails
+                                       N seeds (100) and M minutes; prints a line for each that fails. With neither
+                                       --group nor --whole one in 16 is of whole nodes
        cargo sim mutants [--seeds N] [NAME…]
                                        takes out one rule after another, or those that are named, and counts seeds
                                        until that is noticed
@@ -51,6 +54,7 @@ fn main() -> ExitCode {
                 })
             })()
         }
+        ["whole", seed] => number(seed).and_then(replay_whole),
         [seed] => number(seed).and_then(replay),
         _ => Err(USAGE.to_owned()),
     };
@@ -84,8 +88,40 @@ fn replay(seed: u64) -> Result<(), String> {
     }
 }
 
+fn replay_whole(seed: u64) -> Result<(), String> {
+    let report = whole::run(seed, Tracing::On);
+    for line in &report.trace {
+        println!("{line}");
+    }
+    println!(
+        "seed {seed}: {} operations, {} leaderships, {} events, digest {:016x}",
+        report.operations, report.leaderships, report.events, report.digest
+    );
+    println!("{}", report.tally);
+    match report.violation {
+        None => Ok(()),
+        Some(what) => Err(format!(
+            "seed {seed}: {what}; replay: cargo sim whole {seed}"
+        )),
+    }
+}
+
+/// What is run of a seed.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    /// A group of replicas.
+    Group,
+    /// A cluster of nodes.
+    Whole,
+}
+
+/// In a search of both kinds one seed in so many is of whole nodes.
+const WHOLE_EVERY: u64 = 16;
+
 /// Which seeds to run.
 struct Search {
+    /// None: both.
+    kind: Option<Kind>,
     from: u64,
     count: u64,
     minutes: Option<u64>,
@@ -106,7 +142,13 @@ struct Sums {
 
 impl Search {
     fn parse(options: &[&str]) -> Result<Search, String> {
+        let (kind, options) = match options {
+            ["--group", rest @ ..] => (Some(Kind::Group), rest),
+            ["--whole", rest @ ..] => (Some(Kind::Whole), rest),
+            all => (None, all),
+        };
         let mut search = Search {
+            kind,
             from: fresh_seed(),
             count: 100,
             minutes: None,
@@ -161,6 +203,13 @@ impl Search {
         }
     }
 
+    fn kind_of(&self, offset: u64) -> Kind {
+        self.kind.unwrap_or(match offset % WHOLE_EVERY {
+            0 => Kind::Whole,
+            _ => Kind::Group,
+        })
+    }
+
     fn work(&self, next: &AtomicU64, sums: &Mutex<Sums>, started: Instant) {
         let minutes = self
             .minutes
@@ -171,10 +220,17 @@ impl Search {
                 return;
             }
             let seed = self.from.wrapping_add(offset);
-            let report = group::run(seed, Flaw::None, Tracing::Off);
+            let report = match self.kind_of(offset) {
+                Kind::Group => group::run(seed, Flaw::None, Tracing::Off),
+                Kind::Whole => whole::run(seed, Tracing::Off).into(),
+            };
             if let Some(what) = &report.violation {
                 let line = what.lines().next().unwrap_or_default();
-                println!("seed {seed}: {line}; replay: cargo sim {seed}");
+                let whole = match self.kind_of(offset) {
+                    Kind::Group => "",
+                    Kind::Whole => "whole ",
+                };
+                println!("{whole}seed {seed}: {line}; replay: cargo sim {whole}{seed}");
             }
             let mut sums = sums.lock().expect("no worker panics");
             sums.add(seed, &report);

@@ -1,0 +1,293 @@
+//! What clients saw, and what must hold of it: the registers' history for the checker, keys that expire, locks, and
+//! copies of shards that must be equal.
+
+use crate::history::{Action, Answer, Operation, Outcome};
+use bytes::Bytes;
+use std::collections::BTreeMap;
+
+/// Error of log time against true time, parts per million: twice the clocks'.
+const DRIFT_PPM: u64 = 20_000;
+/// The same, beside it, us: rounding to milliseconds, and what an election puts on top for the clocks' error over a lease.
+const SLACK_US: u64 = 10_000;
+
+/// Number of an operation.
+pub type OperationId = usize;
+
+/// The judge.
+#[derive(Debug, Default)]
+pub struct Judge {
+    /// What is wrong, if anything: the first that was found.
+    pub violation: Option<String>,
+    /// None: it surely had no effect.
+    operations: Vec<Option<Operation>>,
+    fleeting: BTreeMap<u64, Fleeting>,
+    grants: BTreeMap<u64, Vec<Grant>>,
+    /// By shard, index and log time.
+    copies: BTreeMap<(usize, u64, u64), Seen>,
+}
+
+/// What was seen of a shard at one index and log time.
+#[derive(Clone, Copy, Debug)]
+struct Seen {
+    /// Checksum of the keys, once an exact copy was seen.
+    keys: Option<u64>,
+    /// Checksum of the origins.
+    origins: u64,
+    /// Where.
+    by: usize,
+}
+
+/// A key that is set once, and expires.
+#[derive(Debug)]
+struct Fleeting {
+    set_us: u64,
+    ttl_us: u64,
+    /// From when on it was known to be there, us.
+    there_us: Option<u64>,
+    /// From when on it was known to be gone, us.
+    gone_us: Option<u64>,
+}
+
+/// A lock that was given.
+#[derive(Clone, Copy, Debug)]
+struct Grant {
+    call_us: u64,
+    return_us: u64,
+    ttl_us: u64,
+}
+
+impl Judge {
+    /// Takes note of what is wrong.
+    pub fn accuse(&mut self, what: String) {
+        self.violation.get_or_insert(what);
+    }
+
+    /// A client asks something of a key.
+    pub fn ask(&mut self, process: u64, key: &str, action: Action, call_us: u64) -> OperationId {
+        self.operations.push(Some(Operation {
+            process,
+            key: Bytes::copy_from_slice(key.as_bytes()),
+            action,
+            call_us,
+            outcome: Outcome::Unknown,
+        }));
+        self.operations.len() - 1
+    }
+
+    /// It is answered.
+    pub fn answer(&mut self, id: OperationId, reply: &[u8], at_us: u64) {
+        let Some(operation) = &mut self.operations[id] else {
+            return;
+        };
+        match answer_of(&operation.action, reply) {
+            Some(answer) => operation.outcome = Outcome::Answered { at_us, answer },
+            None => {
+                let said = String::from_utf8_lossy(reply);
+                let what = format!("{:?} was answered by {said:?}", operation.action);
+                self.accuse(what);
+            }
+        }
+    }
+
+    /// It surely has no effect.
+    pub fn forget(&mut self, id: OperationId) {
+        self.operations[id] = None;
+    }
+
+    /// A request was refused: whether it may still have an effect, the words of the refusal say.
+    pub fn refuse(&mut self, id: OperationId, reply: &[u8]) {
+        let is_read = self.operations[id]
+            .as_ref()
+            .is_none_or(|operation| operation.action.is_read());
+        if is_read || reply.starts_with(b"-TRYAGAIN") {
+            self.forget(id);
+        }
+    }
+
+    /// What clients saw of the registers.
+    pub fn history(&self) -> Vec<Operation> {
+        self.operations.iter().flatten().cloned().collect()
+    }
+
+    /// How many operations were asked.
+    pub fn operations_count(&self) -> u64 {
+        self.operations.len() as u64
+    }
+
+    /// A fleeting key is being set.
+    pub fn set_fleeting(&mut self, key: u64, ttl_us: u64, set_us: u64) {
+        let fleeting = Fleeting {
+            set_us,
+            ttl_us,
+            there_us: None,
+            gone_us: None,
+        };
+        self.fleeting.insert(key, fleeting);
+    }
+
+    /// It is there, as somebody learned who asked at `call_us`.
+    pub fn see_fleeting(&mut self, key: u64, call_us: u64, at_us: u64) {
+        let Some(fleeting) = self.fleeting.get_mut(&key) else {
+            return;
+        };
+        fleeting.there_us = Some(fleeting.there_us.map_or(at_us, |there| there.min(at_us)));
+        if let Some(gone_us) = fleeting.gone_us.filter(|gone| *gone < call_us) {
+            self.accuse(format!(
+                "key f{key} was gone at {gone_us} us and is there again at {call_us} .. {at_us} us"
+            ));
+        }
+    }
+
+    /// It is not there, as somebody learned who asked at `call_us`.
+    pub fn miss_fleeting(&mut self, key: u64, call_us: u64, at_us: u64) {
+        let Some(fleeting) = self.fleeting.get_mut(&key) else {
+            return;
+        };
+        let Some(there_us) = fleeting.there_us.filter(|there| *there < call_us) else {
+            return;
+        };
+        fleeting.gone_us = Some(fleeting.gone_us.map_or(at_us, |gone| gone.min(at_us)));
+        let least_us = least_us(fleeting.ttl_us);
+        if at_us < fleeting.set_us + least_us {
+            let what = format!(
+                "key f{key}, set at {} us for {} us and there at {there_us} us, was gone at {call_us} .. {at_us} us",
+                fleeting.set_us, fleeting.ttl_us
+            );
+            self.accuse(what);
+        }
+    }
+
+    /// A lock was given to somebody who asked at `call_us`.
+    pub fn grant(&mut self, lock: u64, ttl_us: u64, call_us: u64, return_us: u64) {
+        let one = Grant {
+            call_us,
+            return_us,
+            ttl_us,
+        };
+        let grants = self.grants.entry(lock).or_default();
+        // Given as late as it can be, it must not be before the other's end, given as early as that can be.
+        let after = |first: &Grant, second: &Grant| {
+            second.return_us >= first.call_us + least_us(first.ttl_us)
+        };
+        let clash = grants
+            .iter()
+            .find(|other| !after(other, &one) && !after(&one, other))
+            .copied();
+        grants.push(one);
+        if let Some(other) = clash {
+            self.accuse(format!("lock l{lock} was given twice: {other:?}, {one:?}"));
+        }
+    }
+
+    /// Looks at a node's copy of a shard: at one index and one log time all are equal.
+    pub fn compare(&mut self, number: usize, shard: usize, copy: &node::ShardCopy) {
+        let place = (shard, copy.applied, copy.log_ms);
+        let keys = copy.exact.then_some(copy.keys);
+        let seen = self.copies.entry(place).or_insert(Seen {
+            keys,
+            origins: copy.origins,
+            by: number,
+        });
+        let by = seen.by;
+        let part = match (seen.keys, keys) {
+            (Some(one), Some(other)) if one != other => "keys",
+            _ if seen.origins != copy.origins => "origins",
+            _ => {
+                seen.keys = seen.keys.or(keys);
+                return;
+            }
+        };
+        self.accuse(format!(
+            "shard {shard} at index {} and log time {}: n{number} and n{by} differ in their {part}",
+            copy.applied, copy.log_ms
+        ));
+    }
+}
+
+/// How long something lasts at least that is to last `ttl_us`, by true time, us.
+fn least_us(ttl_us: u64) -> u64 {
+    (ttl_us - ttl_us * DRIFT_PPM / 1_000_000).saturating_sub(SLACK_US)
+}
+
+/// What a reply means; none if it is no answer to that.
+fn answer_of(action: &Action, reply: &[u8]) -> Option<Answer> {
+    let number = || {
+        let digits = reply.strip_prefix(b":")?.strip_suffix(b"\r\n")?;
+        resp::parse_i64(digits)
+    };
+    Some(match action {
+        Action::Read => Answer::Value(bulk(reply)?),
+        Action::Write(_) => (reply == b"+OK\r\n").then_some(Answer::Done)?,
+        Action::CompareAndSet { .. } => match reply {
+            b"+OK\r\n" => Answer::Swapped(true),
+            b"$-1\r\n" => Answer::Swapped(false),
+            _ => return None,
+        },
+        Action::Increment(_) | Action::Append(_) => Answer::Number(number()?),
+        Action::Delete => Answer::Removed(number()? != 0),
+    })
+}
+
+/// The value of a bulk reply; inside: none for null. None if it is no bulk reply.
+pub fn bulk(reply: &[u8]) -> Option<Option<Bytes>> {
+    if reply == b"$-1\r\n" {
+        return Some(None);
+    }
+    let rest = reply.strip_prefix(b"$")?.strip_suffix(b"\r\n")?;
+    let end = rest.windows(2).position(|pair| pair == b"\r\n")?;
+    Some(Some(Bytes::copy_from_slice(&rest[end + 2..])))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_expired_stays_so_and_lasts_as_long_as_promised() {
+        // Fails when the judge overlooks a key that comes back or goes too early: both are what log time is for.
+        let set = |judge: &mut Judge| {
+            judge.set_fleeting(1, 100_000, 1_000);
+            judge.see_fleeting(1, 2_000, 3_000);
+        };
+        let mut judge = Judge::default();
+        set(&mut judge);
+        judge.miss_fleeting(1, 110_000, 111_000);
+        judge.see_fleeting(1, 110_500, 112_000);
+        assert_eq!(judge.violation, None);
+        judge.see_fleeting(1, 111_001, 112_000);
+        assert!(judge.violation.is_some());
+        let mut judge = Judge::default();
+        set(&mut judge);
+        judge.miss_fleeting(1, 50_000, 51_000);
+        assert!(judge.violation.is_some());
+    }
+
+    #[test]
+    fn a_lock_is_not_given_while_somebody_may_rely_on_it() {
+        // Fails when two holders at once go unnoticed, or when two in a row count as such.
+        let mut judge = Judge::default();
+        judge.grant(1, 100_000, 1_000, 5_000);
+        judge.grant(1, 100_000, 90_000, 98_000);
+        judge.grant(2, 100_000, 6_000, 7_000);
+        assert_eq!(judge.violation, None);
+        judge.grant(2, 100_000, 90_000, 91_000);
+        assert!(judge.violation.is_some());
+    }
+
+    #[test]
+    fn replies_mean_what_was_asked() {
+        // Fails when a wrong reply is taken for an answer, or a right one is refused.
+        let value = Bytes::from_static(b"a\r\nb");
+        assert_eq!(bulk(b"$4\r\na\r\nb\r\n"), Some(Some(value)));
+        assert_eq!(bulk(b":1\r\n"), None);
+        assert_eq!(
+            answer_of(&Action::Delete, b":0\r\n"),
+            Some(Answer::Removed(false))
+        );
+        assert_eq!(answer_of(&Action::Delete, b"+OK\r\n"), None);
+        let mut judge = Judge::default();
+        let id = judge.ask(1, "k", Action::Write(Bytes::new()), 1);
+        judge.answer(id, b"-ERR no\r\n", 2);
+        assert!(judge.violation.is_some());
+    }
+}

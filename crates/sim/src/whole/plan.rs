@@ -1,0 +1,127 @@
+//! What a seed draws before anything happens: the shape of the cluster, its clocks and network, its clients, its trouble.
+
+use super::nemesis::{NEMESES, Nemesis};
+use crate::clock::Clock;
+use crate::network::NetworkPlan;
+use crate::random::Random;
+use paxos::Settings;
+
+/// A run, as drawn.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// Nodes.
+    pub nodes: usize,
+    /// Shards.
+    pub shards: usize,
+    /// Times and bounds of the groups.
+    pub settings: Settings,
+    /// The nodes' clocks.
+    pub clocks: Vec<Clock>,
+    /// How far their wall clocks are off, us.
+    pub walls_us: Vec<i64>,
+    /// The network.
+    pub network: NetworkPlan,
+    /// Whether messages get lost, come twice and overtake each other one by one; else links are as TCP's: what is sent
+    /// arrives in order, or the link breaks.
+    pub is_unruly: bool,
+    /// Frames with which their link breaks, parts per million.
+    pub break_ppm: u64,
+    /// After so long without an acknowledgement a link is given up, us.
+    pub link_patience_us: u64,
+    /// Clients.
+    pub clients: usize,
+    /// Keys of each kind.
+    pub keys: u64,
+    /// Longest rest of a client between two batches, us.
+    pub rest_us_max: u64,
+    /// When a client gives up, us.
+    pub patience_us: u64,
+    /// Longest time to live of keys and locks, ms.
+    pub ttl_ms_max: u64,
+    /// How long trouble is made, us.
+    pub trouble_us: u64,
+    /// Longest time between two troubles, us.
+    pub trouble_gap_us_max: u64,
+    /// Which.
+    pub nemeses: Vec<Nemesis>,
+}
+
+impl Plan {
+    /// Draws one.
+    pub fn draw(random: &mut Random) -> Plan {
+        let nodes = *random.pick(&[1, 2, 3, 3, 3, 3, 4, 5, 5]);
+        let is_still = random.chance(50_000);
+        let skews = random.chance(700_000);
+        let settings = draw_settings(random);
+        let drift = settings.drift_ppm;
+        let silence_us = settings.election_max_us;
+        let mut nemeses: Vec<Nemesis> = NEMESES.to_vec();
+        nemeses.retain(|_| random.chance(400_000));
+        if is_still {
+            nemeses.clear();
+        }
+        let is_unruly = !is_still && random.chance(250_000);
+        let rate = |random: &mut Random| match skews {
+            true => *random.pick(&[-1, 1]) * random.between(drift / 2, drift) as i64,
+            false => 0,
+        };
+        Plan {
+            nodes,
+            shards: random.between(1, 4) as usize,
+            settings,
+            clocks: (0..nodes)
+                .map(|_| Clock {
+                    offset_us: 1_000_000 + random.below(100_000_000),
+                    rate_error_ppm: rate(random),
+                })
+                .collect(),
+            walls_us: (0..nodes)
+                .map(|_| random.below(10_000_000) as i64 - 5_000_000)
+                .collect(),
+            network: draw_network(random, is_unruly),
+            is_unruly,
+            break_ppm: match is_still {
+                true => 0,
+                false => *random.pick(&[0, 0, 200, 2_000]),
+            },
+            link_patience_us: random.between(silence_us / 2, silence_us * 6),
+            clients: random.between(2, 6) as usize,
+            keys: random.between(1, 4),
+            rest_us_max: *random.pick(&[2_000, 20_000, 60_000]),
+            patience_us: *random.pick(&[500_000, 3_000_000, 15_000_000]),
+            ttl_ms_max: *random.pick(&[100, 1_000, 3_000]),
+            trouble_us: silence_us * random.between(4, 16),
+            trouble_gap_us_max: silence_us * random.between(2, 12) / 4,
+            nemeses,
+        }
+    }
+}
+
+/// Bounds and times: mostly those of every day, so that what is tried is what runs.
+fn draw_settings(random: &mut Random) -> Settings {
+    let usual = Settings::default();
+    Settings {
+        epsilon_us: *random.pick(&[200, 1_000]),
+        window_entries_max: *random.pick(&[2, 8, 64, 64]),
+        message_bytes_max: *random.pick(&[1_000, 1 << 20, 1 << 20]),
+        retained_bytes_max: *random.pick(&[2_000, 20_000, 8 << 20]),
+        ..usual
+    }
+}
+
+fn draw_network(random: &mut Random, is_unruly: bool) -> NetworkPlan {
+    let (loss, twice) = match is_unruly {
+        true => (
+            *random.pick(&[0, 5_000, 50_000]),
+            *random.pick(&[0, 10_000]),
+        ),
+        false => (0, 0),
+    };
+    NetworkPlan {
+        loss_ppm: loss,
+        duplicate_ppm: twice,
+        delay_us: *random.pick(&[(30, 100), (50, 1_000), (500, 8_000)]),
+        slow_ppm: *random.pick(&[0, 1_000, 20_000]),
+        slow_us_max: 150_000,
+    }
+}

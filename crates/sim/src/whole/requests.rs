@@ -1,0 +1,374 @@
+//! What clients ask: batches of requests as bytes, and what each reply will mean.
+
+use super::judge::{Judge, OperationId, bulk};
+use crate::history::Action;
+use crate::random::Random;
+use bytes::Bytes;
+use resp::{split_array, split_reply};
+use std::collections::VecDeque;
+
+/// Requests of one batch, about.
+const BATCH_MAX: u64 = 8;
+
+/// What a reply is the answer to.
+#[derive(Clone, Debug)]
+pub enum Expected {
+    /// A simple string that says nothing: MULTI, WATCH, QUEUED.
+    Word,
+    /// One operation.
+    One(OperationId),
+    /// MGET: an array with an answer for each.
+    Each(Vec<OperationId>),
+    /// MSET: one answer for all.
+    All(Vec<OperationId>),
+    /// EXEC.
+    Exec(Vec<Expected>),
+    /// The EXEC behind a WATCH: carried out, or null.
+    Swap(OperationId),
+    /// The GET behind a WATCH of that key.
+    Watched(u64, OperationId),
+    /// SET of a fleeting key.
+    SetFleeting(u64),
+    /// GET of one.
+    GetFleeting(u64),
+    /// SET NX PX of a lock, and its time to live, us.
+    Lock(u64, u64),
+}
+
+/// A batch that a client has sent.
+#[derive(Debug, Default)]
+pub struct Asked {
+    /// When, us.
+    pub call_us: u64,
+    /// What is not answered yet.
+    pub expected: VecDeque<Expected>,
+}
+
+/// Makes requests.
+#[derive(Debug)]
+pub struct Asking<'a> {
+    /// For what clients saw.
+    pub judge: &'a mut Judge,
+    /// Chance.
+    pub random: &'a mut Random,
+    /// Keys of each kind.
+    pub keys: u64,
+    /// Longest time to live, ms.
+    pub ttl_ms_max: u64,
+    /// Fleeting keys that were set so far; values too are numbered by it.
+    pub made: &'a mut u64,
+    /// Who asks.
+    pub process: u64,
+    /// When, us.
+    pub now_us: u64,
+}
+
+impl Asking<'_> {
+    /// A batch, as bytes. `watched` is the register that this connection watches, and the value that it saw there.
+    pub fn batch(&mut self, watched: Option<(u64, Option<Bytes>)>) -> (Vec<u8>, Asked) {
+        let mut bytes = Vec::new();
+        let mut asked = Asked {
+            call_us: self.now_us,
+            expected: VecDeque::new(),
+        };
+        if let Some((key, value)) = watched {
+            self.swap(key, value, &mut bytes, &mut asked);
+            return (bytes, asked);
+        }
+        if self.random.chance(60_000) {
+            let key = self.random.below(self.keys);
+            put(&mut bytes, &["WATCH", &watched_key(key)]);
+            put(&mut bytes, &["GET", &watched_key(key)]);
+            let id = self.ask(&watched_key(key), Action::Read);
+            asked.expected = [Expected::Word, Expected::Watched(key, id)].into();
+            return (bytes, asked);
+        }
+        for _ in 0..self.random.between(1, BATCH_MAX) {
+            self.request(&mut bytes, &mut asked.expected);
+        }
+        (bytes, asked)
+    }
+
+    fn request(&mut self, bytes: &mut Vec<u8>, expected: &mut VecDeque<Expected>) {
+        let key = self.random.below(self.keys);
+        match self.random.below(20) {
+            0..=12 => expected.push_back(self.simple(key, bytes)),
+            13 => {
+                let ids: Vec<OperationId> = (0..self.keys)
+                    .map(|key| self.ask(&register(key), Action::Read))
+                    .collect();
+                let keys: Vec<String> = (0..self.keys).map(register).collect();
+                let words = [vec!["MGET"], keys.iter().map(String::as_str).collect()].concat();
+                put(bytes, &words);
+                expected.push_back(Expected::Each(ids));
+            }
+            14 => {
+                let pairs: Vec<(String, String)> = (0..self.keys)
+                    .map(|key| (register(key), self.value()))
+                    .collect();
+                let ids = pairs
+                    .iter()
+                    .map(|(key, value)| self.ask(key, Action::Write(value.clone().into())));
+                let ids = ids.collect();
+                let words = pairs
+                    .iter()
+                    .flat_map(|(key, value)| [key.as_str(), value.as_str()]);
+                put(bytes, &[vec!["MSET"], words.collect()].concat());
+                expected.push_back(Expected::All(ids));
+            }
+            15 | 16 => self.transaction(bytes, expected),
+            17 => {
+                *self.made += 1;
+                let (key, ttl_ms) = (*self.made, self.random.between(10, self.ttl_ms_max));
+                self.judge.set_fleeting(key, ttl_ms * 1_000, self.now_us);
+                let words = [
+                    "SET",
+                    &fleeting(key),
+                    &key.to_string(),
+                    "PX",
+                    &ttl_ms.to_string(),
+                ];
+                put(bytes, &words);
+                expected.push_back(Expected::SetFleeting(key));
+            }
+            18 => {
+                let key = self.made.saturating_sub(self.random.below(6));
+                put(bytes, &["GET", &fleeting(key)]);
+                expected.push_back(Expected::GetFleeting(key));
+            }
+            _ => {
+                let ttl_ms = self.random.between(50, self.ttl_ms_max.max(50));
+                let words = [
+                    "SET",
+                    &format!("l{key}"),
+                    "held",
+                    "NX",
+                    "PX",
+                    &ttl_ms.to_string(),
+                ];
+                put(bytes, &words);
+                expected.push_back(Expected::Lock(key, ttl_ms * 1_000));
+            }
+        }
+    }
+
+    /// A request of one operation.
+    fn simple(&mut self, key: u64, bytes: &mut Vec<u8>) -> Expected {
+        let (register, counter, list) = (register(key), format!("c{key}"), format!("a{key}"));
+        let watched = watched_key(key);
+        let value = self.value();
+        let (words, key, action): (Vec<&str>, &str, Action) = match self.random.below(15) {
+            0..=2 => (vec!["GET", &register], &register, Action::Read),
+            3 | 4 => (
+                vec!["SET", &register, &value],
+                &register,
+                Action::Write(value.clone().into()),
+            ),
+            5 => (
+                vec!["SET", &register, &value, "NX"],
+                &register,
+                Action::CompareAndSet {
+                    expected: None,
+                    value: value.clone().into(),
+                },
+            ),
+            6 => (vec!["DEL", &register], &register, Action::Delete),
+            7..=9 => (vec!["INCR", &counter], &counter, Action::Increment(1)),
+            10 => (vec!["GET", &counter], &counter, Action::Read),
+            11 => (
+                vec!["APPEND", &list, &value],
+                &list,
+                Action::Append(value.clone().into()),
+            ),
+            12 => (vec!["GET", &list], &list, Action::Read),
+            13 => (vec!["GET", &watched], &watched, Action::Read),
+            _ => (
+                vec!["SET", &watched, &value],
+                &watched,
+                Action::Write(value.clone().into()),
+            ),
+        };
+        put(bytes, &words);
+        Expected::One(self.ask(key, action))
+    }
+
+    /// Two counters of one slot go up together, or are read together.
+    fn transaction(&mut self, bytes: &mut Vec<u8>, expected: &mut VecDeque<Expected>) {
+        let reads = self.random.chance(500_000);
+        put(bytes, &["MULTI"]);
+        expected.push_back(Expected::Word);
+        let mut parts = Vec::new();
+        for key in ["{m}x", "{m}y"] {
+            let (word, action) = match reads {
+                true => ("GET", Action::Read),
+                false => ("INCR", Action::Increment(1)),
+            };
+            put(bytes, &[word, key]);
+            expected.push_back(Expected::Word);
+            parts.push(Expected::One(self.ask(key, action)));
+        }
+        put(bytes, &["EXEC"]);
+        expected.push_back(Expected::Exec(parts));
+    }
+
+    fn swap(&mut self, key: u64, seen: Option<Bytes>, bytes: &mut Vec<u8>, asked: &mut Asked) {
+        let value = self.value();
+        put(bytes, &["MULTI"]);
+        put(bytes, &["SET", &watched_key(key), &value]);
+        put(bytes, &["EXEC"]);
+        let action = Action::CompareAndSet {
+            expected: seen,
+            value: value.into(),
+        };
+        let id = self.ask(&watched_key(key), action);
+        asked.expected = [Expected::Word, Expected::Word, Expected::Swap(id)].into();
+    }
+
+    fn ask(&mut self, key: &str, action: Action) -> OperationId {
+        self.judge.ask(self.process, key, action, self.now_us)
+    }
+
+    /// One that nobody else writes.
+    fn value(&mut self) -> String {
+        *self.made += 1;
+        format!("v{}.", self.made)
+    }
+}
+
+impl Asked {
+    /// Takes in one reply at `now_us`. Returns what a GET behind WATCH saw.
+    pub fn take(
+        &mut self,
+        reply: &[u8],
+        judge: &mut Judge,
+        now_us: u64,
+    ) -> Option<(u64, Option<Bytes>)> {
+        let Some(expected) = self.expected.pop_front() else {
+            judge.accuse("a reply to nothing".to_owned());
+            return None;
+        };
+        if reply.starts_with(b"-") {
+            refuse(&expected, reply, judge);
+            return None;
+        }
+        settle(&expected, reply, judge, self.call_us, now_us)
+    }
+}
+
+fn settle(
+    expected: &Expected,
+    reply: &[u8],
+    judge: &mut Judge,
+    call_us: u64,
+    now_us: u64,
+) -> Option<(u64, Option<Bytes>)> {
+    let said = || String::from_utf8_lossy(reply).into_owned();
+    match expected {
+        Expected::Word => {
+            if !reply.starts_with(b"+") {
+                judge.accuse(format!("{:?} in place of a word", said()));
+            }
+        }
+        Expected::One(id) => judge.answer(*id, reply, now_us),
+        Expected::Each(ids) => {
+            let mut rest = split_array(reply).unwrap_or_default();
+            for id in ids {
+                let Some((one, others)) = split_reply(rest) else {
+                    judge.accuse(format!("{:?} answers MGET of {}", said(), ids.len()));
+                    return None;
+                };
+                judge.answer(*id, one, now_us);
+                rest = others;
+            }
+        }
+        Expected::All(ids) => ids.iter().for_each(|id| judge.answer(*id, reply, now_us)),
+        Expected::Exec(parts) => {
+            let mut rest = split_array(reply).unwrap_or_default();
+            let mut replies = Vec::new();
+            for part in parts {
+                let Some((one, others)) = split_reply(rest) else {
+                    judge.accuse(format!("{:?} answers EXEC of {}", said(), parts.len()));
+                    return None;
+                };
+                settle(part, one, judge, call_us, now_us);
+                replies.push(one);
+                rest = others;
+            }
+            if replies.windows(2).any(|pair| pair[0] != pair[1]) {
+                judge.accuse(format!("a transaction saw half of another: {:?}", said()));
+            }
+        }
+        Expected::Swap(id) => match split_array(reply) {
+            Some(rest) => {
+                let done: &[u8] = if rest == b"+OK\r\n" { rest } else { reply };
+                judge.answer(*id, done, now_us);
+            }
+            None => judge.forget(*id),
+        },
+        Expected::Watched(key, id) => {
+            judge.answer(*id, reply, now_us);
+            return Some((*key, bulk(reply)?));
+        }
+        Expected::SetFleeting(key) => {
+            // The answer says that it was there at some time before now; it may have gone since.
+            if reply != b"+OK\r\n" {
+                judge.accuse(format!("SET of f{key} was answered by {:?}", said()));
+            }
+            judge.see_fleeting(*key, call_us, now_us);
+        }
+        Expected::GetFleeting(key) => match bulk(reply) {
+            Some(Some(value)) if *value == *key.to_string().as_bytes() => {
+                judge.see_fleeting(*key, call_us, now_us);
+            }
+            Some(None) => judge.miss_fleeting(*key, call_us, now_us),
+            _ => judge.accuse(format!("GET of f{key} was answered by {:?}", said())),
+        },
+        Expected::Lock(key, ttl_us) => match reply {
+            b"+OK\r\n" => judge.grant(*key, *ttl_us, call_us, now_us),
+            b"$-1\r\n" => {}
+            _ => judge.accuse(format!("lock l{key} was answered by {:?}", said())),
+        },
+    }
+    None
+}
+
+/// An error is the answer.
+fn refuse(expected: &Expected, reply: &[u8], judge: &mut Judge) {
+    let known: [&[u8]; 3] = [b"-TRYAGAIN", b"-CLUSTERDOWN", b"-EXECABORT"];
+    if !known.iter().any(|known| reply.starts_with(known)) {
+        let said = String::from_utf8_lossy(reply);
+        judge.accuse(format!("{said:?} answers {expected:?}"));
+    }
+    match expected {
+        Expected::One(id) | Expected::Swap(id) | Expected::Watched(_, id) => {
+            judge.refuse(*id, reply);
+        }
+        // The first error of several parts is told: another part may have taken effect.
+        Expected::Each(ids) => ids.iter().for_each(|id| judge.forget(*id)),
+        Expected::Exec(parts) => parts.iter().for_each(|part| refuse(part, reply, judge)),
+        Expected::All(_)
+        | Expected::Word
+        | Expected::SetFleeting(_)
+        | Expected::GetFleeting(_)
+        | Expected::Lock(_, _) => {}
+    }
+}
+
+fn register(key: u64) -> String {
+    format!("r{key}")
+}
+
+/// A register that is used with WATCH, and never deleted: WATCH compares what a key holds, so one that came and went
+/// in between counts as unchanged.
+fn watched_key(key: u64) -> String {
+    format!("w{key}")
+}
+
+fn fleeting(key: u64) -> String {
+    format!("f{key}")
+}
+
+fn put(bytes: &mut Vec<u8>, words: &[&str]) {
+    let words: Vec<&[u8]> = words.iter().map(|word| word.as_bytes()).collect();
+    resp::encode_request(bytes, &words);
+}

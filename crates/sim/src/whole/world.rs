@@ -1,0 +1,418 @@
+//! The world: machines with whole nodes, links, clients, and a heap of what happens next.
+//!
+//! One thread, one seed. Events happen in order of true time, those of one instant in the order in which they were made.
+//! What a node does happens in *turns*: something reaches it, it does what follows, and at the turn's end what it has to
+//! say is taken from its outboxes and connections.
+
+use super::connections::{Client, Connection, ConnectionId};
+use super::judge::Judge;
+use super::links::{LinkId, Links};
+use super::machines::Machine;
+use super::nemesis::Trouble;
+use super::plan::Plan;
+use crate::faults::Tally;
+use crate::network::Network;
+use crate::random::Random;
+use bytes::Bytes;
+use node::{PeerMessage, ReplicaId};
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BinaryHeap};
+use std::hash::{DefaultHasher, Hasher};
+
+/// Time in which nodes come together before trouble begins in most runs, us.
+const FORMING_US: u64 = 1_500_000;
+/// Time between two looks at the copies, us.
+const LOOK_US: u64 = 50_000;
+/// How long clients go on after the healing, us: as long as a cluster may need to serve all again.
+const HEALING_US: u64 = 3_000_000;
+/// After so long without rest, from the healing on, the cluster counts as stuck, us.
+const REST_US_MAX: u64 = 20_000_000;
+
+/// What happens at one time.
+pub enum Event {
+    /// A frame arrives over a connection of this epoch.
+    Frame(LinkId, u64, Bytes),
+    /// A message arrives at a machine by itself, in this life.
+    Message(ReplicaId, usize, u64, Box<PeerMessage>),
+    /// A link of this epoch is given up unless it is open again.
+    LinkExpires(LinkId, u64),
+    /// One end, in this life, notices that its link is gone.
+    LinkLost(LinkId, usize, u64),
+    /// The sender tries to connect.
+    Dial(LinkId),
+    /// A machine without a node goes on with joining.
+    Join(usize),
+    /// 10 ms went by for a machine, in this life.
+    Tick(usize, u64),
+    /// A machine's flusher has its turn, in this life.
+    Flush(usize, u64),
+    /// A client's bytes arrive at its node.
+    ToNode(ConnectionId, Vec<u8>),
+    /// A client has closed.
+    NodeLoses(ConnectionId),
+    /// A node's bytes arrive at a client.
+    ToClient(ConnectionId, Vec<u8>),
+    /// A node has closed.
+    ClientLoses(ConnectionId),
+    /// A client goes on.
+    ClientWakes(usize),
+    /// A client gives up what it asked at a time.
+    ClientGivesUp(ConnectionId, u64),
+    /// A machine stands still no more.
+    Resume(usize),
+    /// These cuts are taken away.
+    Mend(Vec<(usize, usize)>),
+    /// The next trouble.
+    Trouble,
+    /// A trouble goes on.
+    TroubleGoesOn(Trouble),
+    /// The judge looks at the copies.
+    Look,
+    /// No more trouble.
+    Heal,
+    /// Clients ask no more.
+    Settle,
+}
+
+/// Where a run stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// Trouble is made.
+    Trouble,
+    /// No more trouble; clients go on.
+    Healing,
+    /// The same; clients ask nothing more.
+    Settling,
+    /// All is as it should be.
+    Done,
+}
+
+/// The world.
+pub struct World {
+    pub(super) plan: Plan,
+    pub(super) now_us: u64,
+    pub(super) random: Random,
+    pub(super) network: Network,
+    pub(super) links: Links,
+    pub(super) machines: Vec<Machine>,
+    pub(super) connections: BTreeMap<ConnectionId, Connection>,
+    pub(super) connection_last: ConnectionId,
+    pub(super) clients: Vec<Client>,
+    pub(super) judge: Judge,
+    pub(super) tally: Tally,
+    pub(super) phase: Phase,
+    pub(super) healed_us: u64,
+    /// Batches that were answered since the healing.
+    pub(super) answered_since_healing: u64,
+    /// Values and fleeting keys made so far.
+    pub(super) made: u64,
+    /// A node that clients turn to more often for a while, and until when.
+    pub(super) focus: Option<(usize, u64)>,
+    pub(super) leaderships: u64,
+    pub(super) events_done: u64,
+    pub(super) digest: DefaultHasher,
+    pub(super) trace: Option<Vec<String>>,
+    heap: BinaryHeap<Reverse<(u64, u64, usize)>>,
+    slots: Vec<Option<Event>>,
+    free: Vec<usize>,
+    sequence: u64,
+}
+
+impl World {
+    /// The world of a seed, at its beginning.
+    pub fn new(seed: u64, traced: bool) -> World {
+        let mut random = Random::new(seed);
+        let plan = Plan::draw(&mut random);
+        let network = Network::new(plan.network, plan.nodes, random.fork());
+        let machines = (0..plan.nodes).map(|number| {
+            let (clock, wall_us) = (plan.clocks[number], plan.walls_us[number]);
+            Machine::new(clock, wall_us)
+        });
+        let mut world = World {
+            machines: machines.collect(),
+            links: Links::new(plan.nodes),
+            clients: (0..plan.clients).map(|_| Client::default()).collect(),
+            network,
+            now_us: 0,
+            random,
+            connections: BTreeMap::new(),
+            connection_last: 0,
+            judge: Judge::default(),
+            tally: Tally::default(),
+            phase: Phase::Trouble,
+            healed_us: 0,
+            answered_since_healing: 0,
+            made: 0,
+            focus: None,
+            leaderships: 0,
+            events_done: 0,
+            digest: DefaultHasher::new(),
+            trace: traced.then(Vec::new),
+            heap: BinaryHeap::new(),
+            slots: Vec::new(),
+            free: Vec::new(),
+            sequence: 0,
+            plan,
+        };
+        world.begin();
+        world
+    }
+
+    fn begin(&mut self) {
+        self.note(|| "BEGIN".to_owned());
+        self.found();
+        for client in 0..self.plan.clients {
+            let rest_us = self.random.below(FORMING_US);
+            self.after(rest_us, Event::ClientWakes(client));
+        }
+        if !self.plan.nemeses.is_empty() {
+            let soon_us = self.random.below(FORMING_US * 2);
+            self.after(soon_us, Event::Trouble);
+        }
+        self.after(LOOK_US, Event::Look);
+        self.after(FORMING_US + self.plan.trouble_us, Event::Heal);
+    }
+
+    pub(super) fn note(&mut self, line: impl FnOnce() -> String) {
+        if let Some(trace) = &mut self.trace {
+            let ms = self.now_us / 1_000;
+            trace.push(format!("{ms:>6}.{:03} {}", self.now_us % 1_000, line()));
+        }
+    }
+
+    /// Puts an event into the future.
+    pub(super) fn after(&mut self, delay_us: u64, event: Event) {
+        let slot = match self.free.pop() {
+            Some(slot) => {
+                self.slots[slot] = Some(event);
+                slot
+            }
+            None => {
+                self.slots.push(Some(event));
+                self.slots.len() - 1
+            }
+        };
+        self.queue_slot(self.now_us + delay_us, slot);
+    }
+
+    fn queue_slot(&mut self, at_us: u64, slot: usize) {
+        self.sequence += 1;
+        self.heap.push(Reverse((at_us, self.sequence, slot)));
+    }
+
+    /// Does the next event. False when nothing is left to do.
+    pub fn advance(&mut self) -> bool {
+        let Some(Reverse((at_us, _, slot))) = self.heap.pop() else {
+            return false;
+        };
+        assert!(at_us >= self.now_us, "time runs forward");
+        self.now_us = at_us;
+        self.events_done += 1;
+        let event = self.slots[slot].as_ref().expect("an event in the heap");
+        if let Some(number) = self.machine_of(event)
+            && self.machines[number].is_paused
+        {
+            self.machines[number].inbox.push(slot);
+            return true;
+        }
+        let event = self.slots[slot].take().expect("looked at just now");
+        self.free.push(slot);
+        self.happen(event);
+        true
+    }
+
+    /// The machine that an event waits for while it stands still.
+    fn machine_of(&self, event: &Event) -> Option<usize> {
+        match event {
+            Event::Frame(link, ..) => Some(link.to),
+            Event::LinkLost(_, end, _) => Some(*end),
+            Event::Dial(link) => Some(link.from),
+            Event::Message(_, number, ..) | Event::Tick(number, _) | Event::Flush(number, _) => {
+                Some(*number)
+            }
+            Event::ToNode(id, _) | Event::NodeLoses(id) => Some(self.connections.get(id)?.node),
+            Event::LinkExpires(..)
+            | Event::ToClient(..)
+            | Event::ClientLoses(_)
+            | Event::ClientWakes(_)
+            | Event::ClientGivesUp(..)
+            | Event::Join(_)
+            | Event::Resume(_)
+            | Event::Mend(_)
+            | Event::Trouble
+            | Event::TroubleGoesOn(_)
+            | Event::Look
+            | Event::Heal
+            | Event::Settle => None,
+        }
+    }
+
+    fn happen(&mut self, event: Event) {
+        match event {
+            Event::Frame(link, epoch, frame) => self.on_frame(link, epoch, &frame),
+            Event::Message(from, number, life, message) => {
+                if self.machines[number].life == life {
+                    self.on_messages(number, from, vec![*message]);
+                }
+            }
+            Event::LinkExpires(link, epoch) => self.on_link_expires(link, epoch),
+            Event::LinkLost(link, end, life) => self.on_link_lost(link, end, life),
+            Event::Dial(link) => self.dial(link),
+            Event::Join(number) => self.on_join(number),
+            Event::Tick(number, life) => self.on_tick(number, life),
+            Event::Flush(number, life) => self.on_flush(number, life),
+            Event::ToNode(id, bytes) => self.on_bytes(id, &bytes),
+            Event::NodeLoses(id) => self.on_node_loses(id),
+            Event::ToClient(id, bytes) => {
+                self.digest(&bytes);
+                self.on_replies(id, &bytes);
+            }
+            Event::ClientLoses(id) => self.on_client_loses(id),
+            Event::ClientWakes(client) => self.on_client_wakes(client),
+            Event::ClientGivesUp(id, call_us) => self.on_client_gives_up(id, call_us),
+            Event::Resume(number) => self.resume(number),
+            Event::Mend(cuts) => self.mend(&cuts),
+            Event::Trouble => self.make_trouble(),
+            Event::TroubleGoesOn(trouble) => self.go_on(trouble),
+            Event::Look => self.look(),
+            Event::Heal => self.heal(),
+            Event::Settle => self.phase = Phase::Settling,
+        }
+    }
+
+    /// Mixes something that was seen into what tells two runs apart.
+    pub(super) fn digest(&mut self, bytes: &[u8]) {
+        self.digest.write_u64(self.now_us);
+        self.digest.write(bytes);
+    }
+
+    /// What waited for a machine happens now.
+    pub(super) fn replay_inbox(&mut self, number: usize) {
+        for slot in std::mem::take(&mut self.machines[number].inbox) {
+            self.queue_slot(self.now_us, slot);
+        }
+    }
+
+    /// What waited for a machine never happens.
+    pub(super) fn drop_inbox(&mut self, number: usize) {
+        for slot in std::mem::take(&mut self.machines[number].inbox) {
+            self.slots[slot] = None;
+            self.free.push(slot);
+        }
+    }
+
+    fn look(&mut self) {
+        self.after(LOOK_US, Event::Look);
+        for number in 0..self.machines.len() {
+            for shard in 0..=self.plan.shards {
+                // Before its own log begins, a node has the cluster's state as it was when it joined.
+                if let Some(copy) = self.copy(number, shard).filter(|copy| copy.applied > 0) {
+                    self.judge.compare(number, shard, &copy);
+                }
+            }
+            if let Some(process) = &self.machines[number].process
+                && process.node.is_over()
+            {
+                self.judge
+                    .accuse(format!("n{number} is over, though it lives"));
+            }
+        }
+        match self.phase {
+            Phase::Trouble | Phase::Done => {}
+            Phase::Healing | Phase::Settling => self.look_for_rest(),
+        }
+    }
+
+    /// Whether all is as it should be; too late if it is not for long.
+    fn look_for_rest(&mut self) {
+        let since_us = self.now_us - self.healed_us;
+        if self.phase == Phase::Settling && self.answered_since_healing == 0 {
+            let what = format!("nothing was answered for {since_us} us after the healing");
+            return self.judge.accuse(what);
+        }
+        let Some(missing) = self.unrest() else {
+            if self.phase == Phase::Settling {
+                self.compare_for_good();
+                self.phase = Phase::Done;
+            }
+            return;
+        };
+        if since_us > REST_US_MAX {
+            let what = format!("no rest {since_us} us after the healing: {missing}");
+            self.judge.accuse(what);
+        }
+    }
+
+    fn unrest(&self) -> Option<String> {
+        if let Some(number) = self.clients.iter().position(Client::waits) {
+            return Some(format!("client {number} waits for a reply"));
+        }
+        let is_away = |machine: &Machine| machine.process.is_none();
+        if let Some(number) = self.machines.iter().position(is_away) {
+            return Some(format!("n{number} has not joined"));
+        }
+        (0..=self.plan.shards).find_map(|shard| self.unrest_of(shard))
+    }
+
+    fn unrest_of(&self, shard: usize) -> Option<String> {
+        let Some(leader) = self.leader(shard) else {
+            return Some(format!("shard {shard} has no leader"));
+        };
+        let led = self.copy(leader, shard)?;
+        let wanted = if self.plan.nodes < 3 { 1 } else { 3 };
+        if led.voters.len() != wanted {
+            let voters = &led.voters;
+            return Some(format!("shard {shard} has voters {voters:?}, not {wanted}"));
+        }
+        for id in led.voters.iter().chain(&led.learners) {
+            let Some(number) = self.home_of(*id) else {
+                return Some(format!("shard {shard} has {id:?}, who is no more"));
+            };
+            let copy = self.copy(number, shard)?;
+            if copy.applied != led.applied {
+                return Some(format!(
+                    "shard {shard} is at {} on n{number} and at {} on n{leader}, its leader",
+                    copy.applied, led.applied
+                ));
+            }
+        }
+        None
+    }
+
+    /// At the end all copies of a shard are looked at as of one time.
+    fn compare_for_good(&mut self) {
+        for shard in 0..self.plan.shards {
+            let Some(led) = self
+                .leader(shard)
+                .and_then(|leader| self.copy(leader, shard))
+            else {
+                continue;
+            };
+            let members = led.voters.iter().chain(&led.learners);
+            let homes: Vec<usize> = members.filter_map(|id| self.home_of(*id)).collect();
+            let copies = homes.iter().filter_map(|home| self.copy(*home, shard));
+            let log_ms = copies.map(|copy| copy.log_ms).max().unwrap_or(0);
+            for number in homes {
+                if let Some(process) = &self.machines[number].process {
+                    let copy = process.node.look_at(shard, log_ms);
+                    self.judge.compare(number, shard, &copy);
+                }
+            }
+        }
+    }
+
+    fn heal(&mut self) {
+        self.note(|| "HEALING".to_owned());
+        self.phase = Phase::Healing;
+        self.healed_us = self.now_us;
+        self.network.heal();
+        self.plan.break_ppm = 0;
+        self.release_held();
+        for number in 0..self.machines.len() {
+            if self.machines[number].is_paused {
+                self.resume(number);
+            }
+        }
+        self.after(HEALING_US, Event::Settle);
+    }
+}
