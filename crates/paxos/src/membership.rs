@@ -163,6 +163,7 @@ impl Replica {
         }
         leader.ready = false;
         leader.unready_since_us = now_us;
+        leader.reads.ask_again();
         self.drop_streams_of_strangers(out);
         self.send_prepares(out);
         // Newcomers say in their answers how far they are.

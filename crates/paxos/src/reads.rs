@@ -28,6 +28,16 @@ pub(crate) struct Reads {
 }
 
 impl Reads {
+    /// A configuration came into force: what voters of the former said proves nothing of log time there, where another may
+    /// have led already. All that wait are asked for anew.
+    pub(crate) fn ask_again(&mut self) {
+        self.is_open = false;
+        let next = self.round + 1;
+        for (round, _) in &mut self.waiting {
+            *round = next;
+        }
+    }
+
     /// Gives the tickets back.
     pub(crate) fn into_tickets(self) -> impl Iterator<Item = u64> {
         self.waiting.into_iter().map(|(_, ticket)| ticket)
