@@ -33,6 +33,10 @@ use placement::{ShardCountError, ShardMap, slot_of};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU8, AtomicU16, AtomicU64, Ordering};
 
+/// What all groups' logs may hold of what was applied everywhere, together, bytes: for followers that fell behind. Whoever
+/// is further behind gets a snapshot.
+const LOGS_BYTES_MAX: usize = 64 << 20;
+
 /// Differences between two samples of the wall clock against log time that are taken for the sampling's own.
 const WALL_JITTER_MS: u64 = 10;
 
@@ -174,7 +178,9 @@ impl Node {
         let queues = Arc::new(QueueBudget::default());
         let mut new_shard = |shard: u32| {
             let (id, now_us) = (GroupId(shard + 1), host.monotonic_us());
-            let (start, state, wall_offset_ms) = memory.shard_start(id, &membership)?;
+            let (mut start, state, wall_offset_ms) = memory.shard_start(id, &membership)?;
+            let retained = &mut start.settings.retained_bytes_max;
+            *retained = (LOGS_BYTES_MAX / map.shards_count() as usize).min(*retained);
             let mut group = Group::new(id, start, host.random(), now_us, queues.clone());
             if let Some(offset_ms) = wall_offset_ms {
                 let wall_ms = (host.wall_us() / 1000) as i64;

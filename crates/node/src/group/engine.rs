@@ -271,11 +271,11 @@ impl Shard {
         if self.group.replica.is_leader() {
             self.show_held(work);
             loop {
-                while self.group.replica.can_propose() && self.propose(work) {}
+                while self.may_propose() && self.propose(work) {}
                 self.run_reads(work);
                 // Writes may have stood behind those reads. Each round proposes some.
                 let more = self.group.requests.has_writes_to_send();
-                if !more || !self.group.replica.can_propose() {
+                if !more || !self.may_propose() {
                     break;
                 }
             }

@@ -92,6 +92,11 @@ impl Forwarded {
         self.taken.insert(origin, last);
     }
 
+    /// Bytes of the writes that wait.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
     /// Whether more writes are taken.
     pub fn has_room(&self, bytes: usize) -> bool {
         self.bytes == 0 || self.bytes + bytes <= WRITES_BYTES_MAX

@@ -15,6 +15,8 @@ use bytes::Bytes;
 use paxos::{Input, ReplicaId};
 use resp::Reply;
 
+/// Bytes that are worth a batch though another one is on its way.
+const BATCH_BYTES_MIN: usize = 32 << 10;
 /// Bytes of a batch beyond which it takes no further run.
 const BATCH_BYTES_MAX: usize = 256 << 10;
 /// What a client is told whose request a leader cannot do anything with: a node of another build sent it.
@@ -23,6 +25,16 @@ const UNKNOWN: &[u8] = b"-ERR the shard's leader does not know such a request\r\
 const OOM: &[u8] = b"-OOM command not allowed when used memory > 'maxmemory'.\r\n";
 
 impl Shard {
+    /// Whether a batch is to be proposed now. While one is on its way, the next one waits for it and grows, unless it is
+    /// large by itself: a message for each group and follower costs more than what it carries, and under load all that
+    /// came within one round goes in one batch.
+    pub(super) fn may_propose(&self) -> bool {
+        let group = &self.group;
+        group.replica.can_propose()
+            && (group.in_flight.is_empty()
+                || group.requests.writes.next_bytes() + group.forwarded.bytes() >= BATCH_BYTES_MIN)
+    }
+
     /// Proposes one batch of what waits; whether there was anything.
     pub(super) fn propose(&mut self, work: &mut Work<'_>) -> bool {
         let Some((mut payload, fresh)) = self.own_run() else {

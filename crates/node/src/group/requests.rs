@@ -524,6 +524,16 @@ impl Lane {
         (!reads.is_open(self.chunks[place].behind)).then_some(place)
     }
 
+    /// Bytes of the chunk whose operations are the next to be sent.
+    pub fn next_bytes(&self) -> usize {
+        match self.has_unsent() {
+            true => self
+                .place_of(self.sent + 1)
+                .map_or(0, |place| self.chunks[place].ops.len()),
+            false => 0,
+        }
+    }
+
     fn take_next(&mut self, place: usize) -> Next {
         let from = self.sent + 1;
         let chunk = &mut self.chunks[place];

@@ -85,6 +85,8 @@ pub async fn flush(member: Arc<Member>) {
             }
         })
         .await;
+        // Behind all that is ready: other connections' requests go with these.
+        tokio::task::yield_now().await;
         member.turn();
     }
 }
