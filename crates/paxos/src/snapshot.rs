@@ -43,7 +43,7 @@ pub(crate) struct Outgoing {
     is_wanted: bool,
     /// The owner makes a chunk.
     is_asked: bool,
-    /// Last sign of the receiver, us.
+    /// Last sign of the receiver that it comes on, us.
     heard_us: u64,
     /// What is in flight was sent then, us.
     sent_us: u64,
@@ -182,7 +182,11 @@ impl Replica {
             return;
         };
         let outgoing = &mut self.outgoing[at];
-        outgoing.heard_us = now_us;
+        // Only what brings the stream on is a sign: a receiver that restarted, and took up an offer that was under way for
+        // long, waits for chunks that are gone here.
+        if next > outgoing.first || !outgoing.is_wanted {
+            outgoing.heard_us = now_us;
+        }
         outgoing.is_wanted = true;
         let mut finished = abort;
         while outgoing.first < next
