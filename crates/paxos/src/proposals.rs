@@ -166,6 +166,9 @@ impl Replica {
             }
             self.propose(entry, out);
             self.choose(out);
+            // A sole voter has crossed into a configuration by now. Nobody may be left whose message would come to make it
+            // ready there, and without followers no tick is due.
+            self.make_ready(out);
         }
     }
 
