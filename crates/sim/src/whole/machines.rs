@@ -31,6 +31,8 @@ pub struct Machine {
     pub process: Option<Process>,
     /// Whether it stands still.
     pub is_paused: bool,
+    /// When it goes on, us. Not earlier: in a stall its clock is there already.
+    resumes_us: u64,
     /// What it has not noticed meanwhile.
     pub inbox: Vec<usize>,
 }
@@ -58,6 +60,7 @@ impl Machine {
             joining: None,
             process: None,
             is_paused: false,
+            resumes_us: 0,
             inbox: Vec::new(),
         }
     }
@@ -140,11 +143,13 @@ impl World {
     pub(super) fn pause(&mut self, number: usize, for_us: u64) {
         self.note(|| format!("PAUSE n{number} for {for_us} us"));
         self.machines[number].is_paused = true;
+        self.machines[number].resumes_us = self.now_us + for_us;
         self.after(for_us, Event::Resume(number));
     }
 
     pub(super) fn resume(&mut self, number: usize) {
-        if !self.machines[number].is_paused {
+        let machine = &self.machines[number];
+        if !machine.is_paused || self.now_us < machine.resumes_us {
             return;
         }
         self.note(|| format!("RESUME n{number}"));

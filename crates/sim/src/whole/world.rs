@@ -408,11 +408,6 @@ impl World {
         self.network.heal();
         self.plan.break_ppm = 0;
         self.release_held();
-        for number in 0..self.machines.len() {
-            if self.machines[number].is_paused {
-                self.resume(number);
-            }
-        }
         self.after(HEALING_US, Event::Settle);
     }
 }
