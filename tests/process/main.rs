@@ -8,6 +8,7 @@ mod bad_input;
 mod cluster;
 mod conversations;
 mod durability;
+mod joining;
 mod limits;
 mod memory;
 mod peers;

@@ -2,7 +2,7 @@
 //! groups have something to send, and whom to wake for it.
 
 use crate::checkpoints::UnderWay;
-use crate::group::{GroupStart, Mode, origin_of};
+use crate::group::{GroupStart, Mode, Rooms, origin_of};
 use crate::host::Host;
 use crate::journal::{Journal, JournalError};
 use crate::meta::{META_GROUP, MetaGroup, MetaState, NodeAddresses, Welcome, founding_command};
@@ -174,8 +174,12 @@ pub struct Cluster {
     failure: OnceLock<JournalError>,
     /// Whether memory is short and nothing may be evicted.
     full: AtomicBool,
+    /// When a tick does something for each shard, us; 0 = at each.
+    wakes_us: Box<[AtomicU64]>,
     /// A bit for each shard whose group has something to propose or to send.
     dirty: Box<[AtomicU64]>,
+    /// Memory for turns of work.
+    pub(crate) rooms: Rooms,
     /// Whoever performs [`crate::Node::flush`].
     pub flusher: Flusher,
 }
@@ -199,7 +203,9 @@ impl Cluster {
             durable_turn: Mutex::new(()),
             failure: OnceLock::new(),
             full: AtomicBool::new(false),
+            wakes_us: zeros(shards_count),
             dirty: zeros(shards_count.div_ceil(64)),
+            rooms: Rooms::default(),
             flusher: Flusher::default(),
         }
     }
@@ -292,6 +298,16 @@ impl Cluster {
     #[inline]
     pub fn mark_dirty(&self, shard: usize) {
         self.dirty[shard / 64].fetch_or(1 << (shard % 64), Ordering::Release);
+    }
+
+    /// Whether a tick at this time does something for a shard.
+    pub(crate) fn is_tick_due(&self, shard: usize, now_us: u64) -> bool {
+        self.wakes_us[shard].load(Ordering::Relaxed) <= now_us
+    }
+
+    /// A tick does nothing for a shard before this time, us, unless something else happens to it.
+    pub(crate) fn set_wake_us(&self, shard: usize, wake_us: u64) {
+        self.wakes_us[shard].store(wake_us, Ordering::Relaxed);
     }
 
     /// Takes the marks off; returns the shards that had one, in order.

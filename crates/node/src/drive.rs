@@ -1,13 +1,12 @@
 //! What moves the node's groups: messages of other nodes, time, and the wish of sessions that what they queued is sent.
 //!
 //! Everything here runs on the task that calls it and waits for nobody: messages to others go into outboxes
-//! ([`crate::Peers`]), replies into their tickets. Whoever owns the links calls [`Node::on_peer_message`] for what it
+//! ([`crate::Peers`]), replies into their tickets. Whoever owns the links calls [`Node::on_peer_messages`] for what it
 //! read and [`Node::flush`] after it; a timer calls [`Node::tick`] every 10 ms.
 
 use crate::group::{Mode, Work};
 use crate::host::Now;
 use crate::journal::JournalBatch;
-use crate::meta::META_GROUP;
 use crate::node::Node;
 use crate::shard::Shard;
 use crate::vet::Misbehaviour;
@@ -23,6 +22,13 @@ impl Node {
     #[inline]
     pub fn mode(&self, shard: usize) -> Mode {
         self.cluster.mode(shard)
+    }
+
+    /// Whether reads of a shard are answered here, most likely: nobody else holds it, or this node leads it.
+    #[inline]
+    pub(crate) fn answers_reads(&self, shard: usize) -> bool {
+        let leader = || self.cluster.leader(GroupId(shard as u32 + 1));
+        self.mode(shard) == Mode::Solo || leader() == Some(self.cluster.me.node)
     }
 
     /// Requests were queued for a shard.
@@ -49,53 +55,119 @@ impl Node {
         self.finish(work);
     }
 
-    /// Takes in what another node said, over a link that is known to be its. A flush is to follow.
+    /// Takes in what another node said, over a link that is known to be its: message by message what `next` gives, as
+    /// one turn. All of it had arrived at `now`. A flush is to follow.
     ///
     /// # Errors
-    /// What it said cannot come from a sound node: its link is to be closed.
-    pub fn on_peer_message(
+    /// What it said cannot come from a sound node: its link is to be closed. What it said before was taken in.
+    pub fn on_peer_messages(
+        &self,
+        from: ReplicaId,
+        mut next: impl FnMut() -> Option<PeerMessage>,
+        now: Now,
+    ) -> Result<(), Misbehaviour> {
+        let mut outcome = Ok(());
+        let mut work: Option<Work<'_>> = None;
+        while let Some(message) = next()
+            && outcome.is_ok()
+        {
+            if self.cluster.failure().is_some() {
+                return Ok(());
+            }
+            outcome = self.vet(from, &message).and_then(|()| {
+                let message = match self.group_of(&message) {
+                    Some(shard) => {
+                        let work = work.get_or_insert_with(|| self.work(now));
+                        return self.on_group_message(from, shard, message, work);
+                    }
+                    None => message,
+                };
+                // It has a turn of its own.
+                work.take().into_iter().for_each(|work| self.finish(work));
+                self.on_node_message(from, message, now)
+            });
+        }
+        work.into_iter().for_each(|work| self.finish(work));
+        outcome
+    }
+
+    /// The same for one message.
+    #[cfg(test)]
+    pub(crate) fn on_peer_message(
         &self,
         from: ReplicaId,
         message: PeerMessage,
         now: Now,
     ) -> Result<(), Misbehaviour> {
-        if self.cluster.failure().is_some() {
-            return Ok(());
-        }
-        self.vet(from, &message)?;
+        let mut message = Some(message);
+        self.on_peer_messages(from, || message.take(), now)
+    }
+
+    /// The shard whose group a message is about, if it is about one.
+    fn group_of(&self, message: &PeerMessage) -> Option<usize> {
+        let group = match message {
+            PeerMessage::Paxos(message) => message.group,
+            PeerMessage::Forward(forward) => forward.group,
+            PeerMessage::ForwardReply(reply) => reply.group,
+            PeerMessage::ForwardRefused(refused) => refused.group,
+            PeerMessage::NodeBeat(_)
+            | PeerMessage::Publish(_)
+            | PeerMessage::Called(_)
+            | PeerMessage::Changed(_)
+            | PeerMessage::Touched(_)
+            | PeerMessage::Meta(_) => return None,
+        };
+        // The meta group is group 0.
+        (group.0 as usize).checked_sub(1)
+    }
+
+    fn on_group_message(
+        &self,
+        from: ReplicaId,
+        shard: usize,
+        message: PeerMessage,
+        work: &mut Work<'_>,
+    ) -> Result<(), Misbehaviour> {
+        let mut taken = Ok(());
+        self.on_shard(shard, work, |shard, work| match message {
+            PeerMessage::Paxos(message) => {
+                shard.touch_ahead(&message);
+                shard.step(Input::Message(message), work);
+                if shard.has_work() {
+                    work.cluster.mark_dirty(shard.index());
+                }
+            }
+            PeerMessage::Forward(forward) => taken = shard.on_forward(forward, work),
+            // A former start of this node asked, under numbers that are now others'.
+            PeerMessage::ForwardReply(reply) if reply.to != work.cluster.origin => {}
+            PeerMessage::ForwardReply(reply) => shard.on_forward_reply(reply, work),
+            PeerMessage::ForwardRefused(refused) => {
+                shard.on_forward_refused(from.node, refused, work);
+            }
+            PeerMessage::NodeBeat(_)
+            | PeerMessage::Publish(_)
+            | PeerMessage::Called(_)
+            | PeerMessage::Changed(_)
+            | PeerMessage::Touched(_)
+            | PeerMessage::Meta(_) => unreachable!("about no group"),
+        });
+        Ok(taken?)
+    }
+
+    fn on_node_message(
+        &self,
+        from: ReplicaId,
+        message: PeerMessage,
+        now: Now,
+    ) -> Result<(), Misbehaviour> {
         match message {
-            PeerMessage::Paxos(message) if message.group == META_GROUP => {
+            // Those of shards' groups went another way.
+            PeerMessage::Paxos(message) => {
                 self.step_meta(Input::Message(message), now);
             }
-            PeerMessage::Paxos(message) => {
-                let group = message.group;
-                self.on_group(group, now, |shard, work| {
-                    shard.step(Input::Message(message), work);
-                    if shard.has_work() {
-                        work.cluster.mark_dirty(shard.index());
-                    }
-                });
-            }
-            PeerMessage::Forward(forward) => {
-                let mut taken = Ok(());
-                self.on_group(forward.group, now, |shard, work| {
-                    taken = shard.on_forward(forward, work);
-                });
-                taken?;
-            }
-            PeerMessage::ForwardReply(reply) if reply.to != self.cluster.origin => {
-                // A former start of this node asked, under numbers that are now others'.
-            }
-            PeerMessage::ForwardReply(reply) => {
-                self.on_group(reply.group, now, |shard, work| {
-                    shard.on_forward_reply(reply, work);
-                });
-            }
-            PeerMessage::ForwardRefused(refused) => {
-                self.on_group(refused.group, now, |shard, work| {
-                    shard.on_forward_refused(from.node, refused, work);
-                });
-            }
+            PeerMessage::Forward(_)
+            | PeerMessage::ForwardReply(_)
+            | PeerMessage::ForwardRefused(_) => unreachable!("vetted: about a shard's group"),
             PeerMessage::NodeBeat(beat) => self.on_beat(from, &beat, now),
             PeerMessage::Publish(publish) => self.on_publish(from.node, &publish, now),
             PeerMessage::Called(called) => self.on_called(from.node, called),
@@ -118,7 +190,8 @@ impl Node {
         let mut work = self.work(now);
         for shard in 0..self.shards_count() {
             // A shard that nobody else holds waits for nothing.
-            if self.mode(shard) == Mode::Grouped {
+            let is_due = self.cluster.is_tick_due(shard, now.monotonic_us);
+            if is_due && self.mode(shard) == Mode::Grouped {
                 self.on_shard(shard, &mut work, |shard, work| shard.tick(work));
             }
         }
@@ -203,18 +276,6 @@ impl Node {
         }
     }
 
-    /// Runs `f` on the shard of a group; nothing if there is no such shard.
-    fn on_group(&self, group: GroupId, now: Now, f: impl FnOnce(&mut Shard, &mut Work<'_>)) {
-        let Some(shard) = (group.0 as usize).checked_sub(1) else {
-            return;
-        };
-        if shard < self.shards_count() {
-            let mut work = self.work(now);
-            self.on_shard(shard, &mut work, f);
-            self.finish(work);
-        }
-    }
-
     /// Runs `f` on a locked shard, then tells others of what it did.
     pub(crate) fn on_shard(
         &self,
@@ -225,6 +286,7 @@ impl Node {
         let mut guard = self.lock(shard);
         f(&mut guard, work);
         guard.settle(&self.budget);
+        self.cluster.set_wake_us(shard, guard.wake_us());
         drop(guard);
         if !work.changes.is_empty() {
             self.publish_changes(std::mem::take(&mut work.changes), None, work.now);
@@ -266,8 +328,10 @@ impl Node {
                 });
             }
         }
-        if work.needs_room {
-            self.relieve(work.now);
+        let (needs_room, now) = (work.needs_room, work.now);
+        self.cluster.rooms.put(work);
+        if needs_room {
+            self.relieve(now);
         }
     }
 

@@ -1,7 +1,7 @@
 //! Applying a chosen entry: a function of (state, entry) alone, the same on every replica. It never fails; bytes that
 //! are no batch of ours stop the node.
 
-use super::op::{Op, OpKind, split_first};
+use super::op::{Op, OpKind, peek_key, split_first};
 use super::origins::Stored;
 use crate::effects;
 use crate::entry::{Batch, Run, Stamp};
@@ -13,7 +13,7 @@ use resp::{Output, Reply};
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 /// What applying leaves beside the state. Followers drop it.
-#[derive(Default)]
+#[derive(Debug, Default)]
 pub(crate) struct Applied {
     /// Keyspace events, in order.
     pub events: Events,
@@ -115,7 +115,13 @@ impl Shard {
         let mut origin = self.origins.take(run.origin);
         origin.done(run.done_seq);
         let mut rest = run.ops;
+        let mut ahead = 0;
         while !rest.is_empty() {
+            if ahead == 0 {
+                ahead = AHEAD_MAX;
+                touch_ahead(&self.cache, rest);
+            }
+            ahead -= 1;
             let (op, after) = split_first(rest).expect("a leader looks at what it proposes");
             rest = after;
             if origin.is_next(op.head.seq) {
@@ -207,6 +213,43 @@ impl Shard {
             self.run_op(&nested, stamp.of_op(1 + ordinal as u64), applying, out);
         }
     }
+}
+
+/// Operations that are touched together ahead of their execution.
+const AHEAD_MAX: usize = 32;
+
+/// Asks for the index buckets of a payload's keys: when it comes, so that they are there when it is applied.
+pub(super) fn touch_indexes(cache: &Cache, payload: &[u8]) {
+    let Ok(batch) = Batch::parse(payload) else {
+        return;
+    };
+    for run in batch.runs() {
+        first_keys(cache, run.ops).for_each(|key| cache.touch_index(key));
+    }
+}
+
+/// Asks for the memory of the first operations' keys: in two passes, the second of which needs what the first asked for.
+pub(super) fn touch_first(cache: &Cache, ops: &[u8]) {
+    let keys = || first_keys(cache, ops).take(AHEAD_MAX);
+    keys().for_each(|key| cache.touch_index(key));
+    keys().for_each(|key| cache.touch_entry(key));
+}
+
+/// Asks for the records of the first operations' keys, so that the waits for them overlap.
+fn touch_ahead(cache: &Cache, ops: &[u8]) {
+    first_keys(cache, ops)
+        .take(AHEAD_MAX)
+        .for_each(|key| cache.touch_entry(key));
+}
+
+/// The first key of each operation, most likely.
+fn first_keys<'a>(cache: &Cache, ops: &'a [u8]) -> impl Iterator<Item = Key<'a>> {
+    let (mut rest, seed) = (ops, cache.seed());
+    std::iter::from_fn(move || {
+        let (db, key, after) = peek_key(rest)?;
+        rest = after;
+        Some(Key::new(seed, db, key))
+    })
 }
 
 /// Takes the reply since `mark` out of `scratch`.

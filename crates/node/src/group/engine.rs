@@ -1,13 +1,13 @@
 //! The group's work under the shard's lock: what goes into the replica, and what is done about what comes out.
 
-use super::apply::Applying;
+use super::apply::{Applying, touch_indexes};
 use super::{Mode, NotHere, QueueFull, Request, Work};
 use crate::host::Now;
 use crate::shard::{Call, Events, Shard};
 use crate::slots::Ticket;
 use crate::wire::{ForwardRefused, PeerMessage};
 use bytes::Bytes;
-use paxos::{Entry, Input, Message, NodeId, Output, RoleChange};
+use paxos::{Entry, Input, Kind, Message, NodeId, Output, RoleChange};
 use resp::Reply;
 
 /// Keyspace events and changes that a leader holds back until it may show anything; more are lost, as by a failover.
@@ -107,6 +107,17 @@ impl Shard {
         refused
     }
 
+    /// Asks for the memory that the entries in a message will need once they are chosen.
+    pub(crate) fn touch_ahead(&self, message: &Message) {
+        if let Kind::Accept { entries, .. } = &message.kind {
+            for entry in entries {
+                if let Entry::Batch { payload, .. } = entry {
+                    touch_indexes(&self.cache, payload);
+                }
+            }
+        }
+    }
+
     /// Tells the replica of the writes that a solo group applied beside its log.
     fn count_solo_writes(&mut self, now: Now) {
         if self.group.replica.can_skip() {
@@ -144,6 +155,14 @@ impl Shard {
             || !self.group.replies.is_empty()
             || !self.group.decisions.is_empty()
             || self.group.streams.has_work()
+    }
+
+    /// The earliest time at which a tick does anything, us.
+    pub(crate) fn wake_us(&self) -> u64 {
+        match self.has_work() || self.group.holds {
+            true => 0,
+            false => self.group.replica.next_wake_us(),
+        }
     }
 
     fn perform(&mut self, out: &mut Output, work: &mut Work<'_>) {

@@ -1,12 +1,12 @@
 //! What a leader does with requests, its own node's and others': proposes writes, executes reads, answers.
 
 use super::Work;
-use super::apply::{Applying, stored_since};
+use super::apply::{Applying, stored_since, touch_first, touch_indexes};
 use super::decide::refused;
 use super::forward::{ForwardedRead, ForwardedRun, Taking, denies_oom, is_asked_by_nodes};
 use super::op::{Op, OpError, OpKind, split_first};
 use super::origins::Stored;
-use super::requests::{Next, NextOps};
+use super::requests::{BATCH_BYTES_MIN, Next, NextOps};
 use crate::entry::{BATCH_HEAD_BYTES, Run, push_run, write_batch_head, write_run_head};
 use crate::questions;
 use crate::shard::Shard;
@@ -14,9 +14,11 @@ use crate::wire::{Forward, ForwardRefused, PeerMessage, RequestKind};
 use bytes::Bytes;
 use paxos::{Input, ReplicaId};
 use resp::Reply;
+use smallvec::SmallVec;
+use std::ops::Range;
 
-/// Bytes that are worth a batch though another one is on its way.
-const BATCH_BYTES_MIN: usize = 32 << 10;
+/// Answers to reads up to this length are copied.
+const READ_COPIED_MAX: usize = 4096;
 /// Bytes of a batch beyond which it takes no further run.
 const BATCH_BYTES_MAX: usize = 256 << 10;
 /// What a client is told whose request a leader cannot do anything with: a node of another build sent it.
@@ -70,6 +72,7 @@ impl Shard {
             .proposal_stamp(work.now, draw, self.cache.now_ms());
         write_batch_head(&mut payload, stamp.wall_offset_ms, stamp.random);
         let payload = Bytes::from(payload);
+        touch_indexes(&self.cache, &payload);
         if fresh {
             self.group.requests.writes.sealed(payload.clone());
         }
@@ -145,7 +148,10 @@ impl Shard {
         let log_ms = self.group.read_ms(work.now);
         let mut done: Vec<(ForwardedRead, Stored)> = Vec::new();
         for read in self.runnable() {
-            let reply = self.run_read(&read.op, log_ms, work);
+            let (op, _) = split_first(&read.op).expect("looked at when it was taken");
+            let mark = work.applied.scratch.mark();
+            self.run_read(&op, log_ms, work);
+            let reply = stored_since(&mut work.applied.scratch, mark);
             done.push((read, reply));
         }
         self.drain_changes(work);
@@ -192,15 +198,14 @@ impl Shard {
         reads
     }
 
-    fn run_read(&mut self, op: &Bytes, log_ms: u64, work: &mut Work<'_>) -> Stored {
-        let (op, _) = split_first(op).expect("looked at when it was taken");
+    /// Executes a read; its reply goes to the end of the scratch.
+    fn run_read(&mut self, op: &Op<'_>, log_ms: u64, work: &mut Work<'_>) {
         let stamp = crate::Stamp {
             log_ms,
             wall_offset_ms: self.group.wall_offset_ms(work.now),
             random: work.host.random(),
         };
         self.cache.set_now(log_ms);
-        let mark = work.applied.scratch.mark();
         if op.head.kind == OpKind::Internal {
             let mut reply = Reply::new(&mut work.applied.scratch, op.head.flags.protocol());
             questions::answer(self, op.head.db, op.args(), &mut reply);
@@ -209,9 +214,8 @@ impl Shard {
                 event_mask: work.event_mask,
                 now_us: work.now_us(),
             };
-            self.run_op(&op, stamp, applying, &mut work.applied);
+            self.run_op(op, stamp, applying, &mut work.applied);
         }
-        stored_since(&mut work.applied.scratch, mark)
     }
 
     pub(super) fn send_replies(&mut self, work: &mut Work<'_>) {
@@ -258,6 +262,8 @@ impl Shard {
     fn take(&mut self, forward: &Forward, work: &mut Work<'_>) -> Result<Taken, OpError> {
         let (origin, ops) = (forward.origin, &forward.ops);
         let applied = self.origins.applied(origin);
+        touch_first(&self.cache, ops);
+        let mut reading = self.begin_reading(work);
         let is_short = work.budget.missing() > 0;
         work.needs_room |= is_short;
         // New writes that are not handed over yet: where they begin, how many.
@@ -277,7 +283,13 @@ impl Shard {
             at += op.bytes().len();
             if op.head.kind.lane() == RequestKind::Read {
                 self.hand_over(forward, start..from, std::mem::take(&mut count));
-                self.take_read(origin, &op, ops.slice(from..at));
+                match &mut reading {
+                    Some(reading) if op.head.after <= applied && is_asked_by_nodes(&op) => {
+                        self.read_now(origin, &op, reading, work);
+                        reading.done.push(from..at);
+                    }
+                    Some(_) | None => self.take_read(origin, &op, ops.slice(from..at)),
+                }
                 continue;
             }
             let taking = match last {
@@ -310,7 +322,54 @@ impl Shard {
         if let Some(last) = last {
             self.group.forwarded.has_taken(origin, last);
         }
+        if let Some(reading) = reading {
+            self.end_reading(forward, reading, work);
+        }
         outcome
+    }
+
+    /// Begins to execute reads on the spot, if the lease holds; else they wait for it.
+    fn begin_reading(&mut self, work: &Work<'_>) -> Option<Reading> {
+        let until_us = self.group.replica.lease_until();
+        (work.host.monotonic_us() < until_us).then(|| Reading {
+            until_us,
+            log_ms: self.group.read_ms(work.now),
+            replies_before: self.group.replies.count(),
+            done: SmallVec::new(),
+        })
+    }
+
+    fn read_now(&mut self, origin: ReplicaId, op: &Op<'_>, reading: &Reading, work: &mut Work<'_>) {
+        let id = op.head.seq;
+        let mark = work.applied.scratch.mark();
+        self.run_read(op, reading.log_ms, work);
+        let scratch = &mut work.applied.scratch;
+        let replies = &mut self.group.replies;
+        if scratch.as_one_slice().is_some() && scratch.len() <= READ_COPIED_MAX {
+            replies.push_short(origin, RequestKind::Read, id, scratch.tail_since(mark));
+            scratch.rewind(mark);
+        } else {
+            let reply = stored_since(scratch, mark);
+            replies.push(origin, RequestKind::Read, id, &reply);
+        }
+    }
+
+    /// The reads were executed. If the process stood still meanwhile, what was read may be old: then they wait for a
+    /// lease again.
+    fn end_reading(&mut self, forward: &Forward, reading: Reading, work: &mut Work<'_>) {
+        if reading.done.is_empty() {
+            return;
+        }
+        self.drain_changes(work);
+        if work.host.monotonic_us() < reading.until_us {
+            return;
+        }
+        self.group.replies.truncate(reading.replies_before);
+        for range in reading.done {
+            let bytes = forward.ops.slice(range);
+            let (op, _) = split_first(&bytes).expect("looked at before");
+            self.take_read(forward.origin, &op, bytes.clone());
+        }
     }
 
     fn take_read(&mut self, origin: ReplicaId, op: &Op<'_>, bytes: Bytes) {
@@ -346,7 +405,7 @@ impl Shard {
         }
     }
 
-    fn hand_over(&mut self, forward: &Forward, range: std::ops::Range<usize>, count: u32) {
+    fn hand_over(&mut self, forward: &Forward, range: Range<usize>, count: u32) {
         if count > 0 {
             self.group.forwarded.take_run(ForwardedRun {
                 origin: forward.origin,
@@ -356,6 +415,18 @@ impl Shard {
             });
         }
     }
+}
+
+/// Reads of a message that are executed as it comes.
+struct Reading {
+    /// The clock time, us, that must not have come when all are executed.
+    until_us: u64,
+    /// The log time that they see, ms.
+    log_ms: u64,
+    /// Answers that were there before.
+    replies_before: usize,
+    /// Where in the message they are.
+    done: SmallVec<[Range<usize>; 16]>,
 }
 
 /// How much of a message was taken.

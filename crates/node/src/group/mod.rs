@@ -42,7 +42,7 @@ pub(crate) use room::QueueBudget;
 pub use room::QueueFull;
 pub(crate) use snapshot::{Staged, Staging};
 pub(crate) use streams::CheckpointStep;
-pub(crate) use work::Work;
+pub(crate) use work::{Rooms, Work};
 
 use crate::entry::Stamp;
 use crate::host::Now;

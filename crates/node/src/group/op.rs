@@ -322,6 +322,22 @@ pub(crate) fn peek(bytes: &[u8]) -> (u64, u64, usize) {
     (long(head, 8), long(head, 16), word(head, 4) as usize)
 }
 
+/// Database and first key of a write, most likely, of the operation at the front of bytes that were looked at before;
+/// and what follows it. For hints.
+pub(crate) fn peek_key(bytes: &[u8]) -> Option<(u8, &[u8], &[u8])> {
+    let head = bytes.first_chunk::<HEAD_BYTES>()?;
+    let (op, rest) = bytes.split_at_checked(word(head, 4) as usize)?;
+    let count = word(head, 24) as usize;
+    let lengths = op.get(HEAD_BYTES..)?.first_chunk::<8>()?;
+    let length = |at: usize| {
+        let field = lengths[at..at + 4].try_into().expect("4 bytes");
+        u32::from_le_bytes(field) as usize
+    };
+    let start = HEAD_BYTES + 4 * count + length(0);
+    let key = op.get(start..start + length(4))?;
+    (count >= 2 && head[1] < DATABASES).then_some((head[1], key, rest))
+}
+
 fn word(head: &[u8; HEAD_BYTES], at: usize) -> u32 {
     u32::from_le_bytes(head[at..at + 4].try_into().expect("4 bytes of the head"))
 }

@@ -30,20 +30,37 @@ enum Reply {
 impl Replies {
     /// Adds an answer.
     pub fn push(&mut self, to: ReplicaId, kind: RequestKind, number: u64, reply: &Stored) {
-        let reply = match reply {
-            Stored::Short(short) => {
-                let start = self.bytes.len();
-                self.bytes.extend_from_slice(short);
-                Reply::Short(start..self.bytes.len())
-            }
-            Stored::Long(long) => Reply::Long(long.clone()),
-        };
+        match reply {
+            Stored::Short(short) => self.push_short(to, kind, number, short),
+            Stored::Long(long) => self.items.push(Item {
+                to,
+                kind,
+                number,
+                reply: Reply::Long(long.clone()),
+            }),
+        }
+    }
+
+    /// The same with an answer that is copied.
+    pub fn push_short(&mut self, to: ReplicaId, kind: RequestKind, number: u64, reply: &[u8]) {
+        let start = self.bytes.len();
+        self.bytes.extend_from_slice(reply);
         self.items.push(Item {
             to,
             kind,
             number,
-            reply,
+            reply: Reply::Short(start..self.bytes.len()),
         });
+    }
+
+    /// How many there are.
+    pub fn count(&self) -> usize {
+        self.items.len()
+    }
+
+    /// Takes back all but the first `count`.
+    pub fn truncate(&mut self, count: usize) {
+        self.items.truncate(count);
     }
 
     /// Whether there is none.

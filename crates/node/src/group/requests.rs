@@ -26,6 +26,8 @@ use std::collections::VecDeque;
 use std::ops::Range;
 use std::sync::Arc;
 
+/// Bytes that are worth a batch or a message though another one is on its way.
+pub(crate) const BATCH_BYTES_MIN: usize = 32 << 10;
 /// Bytes at which a chunk is closed.
 const CHUNK_BYTES_MAX: usize = 256 << 10;
 /// Operations of a chunk.
@@ -349,9 +351,12 @@ impl Requests {
         reads
     }
 
-    /// Whether the leader elsewhere may be sent more writes before it answers some.
+    /// Whether the leader elsewhere is to be sent more writes now. While some are on their way the next ones wait and
+    /// gather, unless they are many: a message costs more than what it carries.
     pub fn may_forward(&self) -> bool {
-        self.writes.has_window()
+        let writes = &self.writes;
+        (writes.sent == writes.done() || writes.next_bytes() >= BATCH_BYTES_MIN)
+            && writes.has_window()
     }
 
     /// The next reads to be forwarded, at most a chunk.

@@ -6,8 +6,60 @@ use crate::host::{Host, Now};
 use crate::journal::{JournalBatch, JournalError};
 use crate::memory::Budget;
 use cache::Change;
-use parking_lot::MutexGuard;
+use parking_lot::{Mutex, MutexGuard};
 use paxos::Message;
+use resp::Output;
+
+/// Memory of turns that ended, for those to come: a turn is short, and there are many.
+#[derive(Debug, Default)]
+pub(crate) struct Rooms(Mutex<Vec<Room>>);
+
+#[derive(Debug, Default)]
+struct Room {
+    out: paxos::Output,
+    applied: Applied,
+    records: JournalBatch,
+}
+
+/// Turns whose memory is kept: as many as there may be threads at it.
+const ROOMS_MAX: usize = 16;
+/// Entries of a turn's lists whose memory is kept.
+const KEPT_MAX: usize = 1024;
+
+impl Rooms {
+    fn take(&self) -> Room {
+        self.0.lock().pop().unwrap_or_default()
+    }
+
+    /// Takes the memory of a turn that is finished.
+    pub fn put(&self, work: Work<'_>) {
+        let Work {
+            mut out,
+            mut applied,
+            records,
+            ..
+        } = work;
+        let is_large = out.send_first.capacity() > KEPT_MAX
+            || out.send.capacity() > KEPT_MAX
+            || out.persist.capacity() > KEPT_MAX
+            || out.apply.capacity() > KEPT_MAX;
+        if is_large {
+            out = paxos::Output::default();
+        }
+        match applied.scratch.is_empty() {
+            true => applied.scratch.shrink(),
+            false => applied.scratch = Output::new(),
+        }
+        let mut rooms = self.0.lock();
+        if rooms.len() < ROOMS_MAX {
+            rooms.push(Room {
+                out,
+                applied,
+                records,
+            });
+        }
+    }
+}
 
 /// A turn. Made by the node, handed from shard to shard, finished by the node.
 pub(crate) struct Work<'a> {
@@ -48,6 +100,11 @@ impl<'a> Work<'a> {
         budget: &'a Budget,
         event_mask: u16,
     ) -> Self {
+        let Room {
+            out,
+            applied,
+            records,
+        } = cluster.rooms.take();
         Work {
             now,
             cluster,
@@ -55,12 +112,12 @@ impl<'a> Work<'a> {
             budget,
             event_mask,
             _turn: cluster.begin_durable_turn(),
-            out: paxos::Output::default(),
-            applied: Applied::default(),
+            out,
+            applied,
             changes: Vec::new(),
             evicted_keys: 0,
             needs_room: false,
-            records: JournalBatch::default(),
+            records,
             tokens: Vec::new(),
             deferred: Vec::new(),
         }

@@ -165,12 +165,14 @@ fn touch_ahead(node: &Node, db: u8, places: &[Place]) {
         hash: place.hash,
         bytes: b"",
     };
-    for place in places {
+    // What another node is asked for is not touched here.
+    let is_asked_here = |place: &&Place| node.answers_reads(place.shard as usize);
+    for place in places.iter().filter(is_asked_here) {
         if let Some(shard) = node.try_lock(place.shard as usize) {
             shard.cache.touch_index(key(place));
         }
     }
-    for place in places {
+    for place in places.iter().filter(is_asked_here) {
         if let Some(shard) = node.try_lock(place.shard as usize) {
             shard.cache.touch_entry(key(place));
         }

@@ -263,14 +263,14 @@ impl Network {
                 continue;
             }
             let node = self.nodes[to as usize - 1].clone();
-            for message in messages {
-                if self.loses.as_mut().is_some_and(|l| l(from, to, &message)) {
-                    continue;
-                }
-                count += 1;
-                let taken = node.on_peer_message(replica(from), message, node.now());
-                assert_eq!(taken, Ok(()), "a sound node's word is taken");
-            }
+            let loses = &mut self.loses;
+            let mut arriving = messages.into_iter().filter(|message| {
+                let lost = loses.as_mut().is_some_and(|l| l(from, to, message));
+                count += usize::from(!lost);
+                !lost
+            });
+            let taken = node.on_peer_messages(replica(from), || arriving.next(), node.now());
+            assert_eq!(taken, Ok(()), "a sound node's word is taken");
         }
         self.delivered += count;
         count

@@ -230,19 +230,34 @@ impl Door {
             }
             reader.heard_us.store(self.ear.now_us(), Ordering::Relaxed);
             let mut since = Instant::now();
-            let mut heard = 0;
-            while let Some(message) = frames.next(&mut buffer).map_err(io::Error::other)? {
-                let taken = self.ear.on_message(reader.hello.from, message);
+            loop {
+                let (mut heard, mut bad) = (0, None);
+                let mut next = || {
+                    if heard == MESSAGES_PER_LOOK {
+                        return None;
+                    }
+                    let message = frames.next(&mut buffer).unwrap_or_else(|error| {
+                        bad = Some(error);
+                        None
+                    })?;
+                    heard += 1;
+                    Some(message)
+                };
+                let taken = self.ear.on_messages(reader.hello.from, &mut next);
                 taken.map_err(io::Error::other)?;
-                heard += 1;
-                if heard % MESSAGES_PER_LOOK == 0 && since.elapsed() > TURN_MAX {
-                    self.ear.turn();
+                if let Some(error) = bad {
+                    return Err(io::Error::other(error));
+                }
+                if heard > 0 {
+                    self.ear.ask_for_turn();
+                }
+                if heard < MESSAGES_PER_LOOK {
+                    break;
+                }
+                if since.elapsed() > TURN_MAX {
                     tokio::task::yield_now().await;
                     since = Instant::now();
                 }
-            }
-            if heard > 0 {
-                self.ear.turn();
             }
             let missing = frames.missing_bytes(&buffer);
             // Twice of what has come at most, so a length alone takes no memory.
@@ -251,7 +266,7 @@ impl Door {
     }
 }
 
-/// Messages between two looks at the clock.
+/// Messages that are taken in as one turn.
 const MESSAGES_PER_LOOK: usize = 64;
 
 /// Accepts on the peer port for as long as the process lives.

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   node A                                         node B
-//!   Peers ─ outbox ─▶ Link ══ dialed by A ══▶ reader ─▶ Ear::on_message, then one turn
+//!   Peers ─ outbox ─▶ Link ══ dialed by A ══▶ reader ─▶ Ear::on_messages, then one turn
 //!   Ear   ◀─ reader ◀══════ dialed by B ══════ Link ◀─ outbox ─ Peers
 //! ```
 //!
@@ -43,13 +43,19 @@ pub const SILENCE_MAX: Duration = Duration::from_secs(2);
 
 /// Whom the links serve.
 pub trait Ear: Send + Sync + 'static {
-    /// A node said this. Messages of one link come in order.
+    /// A node said what `next` gives, until it gives nothing. Messages of one link come in order.
     ///
     /// # Errors
     /// No sound node says this: its link is closed.
-    fn on_message(&self, from: ReplicaId, message: PeerMessage) -> Result<(), Misbehaviour>;
-    /// All that one read brought was told: what follows from it is to be done and sent now.
+    fn on_messages(
+        &self,
+        from: ReplicaId,
+        next: &mut dyn FnMut() -> Option<PeerMessage>,
+    ) -> Result<(), Misbehaviour>;
+    /// What follows from all that was told is to be done and sent now.
     fn turn(&self);
+    /// All that one read brought was told: a turn is to come soon, with what others bring meanwhile.
+    fn ask_for_turn(&self);
     /// There is a link to this node.
     fn on_up(&self, node: NodeId);
     /// The link to this node broke, or it refuses to have one.

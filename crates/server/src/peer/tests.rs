@@ -22,16 +22,24 @@ struct Notes {
 }
 
 impl Ear for Notes {
-    fn on_message(&self, from: ReplicaId, message: PeerMessage) -> Result<(), Misbehaviour> {
-        if let PeerMessage::Forward(forward) = &message
-            && forward.origin != from
-        {
-            let (what, name) = ("forward", forward.origin);
-            return Err(Misbehaviour::Name { what, name });
+    fn on_messages(
+        &self,
+        from: ReplicaId,
+        next: &mut dyn FnMut() -> Option<PeerMessage>,
+    ) -> Result<(), Misbehaviour> {
+        while let Some(message) = next() {
+            if let PeerMessage::Forward(forward) = &message
+                && forward.origin != from
+            {
+                let (what, name) = ("forward", forward.origin);
+                return Err(Misbehaviour::Name { what, name });
+            }
+            self.messages.lock().push((from, message));
         }
-        self.messages.lock().push((from, message));
         Ok(())
     }
+
+    fn ask_for_turn(&self) {}
 
     fn turn(&self) {}
 

@@ -5,15 +5,23 @@ use super::{Dialers, Ear, Links};
 use node::meta::JoinRequest;
 use node::settings::host_and_port;
 use node::{Misbehaviour, Node, NodeId, PeerMessage, ReplicaId};
+use rustix::event::{EventfdFlags, eventfd};
 use std::collections::BTreeMap;
 use std::future::{Future, poll_fn};
+use std::io;
+use std::os::fd::OwnedFd;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
 use tokio::sync::oneshot;
 use tokio::time::MissedTickBehavior;
 
+/// Looks at what is ready before a flush, at most, while each brings something to flush: what is sent together costs one
+/// write here, and one read there.
+const ROUNDS_MAX: usize = 4;
 /// Time between two ticks of the node.
 const TICK: Duration = Duration::from_millis(10);
 /// Ticks between two looks at who belongs to the cluster.
@@ -28,13 +36,21 @@ pub struct Member {
 }
 
 impl Ear for Member {
-    fn on_message(&self, from: ReplicaId, message: PeerMessage) -> Result<(), Misbehaviour> {
-        self.node.on_peer_message(from, message, self.node.now())
+    fn on_messages(
+        &self,
+        from: ReplicaId,
+        next: &mut dyn FnMut() -> Option<PeerMessage>,
+    ) -> Result<(), Misbehaviour> {
+        self.node.on_peer_messages(from, next, self.node.now())
     }
 
     fn turn(&self) {
         self.node.flush(self.node.now());
         self.links.push_all();
+    }
+
+    fn ask_for_turn(&self) {
+        self.node.request_flush();
     }
 
     fn on_up(&self, node: NodeId) {
@@ -72,9 +88,57 @@ impl Ear for Member {
     }
 }
 
-/// Sends what sessions queued, as soon as the task that queued it has had its turn: everything that it and others queued
-/// meanwhile goes together.
+/// Comes back after the runtime has looked once more at what is ready: a counter that is only ever raised, and watched
+/// for changes. Giving way is not enough: a thread beside the one that waits for sockets would go on at once, and flush
+/// for each request that it took over.
+struct Round(Option<AsyncFd<OwnedFd>>);
+
+impl Round {
+    #[expect(
+        deprecated,
+        reason = "what replaces it is unsafe, for descriptors that change; an OwnedFd does not"
+    )]
+    fn new() -> Self {
+        let flags = EventfdFlags::NONBLOCK | EventfdFlags::CLOEXEC;
+        let counter = eventfd(0, flags).map_err(io::Error::from);
+        let watched = counter.and_then(|fd| AsyncFd::with_interest(fd, Interest::READABLE));
+        let watched = watched.inspect_err(|error| {
+            tracing::warn!(%error, "no counter to gather by: more is sent in smaller pieces");
+        });
+        Round(watched.ok())
+    }
+
+    async fn pass(&self) {
+        if let Some(counter) = &self.0
+            && rustix::io::write(counter.get_ref(), &1u64.to_ne_bytes()).is_ok()
+            && let Ok(mut ready) = counter.readable().await
+        {
+            ready.clear_ready();
+            behind_what_is_ready().await;
+        } else {
+            tokio::task::yield_now().await;
+        }
+    }
+}
+
+/// Gives way once to the tasks that are ready, without a look at the sockets.
+async fn behind_what_is_ready() {
+    let mut came_back = false;
+    poll_fn(|cx| {
+        if came_back {
+            return Poll::Ready(());
+        }
+        came_back = true;
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
+}
+
+/// Sends what sessions queued and what follows from other nodes' messages, once all that was ready has had its turn:
+/// everything that was queued meanwhile goes together.
 pub async fn flush(member: Arc<Member>) {
+    let round = Round::new();
     let flusher = &member.node.cluster.flusher;
     loop {
         poll_fn(|cx| {
@@ -85,8 +149,12 @@ pub async fn flush(member: Arc<Member>) {
             }
         })
         .await;
-        // Behind all that is ready: other connections' requests go with these.
-        tokio::task::yield_now().await;
+        for _ in 0..ROUNDS_MAX {
+            round.pass().await;
+            if !flusher.take() {
+                break;
+            }
+        }
         member.turn();
     }
 }

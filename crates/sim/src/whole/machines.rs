@@ -253,18 +253,13 @@ impl World {
         let Some(node) = self.begin_turn(number) else {
             return;
         };
-        for message in messages {
-            self.note(|| {
-                format!(
-                    "  n{number} hears node {}: {}",
-                    from.node.0,
-                    shown(&message)
-                )
-            });
-            if let Err(error) = node.on_peer_message(from, message, node.now()) {
-                self.judge
-                    .accuse(format!("n{number} refuses what {from:?} says: {error}"));
-            }
+        let mut arriving = messages.into_iter().inspect(|message| {
+            self.note(|| format!("  n{number} hears node {}: {}", from.node.0, shown(message)));
+        });
+        let taken = node.on_peer_messages(from, || arriving.next(), node.now());
+        if let Err(error) = taken {
+            self.judge
+                .accuse(format!("n{number} refuses what {from:?} says: {error}"));
         }
         node.flush(node.now());
         self.end_turn(number);
