@@ -21,7 +21,7 @@ use crate::requests::Expiry;
 use crate::statistics::{Ratio, median};
 use crate::workload::Keyspace;
 use crate::{compare, process};
-use deployment::{Deployment, Kind};
+use deployment::{Deployment, Kind, Torc};
 use source::{Keys, Mix, MixedRequests};
 use std::time::Duration;
 
@@ -50,6 +50,9 @@ pub struct ClusterOptions {
     /// Leave the tables out: kills alone
     #[arg(long)]
     pub kills_only: bool,
+    /// Threads that serve clients in each node, as a redis-server has one; 0 is Torc's default, one for each core
+    #[arg(long, default_value_t = 1, value_name = "N")]
+    pub worker_threads: usize,
 }
 
 /// Which keys a row asks for, through which node.
@@ -86,25 +89,33 @@ struct Cell {
 pub fn run(options: &ClusterOptions, servers: &ServerOptions, cpus: &[usize]) -> Result<()> {
     println!("{}  \n", process::describe_machine(cpus));
     let placement = Placement::shared(cpus);
+    let torc = Torc {
+        path: servers.torc_path()?,
+        worker_threads: options.worker_threads,
+    };
     if !options.kills_only {
-        tables(options, servers, &placement)?;
+        tables(options, servers, &torc, &placement)?;
         etcd::run(
             options.seconds * options.rounds as f64,
             &placement.server_cpus,
         )?;
     }
     if options.kills > 0 {
-        failover::run(&servers.torc_path()?, &placement, options.kills)?;
+        failover::run(&torc, &placement, options.kills)?;
     }
     Ok(())
 }
 
-fn tables(options: &ClusterOptions, servers: &ServerOptions, placement: &Placement) -> Result<()> {
-    let torc = servers.torc_path()?;
+fn tables(
+    options: &ClusterOptions,
+    servers: &ServerOptions,
+    torc: &Torc,
+    placement: &Placement,
+) -> Result<()> {
     let kinds = [Kind::TorcOne, Kind::TorcThree, Kind::RedisWait];
     let mut deployments = Vec::new();
     for kind in kinds {
-        let deployment = Deployment::start(kind, &torc, placement)?;
+        let deployment = Deployment::start(kind, torc, placement)?;
         compare::fill(
             deployment.entry(),
             Keyspace::Strings,

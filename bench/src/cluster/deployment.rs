@@ -35,12 +35,21 @@ pub struct Deployment {
     members: Vec<ServerProcess>,
 }
 
+/// The program under test, and how it is run.
+#[derive(Debug)]
+pub struct Torc {
+    /// Where it is.
+    pub path: String,
+    /// Threads that serve clients, in each node; 0 = one for each core.
+    pub worker_threads: usize,
+}
+
 impl Deployment {
     /// Starts it and waits until it is whole.
     ///
     /// # Errors
     /// A process that does not start, a cluster that does not become whole in a minute.
-    pub fn start(kind: Kind, torc: &str, placement: &Placement) -> Result<Deployment> {
+    pub fn start(kind: Kind, torc: &Torc, placement: &Placement) -> Result<Deployment> {
         let mut members: Vec<ServerProcess> = Vec::new();
         let count = match kind {
             Kind::TorcOne => 1,
@@ -232,9 +241,13 @@ pub fn leaders(member: &ServerProcess) -> Result<Vec<u16>> {
 }
 
 /// The command line of a node, alone or joining the one at `first`.
-pub fn torc_command(torc: &str, first: Option<SocketAddr>) -> String {
+pub fn torc_command(torc: &Torc, first: Option<SocketAddr>) -> String {
+    let Torc {
+        path,
+        worker_threads,
+    } = torc;
     let join = first.map_or(String::new(), |first| format!(" --join {first}"));
-    format!("'{torc}' serve --port {{port}}{join}")
+    format!("'{path}' serve --port {{port}} --worker-threads {worker_threads}{join}")
 }
 
 fn redis_command(first: Option<SocketAddr>) -> String {

@@ -1,6 +1,6 @@
 //! Kills of a leading node under load: how long each key's writes stand still.
 
-use super::deployment::{Deployment, Kind, leaders, torc_command};
+use super::deployment::{Deployment, Kind, Torc, leaders, torc_command};
 use crate::compare::Placement;
 use crate::replies::{Expected, ReplyCounter};
 use crate::requests::{encode_request, key_of};
@@ -28,7 +28,7 @@ const SILENCE_MAX: Duration = Duration::from_secs(20);
 ///
 /// # Errors
 /// A write that fails, a cluster that does not become whole again.
-pub fn run(torc: &str, placement: &Placement, kills: usize) -> Result<()> {
+pub fn run(torc: &Torc, placement: &Placement, kills: usize) -> Result<()> {
     let mut cluster = Deployment::start(Kind::TorcThree, torc, placement)?;
     let mut gaps_ms = Histogram::<u64>::new_with_bounds(1, 60_000, 3)?;
     for kill in 0..kills {

@@ -12,8 +12,11 @@ use crate::shard::Shard;
 use crate::vet::Misbehaviour;
 use crate::wire::{NodeBeat, PeerMessage};
 use paxos::{GroupId, Input, NodeId, ReplicaId};
+use std::collections::VecDeque;
 use std::sync::atomic::Ordering;
 
+/// Messages that are looked at together ahead of being taken in.
+const AHEAD_MAX: usize = 32;
 /// Time between two beats of the node, us.
 const BEAT_US: u64 = 50_000;
 
@@ -68,9 +71,15 @@ impl Node {
     ) -> Result<(), Misbehaviour> {
         let mut outcome = Ok(());
         let mut work: Option<Work<'_>> = None;
-        while let Some(message) = next()
-            && outcome.is_ok()
-        {
+        let mut messages: VecDeque<PeerMessage> = VecDeque::new();
+        while outcome.is_ok() {
+            if messages.is_empty() {
+                messages.extend(std::iter::from_fn(&mut next).take(AHEAD_MAX));
+                self.touch_coming(&messages);
+            }
+            let Some(message) = messages.pop_front() else {
+                break;
+            };
             if self.cluster.failure().is_some() {
                 return Ok(());
             }
@@ -78,6 +87,7 @@ impl Node {
                 let message = match self.group_of(&message) {
                     Some(shard) => {
                         let work = work.get_or_insert_with(|| self.work(now));
+                        work.is_touched = true;
                         return self.on_group_message(from, shard, message, work);
                     }
                     None => message,
@@ -101,6 +111,21 @@ impl Node {
     ) -> Result<(), Misbehaviour> {
         let mut message = Some(message);
         self.on_peer_messages(from, || message.take(), now)
+    }
+
+    /// Asks for the memory that applying needs of what some messages bring to be applied, so that the waits for it overlap.
+    fn touch_coming(&self, messages: &VecDeque<PeerMessage>) {
+        for pass in 0..2 {
+            for message in messages {
+                if let PeerMessage::Paxos(message) = message
+                    && let Some(shard) = (message.group.0 as usize).checked_sub(1)
+                    && shard < self.shards_count()
+                    && let Some(shard) = self.try_lock(shard)
+                {
+                    shard.touch_coming(message, pass);
+                }
+            }
+        }
     }
 
     /// The shard whose group a message is about, if it is about one.
@@ -131,7 +156,6 @@ impl Node {
         let mut taken = Ok(());
         self.on_shard(shard, work, |shard, work| match message {
             PeerMessage::Paxos(message) => {
-                shard.touch_ahead(&message);
                 shard.step(Input::Message(message), work);
                 if shard.has_work() {
                     work.cluster.mark_dirty(shard.index());

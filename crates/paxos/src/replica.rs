@@ -318,6 +318,15 @@ impl Replica {
         self.chosen
     }
 
+    /// The entries behind `chosen` as far as `upto`, which would be given out next if they were chosen.
+    pub fn unchosen(&self, upto: Index) -> impl Iterator<Item = &Entry> {
+        let last = upto.min(self.log.last());
+        (self.chosen.0 + 1..=last.0).filter_map(|index| {
+            let (_, entry) = self.log.get(Index(index))?;
+            Some(entry)
+        })
+    }
+
     /// The configuration in force after `chosen`.
     pub fn config(&self) -> &Config {
         &self.config

@@ -31,6 +31,8 @@ pub(crate) struct Applying {
     pub event_mask: u16,
     /// The clock, us.
     pub now_us: u64,
+    /// Whether the memory that the first operations need was asked for.
+    pub is_touched: bool,
 }
 
 impl Shard {
@@ -71,6 +73,7 @@ impl Shard {
         let applying = Applying {
             event_mask: 0,
             now_us: 0,
+            is_touched: false,
         };
         self.applied += 1;
         self.apply_batch(log_ms, payload, applying, &mut Applied::default());
@@ -119,7 +122,10 @@ impl Shard {
         while !rest.is_empty() {
             if ahead == 0 {
                 ahead = AHEAD_MAX;
-                touch_ahead(&self.cache, rest);
+                if !applying.is_touched || rest.len() < run.ops.len() {
+                    touch(&self.cache, rest, 0);
+                    touch(&self.cache, rest, 1);
+                }
             }
             ahead -= 1;
             let (op, after) = split_first(rest).expect("a leader looks at what it proposes");
@@ -218,28 +224,23 @@ impl Shard {
 /// Operations that are touched together ahead of their execution.
 const AHEAD_MAX: usize = 32;
 
-/// Asks for the index buckets of a payload's keys: when it comes, so that they are there when it is applied.
-pub(super) fn touch_indexes(cache: &Cache, payload: &[u8]) {
+/// Asks for the memory of a payload's keys: in pass 0 for the index buckets, in pass 1 for the records that they name.
+pub(super) fn touch_payload(cache: &Cache, payload: &[u8], pass: usize) {
     let Ok(batch) = Batch::parse(payload) else {
         return;
     };
     for run in batch.runs() {
-        first_keys(cache, run.ops).for_each(|key| cache.touch_index(key));
+        touch(cache, run.ops, pass);
     }
 }
 
-/// Asks for the memory of the first operations' keys: in two passes, the second of which needs what the first asked for.
-pub(super) fn touch_first(cache: &Cache, ops: &[u8]) {
-    let keys = || first_keys(cache, ops).take(AHEAD_MAX);
-    keys().for_each(|key| cache.touch_index(key));
-    keys().for_each(|key| cache.touch_entry(key));
-}
-
-/// Asks for the records of the first operations' keys, so that the waits for them overlap.
-fn touch_ahead(cache: &Cache, ops: &[u8]) {
-    first_keys(cache, ops)
-        .take(AHEAD_MAX)
-        .for_each(|key| cache.touch_entry(key));
+/// The same for the first operations of a run.
+pub(super) fn touch(cache: &Cache, ops: &[u8], pass: usize) {
+    let keys = first_keys(cache, ops).take(AHEAD_MAX);
+    match pass {
+        0 => keys.for_each(|key| cache.touch_index(key)),
+        _ => keys.for_each(|key| cache.touch_entry(key)),
+    }
 }
 
 /// The first key of each operation, most likely.

@@ -1,6 +1,6 @@
 //! The group's work under the shard's lock: what goes into the replica, and what is done about what comes out.
 
-use super::apply::{Applying, touch_indexes};
+use super::apply::{Applying, touch_payload};
 use super::{Mode, NotHere, QueueFull, Request, Work};
 use crate::host::Now;
 use crate::shard::{Call, Events, Shard};
@@ -35,7 +35,7 @@ impl Shard {
         now: Now,
         reply: &mut Reply<'_>,
     ) -> Result<(Events, u64), NotHere> {
-        let until_us = self.group.replica.lease_until();
+        let until_us = self.group.lease_until_us;
         if now.monotonic_us >= until_us
             || (after > 0 && self.origins.applied(self.group.origin) < after)
         {
@@ -103,17 +103,22 @@ impl Shard {
             out.refused = None;
         }
         work.out = out;
+        self.group.lease_until_us = self.group.replica.lease_until();
         self.set_mode(work);
         refused
     }
 
-    /// Asks for the memory that the entries in a message will need once they are chosen.
-    pub(crate) fn touch_ahead(&self, message: &Message) {
-        if let Kind::Accept { entries, .. } = &message.kind {
-            for entry in entries {
-                if let Entry::Batch { payload, .. } = entry {
-                    touch_indexes(&self.cache, payload);
-                }
+    /// Asks for the memory that applying will need of those entries that a message brings to be applied. Takes two calls,
+    /// `pass` 0 and 1, with those of other messages in between: the second needs what the first asked for.
+    pub(crate) fn touch_coming(&self, message: &Message, pass: usize) {
+        let upto = match &message.kind {
+            Kind::Accept { commit, .. } | Kind::Beat { commit, .. } => *commit,
+            Kind::Accepted { upto, .. } => *upto,
+            _ => return,
+        };
+        for entry in self.group.replica.unchosen(upto) {
+            if let Entry::Batch { payload, .. } = entry {
+                touch_payload(&self.cache, payload, pass);
             }
         }
     }
@@ -157,11 +162,19 @@ impl Shard {
             || self.group.streams.has_work()
     }
 
-    /// The earliest time at which a tick does anything, us.
+    /// The earliest time at which a tick does anything, us. What waits for an answer that is on its way is roused by that.
     pub(crate) fn wake_us(&self) -> u64 {
-        match self.has_work() || self.group.holds {
+        let group = &self.group;
+        let is_waiting_for_time = group.holds
+            || group.forwarded.has_writes() && group.in_flight.is_empty()
+            || group.forwarded.has_reads()
+            || group.replica.is_leader() && group.requests.has_reads()
+            || !group.replies.is_empty()
+            || !group.decisions.is_empty()
+            || group.streams.has_work();
+        match is_waiting_for_time {
             true => 0,
-            false => self.group.replica.next_wake_us(),
+            false => group.replica.next_wake_us().min(group.requests.wake_us()),
         }
     }
 
@@ -213,6 +226,7 @@ impl Shard {
         let applying = Applying {
             event_mask: if leads { work.event_mask } else { 0 },
             now_us: work.now_us(),
+            is_touched: work.is_touched,
         };
         self.apply_batch(log_ms, payload, applying, &mut work.applied);
         let evictions = std::mem::take(&mut work.applied.evictions);

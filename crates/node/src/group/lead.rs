@@ -1,7 +1,7 @@
 //! What a leader does with requests, its own node's and others': proposes writes, executes reads, answers.
 
 use super::Work;
-use super::apply::{Applying, stored_since, touch_first, touch_indexes};
+use super::apply::{Applying, stored_since, touch};
 use super::decide::refused;
 use super::forward::{ForwardedRead, ForwardedRun, Taking, denies_oom, is_asked_by_nodes};
 use super::op::{Op, OpError, OpKind, split_first};
@@ -72,7 +72,6 @@ impl Shard {
             .proposal_stamp(work.now, draw, self.cache.now_ms());
         write_batch_head(&mut payload, stamp.wall_offset_ms, stamp.random);
         let payload = Bytes::from(payload);
-        touch_indexes(&self.cache, &payload);
         if fresh {
             self.group.requests.writes.sealed(payload.clone());
         }
@@ -213,6 +212,7 @@ impl Shard {
             let applying = Applying {
                 event_mask: work.event_mask,
                 now_us: work.now_us(),
+                is_touched: true,
             };
             self.run_op(op, stamp, applying, &mut work.applied);
         }
@@ -262,8 +262,11 @@ impl Shard {
     fn take(&mut self, forward: &Forward, work: &mut Work<'_>) -> Result<Taken, OpError> {
         let (origin, ops) = (forward.origin, &forward.ops);
         let applied = self.origins.applied(origin);
-        touch_first(&self.cache, ops);
         let mut reading = self.begin_reading(work);
+        if ops.first() == Some(&(OpKind::Read as u8)) {
+            touch(&self.cache, ops, 0);
+            touch(&self.cache, ops, 1);
+        }
         let is_short = work.budget.missing() > 0;
         work.needs_room |= is_short;
         // New writes that are not handed over yet: where they begin, how many.

@@ -90,6 +90,8 @@ pub(crate) struct Group {
     log_ahead_ms: i64,
     /// Whether it led at the last change of role.
     led: bool,
+    /// Reads may be answered here as long as this time of the clock has not come, us, as of the last step.
+    lease_until_us: u64,
     /// A leader's: whether answers may leave, as of this step.
     shows: bool,
     /// Whether writes were applied whose answers may not leave yet.
@@ -161,6 +163,7 @@ impl Group {
             in_flight: VecDeque::new(),
             log_ahead_ms: 0,
             led: false,
+            lease_until_us: 0,
             shows: false,
             holds: false,
             held_events: Events::new(),

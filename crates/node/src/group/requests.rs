@@ -30,6 +30,8 @@ use std::sync::Arc;
 pub(crate) const BATCH_BYTES_MIN: usize = 32 << 10;
 /// Bytes at which a chunk is closed.
 const CHUNK_BYTES_MAX: usize = 256 << 10;
+/// Memory that a chunk begins with at most, however large those before it were.
+const USUAL_BYTES_MAX: usize = 4 << 10;
 /// Operations of a chunk.
 const CHUNK_OPS_MAX: u32 = 4096;
 /// Its first request unanswered for so long, a lane is sent again, us.
@@ -100,6 +102,8 @@ pub(crate) struct Lane {
     front_us: u64,
     /// Up to here the clients were told that it took too long.
     given_up: u64,
+    /// About what chunks came to be, bytes.
+    usual_bytes: usize,
     /// Room that a chunk keeps at its front for the heads of an entry.
     reserve: usize,
 }
@@ -293,6 +297,18 @@ impl Requests {
         }
     }
 
+    /// When time matters next to what is unanswered, us: at once if something waits and nothing is on its way that will
+    /// be answered.
+    pub fn wake_us(&self) -> u64 {
+        let lanes = [&self.writes, &self.reads].into_iter();
+        let waiting = lanes.filter(|lane| !lane.waiting.is_empty());
+        let wake = |lane: &Lane| match lane.sent > lane.done() {
+            true => lane.front_us + RESEND_US,
+            false => 0,
+        };
+        waiting.map(wake).min().unwrap_or(u64::MAX)
+    }
+
     /// Whether nothing is unanswered.
     pub fn is_idle(&self) -> bool {
         self.writes.waiting.is_empty() && self.reads.waiting.is_empty()
@@ -389,6 +405,7 @@ impl Lane {
             sent: 0,
             front_us: 0,
             given_up: 0,
+            usual_bytes: 256,
             reserve,
         }
     }
@@ -427,7 +444,8 @@ impl Lane {
                 && chunk.ops.len() + bytes <= CHUNK_BYTES_MAX
         };
         if !self.chunks.back().is_some_and(fits) {
-            let mut memory = Vec::with_capacity(self.reserve + bytes.max(256));
+            let room = self.reserve + bytes.max(self.usual_bytes.min(USUAL_BYTES_MAX));
+            let mut memory = Vec::with_capacity(room);
             if self.reserve > 0 {
                 reserve_heads(&mut memory);
             }
@@ -544,6 +562,8 @@ impl Lane {
         let chunk = &mut self.chunks[place];
         let count = (chunk.last() + 1 - from) as u32;
         self.sent = chunk.last();
+        // Towards a little more than what chunks came to be.
+        self.usual_bytes = (3 * self.usual_bytes + chunk.ops.len() * 5 / 4) / 4;
         let ops = match &mut chunk.memory {
             Memory::Open(bytes) if from == chunk.first => NextOps::Fresh(std::mem::take(bytes)),
             Memory::Open(_) | Memory::Sealed(_) => {

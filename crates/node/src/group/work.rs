@@ -81,6 +81,8 @@ pub(crate) struct Work<'a> {
     pub changes: Vec<Change>,
     /// Keys evicted, as leader.
     pub evicted_keys: usize,
+    /// Whether what is to be applied was asked for in memory.
+    pub is_touched: bool,
     /// Whether memory is short.
     pub needs_room: bool,
     /// What is to be made durable …
@@ -116,6 +118,7 @@ impl<'a> Work<'a> {
             applied,
             changes: Vec::new(),
             evicted_keys: 0,
+            is_touched: false,
             needs_room: false,
             records,
             tokens: Vec::new(),
