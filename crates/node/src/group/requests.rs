@@ -367,17 +367,14 @@ impl Requests {
         reads
     }
 
-    /// Whether the leader elsewhere is to be sent more writes now. While some are on their way the next ones wait and
-    /// gather, unless they are many: a message costs more than what it carries.
+    /// Whether the leader elsewhere is to be sent more writes now.
     pub fn may_forward(&self) -> bool {
-        let writes = &self.writes;
-        (writes.sent == writes.done() || writes.next_bytes() >= BATCH_BYTES_MIN)
-            && writes.has_window()
+        self.writes.may_send()
     }
 
     /// The next reads to be forwarded, at most a chunk.
     pub fn next_reads(&mut self) -> Option<Bytes> {
-        if !self.reads.has_unsent() || !self.reads.has_window() {
+        if !self.reads.has_unsent() || !self.reads.may_send() {
             return None;
         }
         let from = self.reads.sent + 1;
@@ -525,6 +522,12 @@ impl Lane {
         }
         let sent = self.chunks.iter().take_while(|one| one.first <= self.sent);
         sent.map(|chunk| chunk.ops.len()).sum::<usize>() < WINDOW_BYTES_MAX
+    }
+
+    /// Whether more is to be sent now. While something is on its way what comes next waits and gathers, unless it is much:
+    /// a message costs more than what it carries.
+    fn may_send(&self) -> bool {
+        (self.sent == self.done() || self.next_bytes() >= BATCH_BYTES_MIN) && self.has_window()
     }
 
     fn place_of(&self, number: u64) -> Option<usize> {
