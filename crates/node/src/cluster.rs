@@ -220,7 +220,11 @@ impl Cluster {
     /// Takes note of who leads a group.
     pub fn set_leader(&self, group: GroupId, leader: Option<NodeId>) {
         let node = leader.map_or(0, |node| node.0);
-        self.leaders[group.0 as usize].store(node, Ordering::Relaxed);
+        let before = self.leaders[group.0 as usize].swap(node, Ordering::Relaxed);
+        if before != node && group != META_GROUP {
+            // What was sent to the former one is to be sent to this one, by the next tick.
+            self.set_wake_us(group.0 as usize - 1, 0);
+        }
     }
 
     /// A node says that it leads a group under a ballot: the highest ballot is believed.
@@ -366,6 +370,22 @@ mod tests {
         }
         assert_eq!(cluster.take_dirty().collect::<Vec<_>>(), [0, 63, 64, 129]);
         assert_eq!(cluster.take_dirty().count(), 0);
+    }
+
+    #[test]
+    fn another_leader_makes_the_next_tick_due() {
+        // Breaks if requests waited for a leader that stands still until they are sent again for their age, though another
+        // has said that it leads; or if each beat made every shard tick.
+        let cluster = Cluster::new(&Membership::founder(), 2);
+        let ballot = |round| Ballot {
+            round,
+            replica: FOUNDER,
+        };
+        for (round, node, due) in [(1, 2, true), (1, 2, false), (2, 3, true)] {
+            cluster.set_wake_us(1, u64::MAX);
+            cluster.hear_leader(GroupId(2), ballot(round), NodeId(node));
+            assert_eq!(cluster.is_tick_due(1, 0), due, "{round} {node}");
+        }
     }
 
     #[test]

@@ -7,6 +7,7 @@
 //! group), `whole` (that of a cluster of whole nodes), `history` (what clients saw), `linearizability` (whether one register
 //! per key explains it).
 
+pub mod agenda;
 pub mod clock;
 pub mod disk;
 pub mod faults;

@@ -123,8 +123,7 @@ impl Shard {
             if ahead == 0 {
                 ahead = AHEAD_MAX;
                 if !applying.is_touched || rest.len() < run.ops.len() {
-                    touch(&self.cache, rest, 0);
-                    touch(&self.cache, rest, 1);
+                    touch_first(&self.cache, rest);
                 }
             }
             ahead -= 1;
@@ -234,8 +233,14 @@ pub(super) fn touch_payload(cache: &Cache, payload: &[u8], pass: usize) {
     }
 }
 
-/// The same for the first operations of a run.
-pub(super) fn touch(cache: &Cache, ops: &[u8], pass: usize) {
+/// Both passes over the first operations.
+pub(super) fn touch_first(cache: &Cache, ops: &[u8]) {
+    touch(cache, ops, 0);
+    touch(cache, ops, 1);
+}
+
+/// One pass over the first operations of a run.
+fn touch(cache: &Cache, ops: &[u8], pass: usize) {
     let keys = first_keys(cache, ops).take(AHEAD_MAX);
     match pass {
         0 => keys.for_each(|key| cache.touch_index(key)),

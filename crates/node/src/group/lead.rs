@@ -1,11 +1,11 @@
 //! What a leader does with requests, its own node's and others': proposes writes, executes reads, answers.
 
 use super::Work;
-use super::apply::{Applying, stored_since, touch};
+use super::apply::{Applying, stored_since, touch_first};
 use super::decide::refused;
 use super::forward::{ForwardedRead, ForwardedRun, Taking, denies_oom, is_asked_by_nodes};
 use super::op::{Op, OpError, OpKind, split_first};
-use super::origins::Stored;
+use super::origins::{COPIED_BYTES_MAX, Stored};
 use super::requests::{BATCH_BYTES_MIN, Next, NextOps};
 use crate::entry::{BATCH_HEAD_BYTES, Run, push_run, write_batch_head, write_run_head};
 use crate::questions;
@@ -17,8 +17,6 @@ use resp::Reply;
 use smallvec::SmallVec;
 use std::ops::Range;
 
-/// Answers to reads up to this length are copied.
-const READ_COPIED_MAX: usize = 4096;
 /// Bytes of a batch beyond which it takes no further run.
 const BATCH_BYTES_MAX: usize = 256 << 10;
 /// What a client is told whose request a leader cannot do anything with: a node of another build sent it.
@@ -264,8 +262,7 @@ impl Shard {
         let applied = self.origins.applied(origin);
         let mut reading = self.begin_reading(work);
         if ops.first() == Some(&(OpKind::Read as u8)) {
-            touch(&self.cache, ops, 0);
-            touch(&self.cache, ops, 1);
+            touch_first(&self.cache, ops);
         }
         let is_short = work.budget.missing() > 0;
         work.needs_room |= is_short;
@@ -348,7 +345,7 @@ impl Shard {
         self.run_read(op, reading.log_ms, work);
         let scratch = &mut work.applied.scratch;
         let replies = &mut self.group.replies;
-        if scratch.as_one_slice().is_some() && scratch.len() <= READ_COPIED_MAX {
+        if scratch.as_one_slice().is_some() && scratch.len() <= COPIED_BYTES_MAX {
             replies.push_short(origin, RequestKind::Read, id, scratch.tail_since(mark));
             scratch.rewind(mark);
         } else {

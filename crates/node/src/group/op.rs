@@ -322,8 +322,8 @@ pub(crate) fn peek(bytes: &[u8]) -> (u64, u64, usize) {
     (long(head, 8), long(head, 16), word(head, 4) as usize)
 }
 
-/// Database and first key of a write, most likely, of the operation at the front of bytes that were looked at before;
-/// and what follows it. For hints.
+/// Database and first key of a write, most likely, of the operation at the front of any bytes; and what
+/// follows it. For hints.
 pub(crate) fn peek_key(bytes: &[u8]) -> Option<(u8, &[u8], &[u8])> {
     let head = bytes.first_chunk::<HEAD_BYTES>()?;
     let (op, rest) = bytes.split_at_checked(word(head, 4) as usize)?;

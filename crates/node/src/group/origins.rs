@@ -20,7 +20,7 @@ use std::ops::Bound;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 /// Replies up to this length are kept as a copy.
-const COPIED_BYTES_MAX: usize = 4096;
+pub(super) const COPIED_BYTES_MAX: usize = 4096;
 
 /// Bits of an origin's incarnation that count the starts within a life.
 const START_BITS: u32 = 32;

@@ -8,6 +8,7 @@ use super::node::{Node, Process};
 use super::operations::{Machine, OperationId, Operations};
 use super::plan::{Plan, Ticking};
 use super::trace;
+use crate::agenda::Agenda;
 use crate::disk::Disk;
 use crate::faults::{Fault, Tally};
 use crate::history::Answer;
@@ -17,8 +18,6 @@ use paxos::{
     Config, Generation, GroupId, Input, Message, Mutation, Replica, ReplicaId, Settings,
     SnapshotBase, Start,
 };
-use std::cmp::Reverse;
-use std::collections::BinaryHeap;
 
 /// The group, which is the only one.
 const GROUP: GroupId = GroupId(1);
@@ -116,10 +115,7 @@ pub struct World {
     pub(super) founding: SnapshotBase,
     pub(super) events_done: u64,
     pub(super) trace: Option<Vec<String>>,
-    heap: BinaryHeap<Reverse<(u64, u64, usize)>>,
-    slots: Vec<Option<Event>>,
-    free: Vec<usize>,
-    sequence: u64,
+    agenda: Agenda<Event>,
 }
 
 impl World {
@@ -181,10 +177,7 @@ impl World {
             },
             events_done: 0,
             trace: None,
-            heap: BinaryHeap::new(),
-            slots: Vec::new(),
-            free: Vec::new(),
-            sequence: 0,
+            agenda: Agenda::default(),
             plan,
         };
         world.begin();
@@ -225,49 +218,25 @@ impl World {
 
     /// Puts an event into the future.
     pub(super) fn after(&mut self, delay_us: u64, event: Event) {
-        let slot = self.store(event);
-        self.queue_slot(self.now_us + delay_us, slot);
-    }
-
-    fn store(&mut self, event: Event) -> usize {
-        match self.free.pop() {
-            Some(slot) => {
-                self.slots[slot] = Some(event);
-                slot
-            }
-            None => {
-                self.slots.push(Some(event));
-                self.slots.len() - 1
-            }
-        }
-    }
-
-    fn queue_slot(&mut self, at_us: u64, slot: usize) {
-        self.sequence += 1;
-        self.heap.push(Reverse((at_us, self.sequence, slot)));
+        self.agenda.put(self.now_us + delay_us, event);
     }
 
     /// Does the next event. False when nothing is left to do.
     pub fn advance(&mut self) -> bool {
-        let Some(Reverse((at_us, _, slot))) = self.heap.pop() else {
+        let Some((at_us, slot)) = self.agenda.next() else {
             return false;
         };
         assert!(at_us >= self.now_us, "time runs forward");
         self.now_us = at_us;
         self.events_done += 1;
-        let event = self.slots[slot]
-            .as_ref()
-            .expect("an event in the heap is stored");
+        let event = self.agenda.get(slot);
         if let Some(node) = event_node(event)
             && self.nodes[node].is_paused
         {
             self.nodes[node].inbox.push(slot);
             return true;
         }
-        let event = self.slots[slot]
-            .take()
-            .expect("an event in the heap is stored");
-        self.free.push(slot);
+        let event = self.agenda.take(slot);
         self.happen(event);
         true
     }
@@ -439,15 +408,14 @@ impl World {
         self.note(|| format!("RESUME n{number}"));
         self.nodes[number].is_paused = false;
         for slot in std::mem::take(&mut self.nodes[number].inbox) {
-            self.queue_slot(self.now_us, slot);
+            self.agenda.put_again(self.now_us, slot);
         }
     }
 
     /// Drops what waits for a node that stands still and is now gone.
     pub(super) fn drop_inbox(&mut self, number: usize) {
         for slot in std::mem::take(&mut self.nodes[number].inbox) {
-            self.slots[slot] = None;
-            self.free.push(slot);
+            self.agenda.take(slot);
         }
     }
 }

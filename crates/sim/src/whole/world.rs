@@ -10,13 +10,13 @@ use super::links::{LinkId, Links};
 use super::machines::Machine;
 use super::nemesis::Trouble;
 use super::plan::Plan;
+use crate::agenda::Agenda;
 use crate::faults::Tally;
 use crate::network::Network;
 use crate::random::Random;
 use bytes::Bytes;
 use node::{PeerMessage, ReplicaId};
-use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap};
+use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hasher};
 
 /// Time in which nodes come together before trouble begins in most runs, us.
@@ -112,10 +112,7 @@ pub struct World {
     pub(super) events_done: u64,
     pub(super) digest: DefaultHasher,
     pub(super) trace: Option<Vec<String>>,
-    heap: BinaryHeap<Reverse<(u64, u64, usize)>>,
-    slots: Vec<Option<Event>>,
-    free: Vec<usize>,
-    sequence: u64,
+    agenda: Agenda<Event>,
 }
 
 impl World {
@@ -148,10 +145,7 @@ impl World {
             events_done: 0,
             digest: DefaultHasher::new(),
             trace: traced.then(Vec::new),
-            heap: BinaryHeap::new(),
-            slots: Vec::new(),
-            free: Vec::new(),
-            sequence: 0,
+            agenda: Agenda::default(),
             plan,
         };
         world.begin();
@@ -182,41 +176,25 @@ impl World {
 
     /// Puts an event into the future.
     pub(super) fn after(&mut self, delay_us: u64, event: Event) {
-        let slot = match self.free.pop() {
-            Some(slot) => {
-                self.slots[slot] = Some(event);
-                slot
-            }
-            None => {
-                self.slots.push(Some(event));
-                self.slots.len() - 1
-            }
-        };
-        self.queue_slot(self.now_us + delay_us, slot);
-    }
-
-    fn queue_slot(&mut self, at_us: u64, slot: usize) {
-        self.sequence += 1;
-        self.heap.push(Reverse((at_us, self.sequence, slot)));
+        self.agenda.put(self.now_us + delay_us, event);
     }
 
     /// Does the next event. False when nothing is left to do.
     pub fn advance(&mut self) -> bool {
-        let Some(Reverse((at_us, _, slot))) = self.heap.pop() else {
+        let Some((at_us, slot)) = self.agenda.next() else {
             return false;
         };
         assert!(at_us >= self.now_us, "time runs forward");
         self.now_us = at_us;
         self.events_done += 1;
-        let event = self.slots[slot].as_ref().expect("an event in the heap");
+        let event = self.agenda.get(slot);
         if let Some(number) = self.machine_of(event)
             && self.machines[number].is_paused
         {
             self.machines[number].inbox.push(slot);
             return true;
         }
-        let event = self.slots[slot].take().expect("looked at just now");
-        self.free.push(slot);
+        let event = self.agenda.take(slot);
         self.happen(event);
         true
     }
@@ -289,15 +267,14 @@ impl World {
     /// What waited for a machine happens now.
     pub(super) fn replay_inbox(&mut self, number: usize) {
         for slot in std::mem::take(&mut self.machines[number].inbox) {
-            self.queue_slot(self.now_us, slot);
+            self.agenda.put_again(self.now_us, slot);
         }
     }
 
     /// What waited for a machine never happens.
     pub(super) fn drop_inbox(&mut self, number: usize) {
         for slot in std::mem::take(&mut self.machines[number].inbox) {
-            self.slots[slot] = None;
-            self.free.push(slot);
+            self.agenda.take(slot);
         }
     }
 
