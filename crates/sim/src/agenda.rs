@@ -49,7 +49,7 @@ impl<E> Agenda<E> {
     }
 
     /// When the next event happens, and where it is stored; it stays there until it is taken.
-    pub fn next(&mut self) -> Option<(u64, Slot)> {
+    pub fn pop(&mut self) -> Option<(u64, Slot)> {
         let Reverse((at_us, _, slot)) = self.heap.pop()?;
         Some((at_us, slot))
     }

@@ -8,11 +8,9 @@ use crate::meta::{JoinRequest, NodeAddresses, RequestId};
 use crate::node::Node;
 use crate::settings::Settings;
 use crate::wire::{Class, Frame, FrameReader, PeerMessage};
-use bytes::BytesMut;
 use parking_lot::Mutex;
 use paxos::{Incarnation, NodeId, ReplicaId};
 use std::collections::BTreeSet;
-use std::io::IoSlice;
 use std::sync::Arc;
 
 /// Rounds of delivery until nothing is said any more; more would be a conversation without an end.
@@ -279,17 +277,7 @@ impl Network {
 
 /// What a frame holds, read back from its bytes; the frame is empty then.
 fn messages(class: Class, frame: &mut Frame) -> Vec<PeerMessage> {
-    frame.seal(class, 0);
-    let mut bytes = BytesMut::new();
-    while !frame.is_empty() {
-        let mut slices = [IoSlice::new(&[]); 16];
-        let filled = frame.io_slices(&mut slices);
-        let before = bytes.len();
-        slices[..filled]
-            .iter()
-            .for_each(|slice| bytes.extend_from_slice(slice));
-        frame.advance(bytes.len() - before);
-    }
+    let mut bytes = frame.take_bytes(class, 0);
     *frame = Frame::new();
     let mut reader = FrameReader::new(class);
     std::iter::from_fn(|| reader.next(&mut bytes).expect("a frame of our own")).collect()

@@ -136,6 +136,23 @@ impl Frame {
         }
     }
 
+    /// Seals it and takes all that is to be written, for links that are no sockets; it is empty then. Panics if there is no
+    /// message.
+    pub fn take_bytes(&mut self, class: Class, sequence: u64) -> BytesMut {
+        self.seal(class, sequence);
+        let mut bytes = BytesMut::with_capacity(self.len());
+        while !self.is_empty() {
+            let mut slices = [IoSlice::new(&[]); 16];
+            let filled = self.io_slices(&mut slices);
+            let before = bytes.len();
+            slices[..filled]
+                .iter()
+                .for_each(|slice| bytes.extend_from_slice(slice));
+            self.advance(bytes.len() - before);
+        }
+        bytes
+    }
+
     /// Drops what is in it.
     pub fn clear(&mut self) {
         self.advance(self.output.len());

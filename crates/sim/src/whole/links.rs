@@ -4,7 +4,6 @@
 use bytes::{Bytes, BytesMut};
 use node::PeerMessage;
 use node::wire::{Class, Frame, FrameReader};
-use std::io::IoSlice;
 
 /// Which link.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,18 +48,8 @@ impl Link {
 
     /// The bytes of a frame as they are written to this connection; the frame is empty then.
     pub fn write(&mut self, class: Class, frame: &mut Frame) -> Bytes {
-        frame.seal(class, self.sequence);
+        let bytes = frame.take_bytes(class, self.sequence);
         self.sequence += 1;
-        let mut bytes = BytesMut::with_capacity(frame.len());
-        while !frame.is_empty() {
-            let mut slices = [IoSlice::new(&[]); 16];
-            let filled = frame.io_slices(&mut slices);
-            let before = bytes.len();
-            slices[..filled]
-                .iter()
-                .for_each(|slice| bytes.extend_from_slice(slice));
-            frame.advance(bytes.len() - before);
-        }
         bytes.freeze()
     }
 

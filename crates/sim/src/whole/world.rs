@@ -181,7 +181,7 @@ impl World {
 
     /// Does the next event. False when nothing is left to do.
     pub fn advance(&mut self) -> bool {
-        let Some((at_us, slot)) = self.agenda.next() else {
+        let Some((at_us, slot)) = self.agenda.pop() else {
             return false;
         };
         assert!(at_us >= self.now_us, "time runs forward");
