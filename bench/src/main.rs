@@ -3,10 +3,10 @@
 //! One command starts every server itself on free loopback ports, loads them in interleaved rounds,
 //! and prints tables in Markdown: server CPU per request with server and client pinned apart,
 //! requests/s and latency with both on all cores, bytes per key. `profile` holds one row under
-//! load for a profiler; `churn` watches whether `maxmemory` holds.
+//! load for a profiler; `churn` watches whether `maxmemory` holds; `ring` places shards on paper.
 //!
-//! It knows nothing of Torc's insides: a server is a command line, a port and a process id. CPU and
-//! memory are read from `/proc`, so Linux is needed, and `taskset` and `setpriv` (util-linux).
+//! It knows nothing of Torc's insides but `placement` (for `ring`): a server is a command line, a port and a process id. CPU
+//! and memory are read from `/proc`, so Linux is needed, and `taskset` and `setpriv` (util-linux).
 //!
 //! What the numbers rest on:
 //! - The load loop is one thread; with both on two cores, what it costs the server does not get.
@@ -19,7 +19,7 @@
 //!
 //! Reading order: `workload` (rows and reach), `random`, `requests`, `replies`, `load` (the loop),
 //! `process` (`/proc`), `server_process`, `statistics`, `compare` (rounds), `memory`, `profile`,
-//! `churn`, `cluster`, `report` (tables), `options` (command line), and `main` here.
+//! `churn`, `cluster`, `ring`, `report` (tables), `options` (command line), and `main` here.
 
 mod workload;
 
@@ -38,6 +38,7 @@ mod statistics;
 mod churn;
 mod cluster;
 mod profile;
+mod ring;
 
 mod options;
 mod report;
@@ -95,6 +96,7 @@ fn run(options: Options) -> Result<()> {
             )
         }
         Some(Action::Cluster(cluster)) => cluster::run(&cluster, &options.servers, &cpus),
+        Some(Action::Ring(ring)) => ring::run(&ring),
         Some(Action::Churn { maxmemory, seconds }) => churn::run(
             &single_spec(&options.servers)?,
             maxmemory,

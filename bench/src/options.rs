@@ -7,6 +7,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::churn::parse_memory;
 use crate::cluster::ClusterOptions;
+use crate::ring::RingOptions;
 use crate::server_process::ServerSpec;
 use crate::workload::Command;
 
@@ -124,6 +125,8 @@ pub enum Action {
     },
     /// Three nodes beside one node and redis-server with two replicas, and kills under load
     Cluster(ClusterOptions),
+    /// Shards on many nodes, on paper: balance, what one change moves, and the time that takes to know
+    Ring(RingOptions),
     /// Values of mixed and shifting sizes against a memory limit: resident memory must hold
     Churn {
         /// The limit, as redis.conf writes it

@@ -5,7 +5,7 @@
 
 use crate::meta::MetaState;
 use paxos::{GroupId, Incarnation, NodeId, ReplicaId};
-use placement::{Member, voters_count, wanted_replicas};
+use placement::{Host, Member, Zone, voters_count, wanted_replicas};
 
 /// Where a node can be reached.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
@@ -89,15 +89,18 @@ impl ClusterView {
                 weight: node.weight,
             })
             .collect();
-        let members: Vec<Member> = nodes
+        let hosts: Vec<Host> = nodes
             .iter()
-            .map(|node| Member {
-                id: u64::from(node.id.0),
-                weight: node.weight,
+            .map(|node| Host {
+                member: Member {
+                    id: u64::from(node.id.0),
+                    weight: node.weight,
+                },
+                zone: Zone::NONE,
             })
             .collect();
         let shards_count = state.shards_count;
-        let wanted = match wanted_replicas(&members, shards_count, state.replicas_wanted as usize) {
+        let wanted = match wanted_replicas(&hosts, shards_count, state.replicas_wanted as usize) {
             Ok(replicas) => replicas
                 .by_shard
                 .into_iter()

@@ -73,11 +73,17 @@ const POINTS_MAX: u64 = 1 << 22;
 ///
 /// * `members` is sorted by id, without duplicates, and some weight is above 0.
 /// * `points` is sorted and not empty; each point's member has a weight above 0.
+/// * `starts[i]` is the first point at or after the i-th of equal arcs, of which there are about as many as points. Their
+///   positions are hashes, so what is sought is one or two points further; a binary search over a quarter of a million
+///   points, each step a cache miss, took half the time of a whole placement.
 #[derive(Clone, Debug)]
 pub struct Ring {
     members: Vec<Member>,
     weights_sum: u64,
     points: Vec<Point>,
+    starts: Vec<u32>,
+    /// Bits of a position below the number of its arc, at most 63.
+    arc_bits: u32,
     seed: u64,
     load_max_permille: u32,
 }
@@ -138,10 +144,13 @@ impl Ring {
             }
         }
         points.sort_unstable();
+        let arc_bits = 63 - points.len().ilog2();
         Ok(Ring {
             members,
             weights_sum,
+            starts: starts_of(&points, arc_bits),
             points,
+            arc_bits,
             seed: options.seed,
             load_max_permille: options.load_max_permille,
         })
@@ -210,6 +219,7 @@ impl Ring {
         for (item, index) in displaced {
             let member = self
                 .walk(item)
+                .map(|member| member as usize)
                 .find(|&member| room[member] > 0)
                 .expect("a bound of at least 1000 permille has room for every item");
             room[member] -= 1;
@@ -225,13 +235,6 @@ impl Ring {
         items
     }
 
-    /// The members clockwise from `item`, each once, as indexes into [`Ring::members`]. Those of weight 0 are not met.
-    pub(crate) fn walk_distinct(&self, item: u64) -> impl Iterator<Item = usize> {
-        let mut met = vec![false; self.members.len()];
-        self.walk(item)
-            .filter(move |&member| !std::mem::replace(&mut met[member], true))
-    }
-
     fn home_index(&self, item: u64) -> usize {
         self.points[self.first_point(item)].member as usize
     }
@@ -239,17 +242,32 @@ impl Ring {
     /// Index of the first point at or after the item's position; past the last comes the first.
     fn first_point(&self, item: u64) -> usize {
         let position = hash(self.seed, Purpose::Item, item, 0);
-        let after = self
-            .points
-            .partition_point(|point| point.position < position);
+        let start = self.starts[(position >> self.arc_bits) as usize] as usize;
+        let is_before = |point: &&Point| point.position < position;
+        let after = start + self.points[start..].iter().take_while(is_before).count();
         if after == self.points.len() { 0 } else { after }
     }
 
-    /// The members at the points clockwise from `item`, once around, each as often as it has points.
-    fn walk(&self, item: u64) -> impl Iterator<Item = usize> {
+    /// The members at the points clockwise from `item`, once around, each as often as it has points, as indexes into
+    /// [`Ring::members`]. Those of weight 0 are not met.
+    pub(crate) fn walk(&self, item: u64) -> impl Iterator<Item = u32> {
         let (before, from) = self.points.split_at(self.first_point(item));
-        from.iter().chain(before).map(|point| point.member as usize)
+        from.iter().chain(before).map(|point| point.member)
     }
+}
+
+/// For each arc of 2^`arc_bits` positions the index of the first point in it or behind it.
+fn starts_of(points: &[Point], arc_bits: u32) -> Vec<u32> {
+    let arcs_count = 1 << (64 - arc_bits);
+    let mut starts = Vec::with_capacity(arcs_count);
+    for (index, point) in (0..).zip(points) {
+        let arc = (point.position >> arc_bits) as usize;
+        while starts.len() <= arc {
+            starts.push(index);
+        }
+    }
+    starts.resize(arcs_count, points.len() as u32);
+    starts
 }
 
 /// The seeded hash behind every position and rank. Its values are fixed for good: another function,
