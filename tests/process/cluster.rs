@@ -211,6 +211,40 @@ fn wait_counts_replicas_that_hold_the_write() {
 }
 
 #[test]
+fn reads_that_ask_a_majority_are_answered_through_any_node_and_a_kill() {
+    // Breaks if --read-mode is not taken, not shared, or leaves reads without an answer when a node is lost.
+    if Server::tests_redis() {
+        return;
+    }
+    let mut cluster = Cluster::start_with(3, &["--read-mode", "quorum"]);
+    let read_all = |cluster: &Cluster, nodes: &[usize]| {
+        for &reader in nodes {
+            let mut client = cluster.client(reader);
+            for number in 0..40 {
+                let value = client.ask(&format!("GET q:{number}"));
+                assert_eq!(value, bulk(&number.to_string()), "through node {reader}");
+            }
+        }
+    };
+    let mut client = cluster.client(1);
+    for number in 0..40 {
+        client.ask(&format!("SET q:{number} {number}"));
+    }
+    let mode_of = |cluster: &Cluster, node: usize| cluster.client(node).ask("CONFIG GET read-mode");
+    let told = |mode: &str| Value::Array(vec![bulk("read-mode"), bulk(mode)]);
+    assert_eq!(mode_of(&cluster, 3), told("quorum"));
+    read_all(&cluster, &[1, 2, 3]);
+    cluster.kill(2);
+    read_all(&cluster, &[1, 3]);
+    let done = client.ask("CONFIG SET read-mode lease");
+    assert_eq!(done, Value::Simple(b"OK".to_vec()));
+    until("the other node hears of it", || {
+        mode_of(&cluster, 3) == told("lease")
+    });
+    read_all(&cluster, &[1, 3]);
+}
+
+#[test]
 fn cluster_ports_answer_moved_and_plain_ports_never_do() {
     // Breaks if a plain client is sent away, or a cluster-aware one is not.
     if Server::tests_redis() {

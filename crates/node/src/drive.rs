@@ -329,7 +329,15 @@ impl Node {
     /// A turn of work that begins now.
     pub(crate) fn work(&self, now: Now) -> Work<'_> {
         let mask = self.event_mask();
-        Work::new(now, &self.cluster, &*self.host, &self.budget, mask)
+        let read_mode = self.settings.load().read_mode;
+        Work::new(
+            now,
+            &self.cluster,
+            &*self.host,
+            &self.budget,
+            mask,
+            read_mode,
+        )
     }
 
     /// Ends a turn: makes durable what is to be, and sends what rests on it. No shard is locked.

@@ -19,8 +19,8 @@ mod values;
 
 pub use members::{CLUSTER_PORT_ABOVE, JoinAddress, PEER_PORT_ABOVE, PortChoice, host_and_port};
 pub use values::{
-    KeyspaceEvents, LogLevel, OutputBufferLimit, OutputBufferLimits, Refusal, parse_memory,
-    parse_policy, policy_name,
+    KeyspaceEvents, LogLevel, OutputBufferLimit, OutputBufferLimits, ReadMode, Refusal,
+    parse_memory, parse_policy, policy_name,
 };
 
 use table::{Kind, ROWS, Row};
@@ -85,6 +85,9 @@ pub struct Settings {
     /// Replicas of each shard, the largest odd number up to this and to the count of nodes. 3. It counts where a cluster is
     /// founded.
     pub replicas: u32,
+    /// How a leader knows that it leads when it answers a read. By its lease: a round trip less, and as right as clocks
+    /// run at the rates that leases assume.
+    pub read_mode: ReadMode,
     /// What nodes prove to each other that they know; empty: the password of `requirepass`. Empty.
     pub cluster_secret: String,
     /// Threads that serve clients; 0: as many as there are cores. 0.
@@ -139,6 +142,7 @@ impl Default for Settings {
             advertise: String::new(),
             join: Vec::new(),
             replicas: 3,
+            read_mode: ReadMode::Lease,
             cluster_secret: String::new(),
             worker_threads: 0,
             slowlog_log_slower_than_us: 10_000,

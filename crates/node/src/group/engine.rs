@@ -21,7 +21,7 @@ impl Shard {
         self.mode
     }
 
-    /// Runs a read at a leader with a lease; `after` is the last write that the same connection has queued for this
+    /// Runs a read at a leader with a lease, where reads go by leases; `after` is the last write that the same connection has queued for this
     /// shard, 0 if none. A connection that has a read in the queue ([`Shard::is_read_open`]) must queue this one too, or
     /// it would overtake. Returns the clock time, us, that must not have come when the reply leaves.
     ///
@@ -205,8 +205,13 @@ impl Shard {
                 Entry::Batch { log_ms, payload } => self.apply_chosen(log_ms, &payload, work),
             }
         }
-        out.serve.clear();
-        out.deny.clear();
+        if let Some(&ticket) = out.serve.last() {
+            out.serve.clear();
+            self.serve_reads(ticket, out.serve_log_ms, work);
+        }
+        for ticket in out.deny.drain(..) {
+            self.group.rounds.refuse(ticket);
+        }
         if let Some(role) = out.role.take() {
             self.on_role(role, work);
         }
@@ -283,6 +288,7 @@ impl Shard {
         group.held_changes.clear();
         group.decisions.clear();
         group.decisions_count = 0;
+        group.rounds.begin_again();
         let refusal = ForwardRefused {
             group: group.id,
             leader,

@@ -18,7 +18,7 @@ pub(crate) struct Forwarded {
     /// Writes to be proposed, in order.
     runs: VecDeque<ForwardedRun>,
     bytes: usize,
-    /// Reads to be executed, by origin and id: one that comes again takes the place of the first.
+    /// Reads to be executed, by origin and id: one that comes again changes nothing.
     reads: BTreeMap<ReplicaId, BTreeMap<u64, ForwardedRead>>,
     /// The last write of each origin that was taken, where it is beyond what was applied when leadership began.
     taken: BTreeMap<ReplicaId, u64>,
@@ -46,6 +46,8 @@ pub(crate) struct ForwardedRead {
     pub id: u64,
     /// The write of the same origin that it must see.
     pub after: u64,
+    /// The ticket that stands for it, where a majority is asked; 0 for this node's own, which have their ids for that.
+    pub ticket: u64,
     /// The operation.
     pub op: Bytes,
 }
@@ -102,11 +104,12 @@ impl Forwarded {
         self.bytes == 0 || self.bytes + bytes <= WRITES_BYTES_MAX
     }
 
-    /// Takes a read, if its origin has room left. Whoever sent it sends it again.
+    /// Takes a read, if its origin has room left. Whoever sent it sends it again; what is known by then stays, so that its
+    /// ticket does.
     pub fn take_read(&mut self, read: ForwardedRead) {
         let reads = self.reads.entry(read.origin).or_default();
         if reads.len() < READS_MAX {
-            reads.insert(read.id, read);
+            reads.entry(read.id).or_insert(read);
         }
     }
 
@@ -115,15 +118,18 @@ impl Forwarded {
         !self.reads.is_empty()
     }
 
-    /// Takes out the reads that need no write of their origin beyond those that `applied` tells, in order of their ids.
+    /// Takes out the reads of tickets up to `ticket` that need no write of their origin beyond those that `applied` tells,
+    /// in order of their ids.
     pub fn take_runnable(
         &mut self,
+        ticket: u64,
         applied: impl Fn(ReplicaId) -> u64,
         runnable: &mut Vec<ForwardedRead>,
     ) {
         self.reads.retain(|origin, reads| {
             let applied = applied(*origin);
-            let runs = reads.extract_if(.., |_, read| read.after <= applied);
+            let may_run = |read: &ForwardedRead| read.ticket <= ticket && read.after <= applied;
+            let runs = reads.extract_if(.., |_, read| may_run(read));
             runnable.extend(runs.map(|(_, read)| read));
             !reads.is_empty()
         });

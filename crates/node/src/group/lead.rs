@@ -9,6 +9,7 @@ use super::origins::{COPIED_BYTES_MAX, Stored};
 use super::requests::{BATCH_BYTES_MIN, Next, NextOps};
 use crate::entry::{BATCH_HEAD_BYTES, Run, push_run, write_batch_head, write_run_head};
 use crate::questions;
+use crate::settings::ReadMode;
 use crate::shard::Shard;
 use crate::wire::{Forward, ForwardRefused, PeerMessage, RequestKind};
 use bytes::Bytes;
@@ -134,17 +135,67 @@ impl Shard {
         }
     }
 
-    /// Executes the reads that may run: the lease holds and what they must see is applied.
+    /// Executes the reads that may run, or asks whether they may.
     pub(super) fn run_reads(&mut self, work: &mut Work<'_>) {
-        let nothing = !self.group.forwarded.has_reads() && !self.group.requests.has_reads();
+        if !self.has_reads() {
+            return;
+        }
+        match work.read_mode {
+            ReadMode::Lease => self.run_leased_reads(work),
+            ReadMode::Quorum => {
+                let own_last = self.group.requests.reads.last();
+                if let Some(ticket) = self.group.rounds.next(own_last, self.applied) {
+                    self.step(Input::Read(ticket), work);
+                }
+            }
+        }
+    }
+
+    fn has_reads(&self) -> bool {
+        self.group.forwarded.has_reads() || self.group.requests.has_reads()
+    }
+
+    /// Executes the reads whose lease holds and for which what they must see is applied.
+    fn run_leased_reads(&mut self, work: &mut Work<'_>) {
         let until_us = self.group.replica.lease_until();
-        if nothing || work.host.monotonic_us() >= until_us {
+        if work.host.monotonic_us() >= until_us {
             return;
         }
         let me = self.group.origin;
-        let log_ms = self.group.read_ms(work.now);
-        let mut done: Vec<(ForwardedRead, Stored)> = Vec::new();
-        for read in self.runnable() {
+        let reads = self.runnable(u64::MAX, u64::MAX);
+        let done = self.execute(reads, self.group.read_ms(work.now), work);
+        if work.host.monotonic_us() >= until_us {
+            // The process stood still in between: what was read may be old. They wait for a lease again.
+            let others = done.into_iter().filter(|(read, _)| read.origin != me);
+            others.for_each(|(read, _)| self.group.forwarded.take_read(read));
+            return;
+        }
+        self.answer_reads(done, work);
+    }
+
+    /// A majority said that this replica leads, after all reads came that tickets up to `ticket` stand for. Executes those
+    /// for which what they must see is applied, at the log time that the majority knows of; no clock is asked.
+    pub(super) fn serve_reads(&mut self, ticket: u64, log_ms: u64, work: &mut Work<'_>) {
+        let Some(own_last) = self.group.rounds.confirm(ticket) else {
+            return;
+        };
+        let reads = self.runnable(own_last, ticket);
+        let done = self.execute(reads, self.group.not_ahead_ms(log_ms), work);
+        self.answer_reads(done, work);
+        if self.has_reads() {
+            self.group.rounds.leave(self.applied);
+        }
+    }
+
+    /// Executes reads; what they answer is not to leave yet.
+    fn execute(
+        &mut self,
+        reads: Vec<ForwardedRead>,
+        log_ms: u64,
+        work: &mut Work<'_>,
+    ) -> Vec<(ForwardedRead, Stored)> {
+        let mut done = Vec::with_capacity(reads.len());
+        for read in reads {
             let (op, _) = split_first(&read.op).expect("looked at when it was taken");
             let mark = work.applied.scratch.mark();
             self.run_read(&op, log_ms, work);
@@ -152,15 +203,13 @@ impl Shard {
             done.push((read, reply));
         }
         self.drain_changes(work);
-        if work.host.monotonic_us() >= until_us {
-            // The process stood still in between: what was read may be old. They wait for a lease again.
-            let others = done.into_iter().filter(|(read, _)| read.origin != me);
-            others.for_each(|(read, _)| self.group.forwarded.take_read(read));
-            return;
-        }
+        done
+    }
+
+    fn answer_reads(&mut self, done: Vec<(ForwardedRead, Stored)>, work: &Work<'_>) {
         let group = &mut self.group;
         for (read, reply) in &done {
-            if read.origin != me {
+            if read.origin != group.origin {
                 group
                     .replies
                     .push(read.origin, RequestKind::Read, read.id, reply);
@@ -183,15 +232,17 @@ impl Shard {
         }
     }
 
-    /// The reads of this node and of others whose writes before them are applied. Those of others leave their queue.
-    fn runnable(&mut self) -> Vec<ForwardedRead> {
+    /// The reads of this node up to id `own_last`, and of others of tickets up to `ticket`, whose writes before them are
+    /// applied. Those of others leave their queue.
+    fn runnable(&mut self, own_last: u64, ticket: u64) -> Vec<ForwardedRead> {
         let (group, origins) = (&mut self.group, &self.origins);
+        let own_applied = origins.applied(group.origin);
         let mut reads = group
             .requests
-            .runnable_reads(group.origin, origins.applied(group.origin));
+            .runnable_reads(group.origin, own_last, own_applied);
         group
             .forwarded
-            .take_runnable(|origin| origins.applied(origin), &mut reads);
+            .take_runnable(ticket, |origin| origins.applied(origin), &mut reads);
         reads
     }
 
@@ -328,10 +379,11 @@ impl Shard {
         outcome
     }
 
-    /// Begins to execute reads on the spot, if the lease holds; else they wait for it.
+    /// Begins to execute reads on the spot, if they go by the lease and it holds; else they wait.
     fn begin_reading(&mut self, work: &Work<'_>) -> Option<Reading> {
         let until_us = self.group.replica.lease_until();
-        (work.host.monotonic_us() < until_us).then(|| Reading {
+        let goes_by_lease = work.read_mode == ReadMode::Lease;
+        (goes_by_lease && work.host.monotonic_us() < until_us).then(|| Reading {
             until_us,
             log_ms: self.group.read_ms(work.now),
             replies_before: self.group.replies.count(),
@@ -375,10 +427,12 @@ impl Shard {
     fn take_read(&mut self, origin: ReplicaId, op: &Op<'_>, bytes: Bytes) {
         let id = op.head.seq;
         if is_asked_by_nodes(op) {
+            let ticket = self.group.rounds.ticket_for_other();
             self.group.forwarded.take_read(ForwardedRead {
                 origin,
                 id,
                 after: op.head.after,
+                ticket,
                 op: bytes,
             });
         } else {

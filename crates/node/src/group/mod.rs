@@ -13,10 +13,11 @@
 //!   (`requests`), and only the leader answers, once it may show anything ([`Replica::may_show`]).
 //! - The leader reads at a log time that no entry in flight is older than, so what a read dropped as expired is not
 //!   found alive by an entry behind it; and it stamps what it may not show yet with the time at which it may.
-//! - After a read was computed the clock is looked at again before its answer leaves.
+//! - After a read was computed under a lease the clock is looked at again before its answer leaves. Under `--read-mode
+//!   quorum` no read is answered before a majority said, after the read came, that this replica leads (`rounds`).
 //!
-//! Reading order: `op`, `origins`, `room`, `requests`, `forward`, `replies`, `apply`, `engine`, `lead`, `follow`, `decide`,
-//! `snapshot`, `streams`.
+//! Reading order: `op`, `origins`, `room`, `requests`, `forward`, `replies`, `apply`, `engine`, `lead`, `rounds`, `follow`,
+//! `decide`, `snapshot`, `streams`.
 
 pub(crate) mod apply;
 mod decide;
@@ -29,6 +30,7 @@ pub(crate) mod origins;
 mod replies;
 pub(crate) mod requests;
 mod room;
+mod rounds;
 mod snapshot;
 mod streams;
 mod work;
@@ -54,6 +56,7 @@ use origins::Stored;
 use paxos::{Generation, GroupId, NodeId, Replica, ReplicaId, Settings as PaxosSettings, Start};
 use replies::Replies;
 use requests::Requests;
+use rounds::Rounds;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use streams::Streams;
@@ -82,6 +85,8 @@ pub(crate) struct Group {
     pub requests: Requests,
     forwarded: Forwarded,
     replies: Replies,
+    /// A leader's: what reads wait for under `--read-mode quorum`.
+    rounds: Rounds,
     pub streams: Streams,
     /// Own proposals that are not applied: log time and payload.
     in_flight: VecDeque<(u64, Bytes)>,
@@ -159,6 +164,7 @@ impl Group {
             requests: Requests::new(budget),
             forwarded: Forwarded::default(),
             replies: Replies::default(),
+            rounds: Rounds::default(),
             streams: Streams::default(),
             in_flight: VecDeque::new(),
             log_ahead_ms: 0,
@@ -227,10 +233,15 @@ impl Group {
     /// The log time at which a leader reads: now, unless an entry in flight is older.
     #[inline]
     pub fn read_ms(&self, now: Now) -> u64 {
-        let now_ms = self.clock_ms(now);
+        self.not_ahead_ms(self.clock_ms(now))
+    }
+
+    /// This log time, unless an entry in flight is older.
+    #[inline]
+    fn not_ahead_ms(&self, log_ms: u64) -> u64 {
         self.in_flight
             .front()
-            .map_or(now_ms, |(ms, _)| now_ms.min(*ms))
+            .map_or(log_ms, |(ms, _)| log_ms.min(*ms))
     }
 
     /// The stamp of a proposal made now, not below `floor_ms`.

@@ -341,8 +341,8 @@ impl Requests {
         Some(self.writes.take_next(place))
     }
 
-    /// The unanswered reads of this node, `me`, that need no write beyond `applied`.
-    pub fn runnable_reads(&mut self, me: ReplicaId, applied: u64) -> Vec<ForwardedRead> {
+    /// The unanswered reads of this node, `me`, up to id `last` that need no write beyond `applied`.
+    pub fn runnable_reads(&mut self, me: ReplicaId, last: u64, applied: u64) -> Vec<ForwardedRead> {
         let mut reads = Vec::new();
         let (first, waiting) = (self.reads.first, &self.reads.waiting);
         for chunk in &mut self.reads.chunks {
@@ -353,11 +353,12 @@ impl Requests {
                 let (id, after, length) = op::peek(&memory[at..]);
                 let is_open =
                     id >= first && matches!(waiting[(id - first) as usize], Waiting::Open { .. });
-                if is_open && after <= applied {
+                if is_open && id <= last && after <= applied {
                     reads.push(ForwardedRead {
                         origin: me,
                         id,
                         after,
+                        ticket: 0,
                         op: memory.slice(at..at + length),
                     });
                 }

@@ -5,6 +5,7 @@ use crate::cluster::Cluster;
 use crate::host::{Host, Now};
 use crate::journal::{JournalBatch, JournalError};
 use crate::memory::Budget;
+use crate::settings::ReadMode;
 use cache::Change;
 use parking_lot::{Mutex, MutexGuard};
 use paxos::Message;
@@ -70,6 +71,8 @@ pub(crate) struct Work<'a> {
     pub budget: &'a Budget,
     /// Classes of keyspace events that are wanted here.
     pub event_mask: u16,
+    /// What reads wait for.
+    pub read_mode: ReadMode,
     /// Held to the end where records are made durable: they must come into the journal in the order in which the
     /// replicas made them.
     _turn: Option<MutexGuard<'a, ()>>,
@@ -101,6 +104,7 @@ impl<'a> Work<'a> {
         host: &'a dyn Host,
         budget: &'a Budget,
         event_mask: u16,
+        read_mode: ReadMode,
     ) -> Self {
         let Room {
             out,
@@ -113,6 +117,7 @@ impl<'a> Work<'a> {
             host,
             budget,
             event_mask,
+            read_mode,
             _turn: cluster.begin_durable_turn(),
             out,
             applied,

@@ -11,6 +11,7 @@ use super::data::Spread;
 use super::holes::Fill;
 use super::{Session, Turn};
 use crate::group::{Mode, OpFlags, OpKind, Request};
+use crate::settings::ReadMode;
 use crate::shard::{Call, Events, Shard};
 use crate::wire::RequestKind;
 use cache::Cache;
@@ -66,7 +67,8 @@ impl Session {
         let write = row.flags.has(Flags::WRITE);
         // A read behind one that waits would overtake it.
         let waits = queued.read != 0 && state.is_read_open(queued.read);
-        if !write && !waits {
+        let goes_by_lease = turn.settings.read_mode == ReadMode::Lease;
+        if !write && !waits && goes_by_lease {
             let mut reply = Reply::new(output, self.protocol);
             if let Ok((events, until_us)) =
                 state.read_leased(call, queued.write, turn.now, &mut reply)

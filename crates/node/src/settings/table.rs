@@ -5,7 +5,7 @@ use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use super::members::{HOST_BYTES_MAX, JoinAddress, PortChoice};
 use super::values::{
     KeyspaceEvents, LogLevel, Refusal, integer_within, join, memory_within, parse_memory,
-    parse_percentiles, parse_policy, parse_yes_no, policy_name, yes_no,
+    parse_percentiles, parse_policy, parse_read_mode, parse_yes_no, policy_name, yes_no,
 };
 use crate::journal::SyncPolicy;
 
@@ -246,6 +246,11 @@ pub(super) static ROWS: &[Row] = &[
         "replicas",
         |s| s.replicas.to_string(),
         |s, v| put(&mut s.replicas, integer_within(v, 1..=REPLICAS_MAX)),
+    ),
+    mutable(
+        "read-mode",
+        |s| s.read_mode.name().into(),
+        |s, v| put(&mut s.read_mode, parse_read_mode(v)),
     ),
     startup(
         "cluster-secret",

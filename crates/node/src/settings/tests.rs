@@ -76,6 +76,11 @@ fn refusals_are_in_redis_words() {
             "argument(s) must be one of the following: volatile-lru, volatile-lfu, \
              volatile-random, volatile-ttl, allkeys-lru, allkeys-lfu, allkeys-random, noeviction",
         ),
+        (
+            "read-mode",
+            "any",
+            "argument(s) must be one of the following: lease, quorum",
+        ),
         ("protected-mode", "1", "argument must be 'yes' or 'no'"),
         (
             "notify-keyspace-events",
@@ -203,6 +208,7 @@ fn values_read_back_as_redis_prints_them() {
         ("maxmemory", "2gb", "2147483648"),
         ("maxmemory-policy", "VOLATILE-TTL", "volatile-ttl"),
         ("protected-mode", "NO", "no"),
+        ("read-mode", "Quorum", "quorum"),
         ("notify-keyspace-events", "KEA", "AKE"),
         ("notify-keyspace-events", "nmtxE", "xtnEm"),
         ("notify-keyspace-events", "g$lshzxetd", "A"),

@@ -123,6 +123,39 @@ pub fn parse_policy(text: &str) -> Result<Policy, Refusal> {
     }
 }
 
+/// How a shard's leader knows that it still leads when it answers a read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReadMode {
+    /// By its lease: by the clock, on the spot.
+    Lease,
+    /// A majority says so, after the read came.
+    Quorum,
+}
+
+impl ReadMode {
+    /// Its name.
+    pub fn name(self) -> &'static str {
+        match self {
+            ReadMode::Lease => "lease",
+            ReadMode::Quorum => "quorum",
+        }
+    }
+}
+
+/// Reads the name of a read mode, in either case.
+///
+/// # Errors
+///
+/// For an unknown name.
+pub fn parse_read_mode(text: &str) -> Result<ReadMode, Refusal> {
+    let modes = [ReadMode::Lease, ReadMode::Quorum];
+    let is_named = |mode: &ReadMode| mode.name().eq_ignore_ascii_case(text);
+    match modes.into_iter().find(is_named) {
+        Some(mode) => Ok(mode),
+        None => Err(one_of(modes.into_iter().map(ReadMode::name))),
+    }
+}
+
 fn one_of<'a>(names: impl Iterator<Item = &'a str>) -> Refusal {
     let names: Vec<&str> = names.collect();
     format!(

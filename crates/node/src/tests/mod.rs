@@ -8,6 +8,7 @@ mod group_memory;
 mod groups;
 mod hints;
 mod memory;
+mod read_mode;
 mod recovery;
 mod replay;
 mod sessions;

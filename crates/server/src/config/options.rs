@@ -215,6 +215,14 @@ pub(crate) static OPTIONS: &[Opt] = &[
          founds the cluster",
     ),
     row(
+        "read-mode",
+        Group::Cluster,
+        Shape::Word("MODE"),
+        "lease",
+        "How a shard's leader makes sure that it still leads when it answers a read: lease (by the clock), or quorum (by \
+         asking a majority, once for all reads that wait; as right as no clock can be, for a round trip)",
+    ),
+    row(
         "cluster-secret",
         Group::Cluster,
         Shape::Secret,

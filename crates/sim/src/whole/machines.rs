@@ -89,6 +89,7 @@ impl World {
         let settings = Settings {
             shards: self.plan.shards as u32,
             maxmemory_bytes: 64 << 20,
+            read_mode: self.plan.read_mode,
             ..Settings::default()
         };
         let me = membership.me;
