@@ -151,3 +151,41 @@ fn the_mode_changes_while_reads_wait() {
     let told = run(&mut network, &mut other, "CONFIG GET read-mode");
     assert_eq!(told, "*2 $9 read-mode $6 quorum");
 }
+
+#[test]
+fn a_question_answers_nothing_that_came_after_it() {
+    // Breaks if a read is answered by a word that was given before it came: somebody else may have led and written since.
+    let mut network = of_three(ReadMode::Quorum);
+    let (leader, other, key) = cast(&network);
+    let nodes = network.nodes.clone();
+    let mut first = Client::new(&nodes[leader as usize - 1]);
+    let mut second = Client::new(&nodes[leader as usize - 1]);
+    let mut far = Client::new(&nodes[other as usize - 1]);
+    assert_eq!(
+        run(&mut network, &mut first, &format!("SET {key} 1")),
+        "+OK"
+    );
+    // At first no answer arrives, and no other question than the first ever does.
+    let answers_pass = Rc::new(Cell::new(false));
+    let (pass, mut asked) = (answers_pass.clone(), None);
+    network.lose(move |_, _, message| match message {
+        PeerMessage::Paxos(message) => match message.kind {
+            Kind::ReadProbe { round, .. } => *asked.get_or_insert(round) != round,
+            Kind::ReadProbeReply { .. } => !pass.get(),
+            _ => false,
+        },
+        _ => false,
+    });
+    let get = format!("GET {key}");
+    let early = first.pipeline(&[&get]);
+    network.deliver();
+    let (late, distant) = (second.pipeline(&[&get]), far.pipeline(&[&get]));
+    network.deliver();
+    answers_pass.set(true);
+    network.run_ms(100);
+    assert_eq!((early.as_str(), first.poll().as_str()), ("", "$1 1"));
+    assert_eq!((second.poll().as_str(), far.poll().as_str()), ("", ""));
+    network.heal();
+    assert_eq!(finish(&mut network, &mut second, late), "$1 1");
+    assert_eq!(finish(&mut network, &mut far, distant), "$1 1");
+}
