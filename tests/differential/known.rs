@@ -6,7 +6,7 @@
 //! as sets; SCAN by full iterations; RANDOMKEY, TIME, MEMORY, INFO, LOLWUT, OBJECT IDLETIME and
 //! REFCOUNT, ids and the client list, help texts and COMMAND DOCS by kind.
 //!
-//! Not in the stream at all: commands of later steps (hashes, lists, sets, sorted sets, scripts,
+//! Not in the stream at all: commands of later steps (hashes, lists, sets, sorted sets, functions,
 //! streams, ACL, cluster), what exists only in later Redis (SET IFEQ, DELEX, MSETEX, CLIENT SETINFO
 //! and NO-TOUCH), and SWAPDB, MIGRATE, SHUTDOWN, REPLICAOF, which Torc refuses in words of its own.
 

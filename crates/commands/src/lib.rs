@@ -54,6 +54,7 @@ mod connection;
 mod later;
 mod pubsub;
 mod replication;
+mod scripting;
 mod server;
 mod transactions;
 mod walks;

@@ -2,8 +2,8 @@
 
 use crate::{Category, Context, Flags, KeySpec};
 use crate::{
-    cluster, connection, dump, expire, key, later, object, pubsub, replication, server, sort,
-    string, transactions, walks,
+    cluster, connection, dump, expire, key, later, object, pubsub, replication, scripting, server,
+    sort, string, transactions, walks,
 };
 use resp::{Args, Reply};
 use std::borrow::Cow;
@@ -308,6 +308,12 @@ pub enum Session {
     Subscribe,
     Sunsubscribe,
     Unsubscribe,
+    // scripts
+    Eval,
+    EvalRo,
+    Evalsha,
+    EvalshaRo,
+    Script,
     // walks over all shards
     Dbsize,
     Flushall,
@@ -363,6 +369,7 @@ pub(crate) static FAMILIES: &[&[Row]] = &[
     walks::ROWS,
     transactions::ROWS,
     pubsub::ROWS,
+    scripting::ROWS,
     connection::ROWS,
     server::ROWS,
     replication::ROWS,

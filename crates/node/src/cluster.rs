@@ -7,6 +7,7 @@ use crate::host::Host;
 use crate::journal::{Journal, JournalError};
 use crate::meta::{META_GROUP, MetaGroup, MetaState, NodeAddresses, Welcome, founding_command};
 use crate::peers::Peers;
+use crate::scripts::Scripts;
 use crate::settings::Settings;
 use crate::view::Addresses;
 use atomic_waker::AtomicWaker;
@@ -182,11 +183,13 @@ pub struct Cluster {
     pub(crate) rooms: Rooms,
     /// Whoever performs [`crate::Node::flush`].
     pub flusher: Flusher,
+    /// Scripts: known, running.
+    pub(crate) scripts: Arc<Scripts>,
 }
 
 impl Cluster {
     /// A cluster as a member sees it that knows no leader yet.
-    pub fn new(membership: &Membership, shards_count: usize) -> Self {
+    pub fn new(membership: &Membership, shards_count: usize, host: Arc<dyn Host>) -> Self {
         let zeros = |count| (0..count).map(|_| AtomicU64::new(0)).collect();
         Cluster {
             me: membership.me,
@@ -207,6 +210,7 @@ impl Cluster {
             dirty: zeros(shards_count.div_ceil(64)),
             rooms: Rooms::default(),
             flusher: Flusher::default(),
+            scripts: Arc::new(Scripts::new(host)),
         }
     }
 
@@ -360,11 +364,12 @@ impl Flusher {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::testing::Clock;
 
     #[test]
     fn every_mark_is_taken_once() {
         // Breaks if a shard's requests could be left lying until the next tick, or be flushed for nothing.
-        let cluster = Cluster::new(&Membership::founder(), 130);
+        let cluster = Cluster::new(&Membership::founder(), 130, Arc::new(Clock::new(1)));
         for shard in [0, 63, 64, 129] {
             cluster.mark_dirty(shard);
         }
@@ -376,7 +381,7 @@ mod tests {
     fn another_leader_makes_the_next_tick_due() {
         // Breaks if requests waited for a leader that stands still until they are sent again for their age, though another
         // has said that it leads; or if each beat made every shard tick.
-        let cluster = Cluster::new(&Membership::founder(), 2);
+        let cluster = Cluster::new(&Membership::founder(), 2, Arc::new(Clock::new(1)));
         let ballot = |round| Ballot {
             round,
             replica: FOUNDER,

@@ -44,7 +44,7 @@ const WALL_JITTER_MS: u64 = 10;
 #[derive(Debug)]
 pub struct Node {
     /// The process around.
-    pub host: Box<dyn Host>,
+    pub host: Arc<dyn Host>,
     /// The others.
     pub cluster: Cluster,
     /// What the cluster agrees on about itself.
@@ -165,6 +165,7 @@ impl Node {
         membership: Membership,
         mut memory: Memory,
     ) -> Result<Node, StartError> {
+        let host: Arc<dyn Host> = Arc::from(host);
         let seed = membership.seed;
         let settings = match membership.state.is_founded() {
             true => Settings {
@@ -174,7 +175,7 @@ impl Node {
             false => settings,
         };
         let map = ShardMap::new(settings.shards)?;
-        let cluster = Cluster::new(&membership, map.shards_count() as usize);
+        let cluster = Cluster::new(&membership, map.shards_count() as usize, host.clone());
         let queues = Arc::new(QueueBudget::default());
         let mut new_shard = |shard: u32| {
             let (id, now_us) = (GroupId(shard + 1), host.monotonic_us());
@@ -281,6 +282,9 @@ impl Node {
         self.event_mask
             .store(settings.keyspace_events.classes(), Ordering::Relaxed);
         self.slowlog.resize(settings.slowlog_max_len as usize);
+        self.cluster
+            .scripts
+            .set_limit_ms(settings.lua_time_limit_ms);
         self.tracking
             .resize(settings.tracking_table_max_keys as usize);
     }

@@ -23,6 +23,7 @@ mod pubsub;
 mod random;
 mod redirect;
 mod request;
+mod scripting;
 mod server;
 mod tally;
 mod transaction;

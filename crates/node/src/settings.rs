@@ -96,6 +96,8 @@ pub struct Settings {
     pub slowlog_log_slower_than_us: i64,
     /// Slow commands kept. 128.
     pub slowlog_max_len: u64,
+    /// Milliseconds after which a script is stopped; 0: never. 5000. On a shard with replicas it is 100 at most.
+    pub lua_time_limit_ms: u64,
     /// Milliseconds from which an event's latency is recorded; 0: none is. 0.
     pub latency_monitor_threshold_ms: u64,
     /// Whether commands' latencies are counted for `LATENCY HISTOGRAM` and `INFO latencystats`. Yes.
@@ -147,6 +149,7 @@ impl Default for Settings {
             worker_threads: 0,
             slowlog_log_slower_than_us: 10_000,
             slowlog_max_len: 128,
+            lua_time_limit_ms: 5000,
             latency_monitor_threshold_ms: 0,
             latency_tracking: true,
             latency_tracking_percentiles: vec![50.0, 99.0, 99.9],

@@ -133,6 +133,12 @@ impl Shard {
         self.evict(db, victims)
     }
 
+    /// Commits what a script left of keys of `db`: triples ([`effects`]).
+    pub fn commit_effects(&mut self, db: u8, stamp: Stamp, triples: Args<'_>) {
+        self.log(OpKind::Effects, db, stamp, triples);
+        effects::apply(&mut self.cache, db, triples);
+    }
+
     /// Commits the emptying of `db` ([`ALL_DATABASES`]: of all).
     pub fn commit_flush(&mut self, db: u8, stamp: Stamp) -> usize {
         self.log(OpKind::Flush, db, stamp, Args::new(&[], &[]));

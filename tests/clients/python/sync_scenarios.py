@@ -130,6 +130,44 @@ def transactions(r):
     assert r.get("t2") is None
 
 
+def scripts(r):
+    same = r.register_script("if redis.call('get', KEYS[1]) == ARGV[1] then return redis.call('del', KEYS[1]) end return 0")
+    r.set("owner", "x")
+    assert same(keys=["owner"], args=["y"]) == 0 and same(keys=["owner"], args=["x"]) == 1 and r.exists("owner") == 0
+    assert r.eval("return {KEYS[1], ARGV[1], 3.7, cjson.encode({1, 2})}", 1, "k", "a") == [b"k", b"a", 3, b"[1,2]"]
+    try:
+        r.evalsha("0" * 40, 0)
+        raise AssertionError("a script ran that nobody knows")
+    except redis.exceptions.NoScriptError:
+        pass
+
+
+def locks(r):
+    """redis-py's own Lock: all it does after acquiring is scripts."""
+    other = redis.Redis(connection_pool=r.connection_pool)
+    mine, theirs = r.lock("lock", timeout=10), other.lock("lock", timeout=10)
+    assert mine.acquire() and not theirs.acquire(blocking=False)
+    assert mine.extend(5) and mine.reacquire() and mine.owned() and not theirs.owned()
+    for attempt in (theirs.release, lambda: theirs.extend(1), theirs.reacquire):
+        theirs.local.token = b"not the owner's"
+        try:
+            attempt()
+            raise AssertionError("a lock was changed by who does not own it")
+        except redis.exceptions.LockNotOwnedError:
+            pass
+    assert mine.owned()
+    r.pexpire("lock", 200)
+    waiting = other.lock("lock", timeout=10, blocking_timeout=5)
+    assert waiting.acquire()
+    try:
+        mine.release()
+        raise AssertionError("a lock was released that had expired")
+    except redis.exceptions.LockNotOwnedError:
+        pass
+    waiting.release()
+    assert r.exists("lock") == 0
+
+
 def publish_subscribe(r):
     sub = r.pubsub()
     sub.subscribe("news")
@@ -219,7 +257,8 @@ def tracking(port, parser):
 
 
 SCENARIOS = [
-    strings, counters, expiry, pipelines, transactions, publish_subscribe, scan, large_and_binary, reconnect, databases, information,
+    strings, counters, expiry, pipelines, transactions, scripts, locks, publish_subscribe, scan, large_and_binary, reconnect,
+    databases, information,
 ]
 
 

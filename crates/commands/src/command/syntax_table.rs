@@ -113,6 +113,10 @@ pub(super) static SYNTAX: &[(&str, &str)] = &[
     ("delifeq", "key:key0 value"),
     ("dump", "key:key0"),
     ("echo", "message"),
+    ("eval", "script numkeys:integer [key:key0...] [arg...]"),
+    ("eval_ro", "script numkeys:integer [key:key0...] [arg...]"),
+    ("evalsha", "sha1 numkeys:integer [key:key0...] [arg...]"),
+    ("evalsha_ro", "sha1 numkeys:integer [key:key0...] [arg...]"),
     ("exists", "key:key0..."),
     (
         "expire",
@@ -228,6 +232,10 @@ pub(super) static SYNTAX: &[(&str, &str)] = &[
         "scan",
         "cursor:integer [MATCH=pattern:pattern] [COUNT=count:integer] [TYPE=type]",
     ),
+    ("script|debug", "mode<YES | SYNC | NO>"),
+    ("script|exists", "sha1..."),
+    ("script|flush", "[async<ASYNC | SYNC>]"),
+    ("script|load", "script"),
     ("select", "index:integer"),
     (
         "set",

@@ -1,4 +1,4 @@
-//! Rows of the commands on scripts and functions, which come with a later version.
+//! Rows of the commands on functions, which come with a later version.
 
 use crate::keyspec::counted_keys;
 use crate::{Category, Flags, Group, KeyAccess, Row};
@@ -7,18 +7,13 @@ const GROUP: Group = Group::Scripting;
 const LOADING_STALE: Flags = Flags::LOADING.and(Flags::STALE);
 const NOSCRIPT: Flags = Flags::NOSCRIPT;
 const NOSCRIPT_BUSY: Flags = Flags::NOSCRIPT.and(Flags::ALLOW_BUSY);
-const NOSCRIPT_STALE: Flags = Flags::NOSCRIPT.and(Flags::STALE);
 const NOSCRIPT_STALE_SKIP_NOKEYS_MOVABLE: Flags = Flags::NOSCRIPT
     .and(Flags::STALE)
     .and(Flags::SKIP_MONITOR)
     .and(Flags::NO_MANDATORY_KEYS)
     .and(Flags::MOVABLE_KEYS);
-const READ_NOSCRIPT_STALE_SKIP_NOKEYS_MOVABLE: Flags = Flags::READONLY
-    .and(Flags::NOSCRIPT)
-    .and(Flags::STALE)
-    .and(Flags::SKIP_MONITOR)
-    .and(Flags::NO_MANDATORY_KEYS)
-    .and(Flags::MOVABLE_KEYS);
+const READ_NOSCRIPT_STALE_SKIP_NOKEYS_MOVABLE: Flags =
+    Flags::READONLY.and(NOSCRIPT_STALE_SKIP_NOKEYS_MOVABLE);
 const WRITE_GROWS_NOSCRIPT: Flags = Flags::WRITE.and(Flags::DENYOOM).and(Flags::NOSCRIPT);
 const WRITE_NOSCRIPT: Flags = Flags::WRITE.and(Flags::NOSCRIPT);
 const RO_ACCESS: KeyAccess = KeyAccess::RO.and(KeyAccess::ACCESS);
@@ -27,14 +22,9 @@ const RW_ACCESS_UPDATE: KeyAccess = KeyAccess::RW.and(KeyAccess::ACCESS).and(Key
 /// The family's rows.
 #[rustfmt::skip] // One row a line.
 pub static ROWS: &[Row] = &[
-    Row::later("eval", -3, GROUP, "2.6.0").flags(NOSCRIPT_STALE_SKIP_NOKEYS_MOVABLE).keys(&[counted_keys(2, RW_ACCESS_UPDATE)]),
-    Row::later("eval_ro", -3, GROUP, "7.0.0").flags(READ_NOSCRIPT_STALE_SKIP_NOKEYS_MOVABLE).keys(&[counted_keys(2, RO_ACCESS)]),
-    Row::later("evalsha", -3, GROUP, "2.6.0").flags(NOSCRIPT_STALE_SKIP_NOKEYS_MOVABLE).keys(&[counted_keys(2, RW_ACCESS_UPDATE)]),
-    Row::later("evalsha_ro", -3, GROUP, "7.0.0").flags(READ_NOSCRIPT_STALE_SKIP_NOKEYS_MOVABLE).keys(&[counted_keys(2, RO_ACCESS)]),
     Row::later("fcall", -3, GROUP, "7.0.0").flags(NOSCRIPT_STALE_SKIP_NOKEYS_MOVABLE).keys(&[counted_keys(2, RW_ACCESS_UPDATE)]),
     Row::later("fcall_ro", -3, GROUP, "7.0.0").flags(READ_NOSCRIPT_STALE_SKIP_NOKEYS_MOVABLE).keys(&[counted_keys(2, RO_ACCESS)]),
     Row::later("function", -2, GROUP, "7.0.0").categories(Category::NONE).subcommands(FUNCTION),
-    Row::later("script", -2, GROUP, "2.6.0").categories(Category::NONE).subcommands(SCRIPT),
 ];
 
 #[rustfmt::skip] // One row a line.
@@ -48,14 +38,4 @@ const FUNCTION: &[Row] = &[
     Row::later("load", -3, GROUP, "7.0.0").flags(WRITE_GROWS_NOSCRIPT),
     Row::later("restore", -3, GROUP, "7.0.0").flags(WRITE_GROWS_NOSCRIPT),
     Row::later("stats", 2, GROUP, "7.0.0").flags(NOSCRIPT_BUSY),
-];
-
-#[rustfmt::skip] // One row a line.
-const SCRIPT: &[Row] = &[
-    Row::later("debug", 3, GROUP, "3.2.0").flags(NOSCRIPT),
-    Row::later("exists", -3, GROUP, "2.6.0").flags(NOSCRIPT),
-    Row::later("flush", -2, GROUP, "2.6.0").flags(NOSCRIPT),
-    Row::later("help", 2, GROUP, "5.0.0").flags(LOADING_STALE),
-    Row::later("kill", 2, GROUP, "2.6.0").flags(NOSCRIPT_BUSY),
-    Row::later("load", 3, GROUP, "2.6.0").flags(NOSCRIPT_STALE),
 ];

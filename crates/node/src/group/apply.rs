@@ -192,7 +192,13 @@ impl Shard {
                 }
             }
             OpKind::Effects => effects::apply(&mut self.cache, db, op.args()),
-            OpKind::Internal | OpKind::Check => panic!("{:?} is never logged", op.head.kind),
+            OpKind::Outcome => {
+                effects::apply(&mut self.cache, db, op.args().from(1));
+                out.scratch.tail_mut().extend_from_slice(op.args().get(0));
+            }
+            OpKind::Internal | OpKind::Check | OpKind::Script => {
+                panic!("{:?} is never logged", op.head.kind)
+            }
         }
     }
 

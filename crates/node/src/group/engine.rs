@@ -227,6 +227,9 @@ impl Shard {
             && own.as_ptr() == payload.as_ptr()
         {
             self.group.in_flight.pop_front();
+            if std::mem::take(&mut self.group.has_outcome_in_flight) {
+                work.applied.events.append(&mut self.group.script_events);
+            }
         }
         let applying = Applying {
             event_mask: if leads { work.event_mask } else { 0 },
@@ -283,6 +286,8 @@ impl Shard {
             }
         };
         group.in_flight.clear();
+        group.has_outcome_in_flight = false;
+        group.script_events.clear();
         group.holds = group.replica.is_leader();
         group.held_events.clear();
         group.held_changes.clear();

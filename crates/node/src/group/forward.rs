@@ -145,6 +145,12 @@ impl Forwarded {
         !self.runs.is_empty()
     }
 
+    /// Whether the next run is a script.
+    pub fn next_is_script(&self) -> bool {
+        let run = self.runs.front();
+        run.is_some_and(|run| run.ops.first() == Some(&(OpKind::Script as u8)))
+    }
+
     /// The next run if it has at most `bytes_max`.
     pub fn next_run(&mut self, bytes_max: usize) -> Option<ForwardedRun> {
         if self.runs.front()?.ops.len() > bytes_max {
@@ -181,6 +187,8 @@ pub(crate) fn denies_oom(op: &Op<'_>) -> bool {
         | OpKind::Forget
         | OpKind::Check
         | OpKind::Refused
+        | OpKind::Script
+        | OpKind::Outcome
         | OpKind::Effects => false,
     }
 }
@@ -207,10 +215,17 @@ pub(crate) fn is_asked_by_nodes(op: &Op<'_>) -> bool {
             | OpKind::Evict
             | OpKind::Forget
             | OpKind::Refused
+            | OpKind::Script
+            | OpKind::Outcome
             | OpKind::Effects => false,
         }),
-        OpKind::Flush | OpKind::Internal => true,
+        OpKind::Flush | OpKind::Internal | OpKind::Script => true,
         // Decisions of the leader.
-        OpKind::Evict | OpKind::Forget | OpKind::Check | OpKind::Refused | OpKind::Effects => false,
+        OpKind::Evict
+        | OpKind::Forget
+        | OpKind::Check
+        | OpKind::Refused
+        | OpKind::Outcome
+        | OpKind::Effects => false,
     }
 }

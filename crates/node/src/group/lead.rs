@@ -31,21 +31,32 @@ impl Shard {
     /// came within one round goes in one batch.
     pub(super) fn may_propose(&self) -> bool {
         let group = &self.group;
+        let waits = self.script_waits();
+        let is_fenced = group.has_outcome_in_flight || waits;
         group.replica.can_propose()
+            // A script that must not run yet would be asked for again and again.
+            && (!waits || group.replica.may_show())
             && (group.in_flight.is_empty()
-                || group.requests.writes.next_bytes() + group.forwarded.bytes() >= BATCH_BYTES_MIN)
+                || !is_fenced
+                    && group.requests.writes.next_bytes() + group.forwarded.bytes()
+                        >= BATCH_BYTES_MIN)
     }
 
     /// Proposes one batch of what waits; whether there was anything.
     pub(super) fn propose(&mut self, work: &mut Work<'_>) -> bool {
+        if self.script_waits() {
+            return self.propose_script(work);
+        }
         let Some((mut payload, fresh)) = self.own_run() else {
             return false;
         };
         let room = |payload: &Vec<u8>| BATCH_BYTES_MAX.saturating_sub(payload.len());
-        while let Some(run) = self.group.forwarded.next_run(room(&payload)).or_else(|| {
-            let empty = payload.len() == BATCH_HEAD_BYTES;
-            empty.then(|| self.group.forwarded.next_run(usize::MAX))?
-        }) {
+        while !self.group.forwarded.next_is_script()
+            && let Some(run) = self.group.forwarded.next_run(room(&payload)).or_else(|| {
+                let empty = payload.len() == BATCH_HEAD_BYTES;
+                empty.then(|| self.group.forwarded.next_run(usize::MAX))?
+            })
+        {
             let run = Run {
                 origin: run.origin,
                 done_seq: run.done_seq,
@@ -354,7 +365,11 @@ impl Shard {
                 Taking::Next => {
                     last = Some(seq);
                     let is_full = is_short && work.cluster.is_full();
-                    if let Some(reply) = refusal(&op, is_full) {
+                    if op.head.kind == OpKind::Script {
+                        // It is run alone.
+                        self.hand_over(forward, start..from, std::mem::take(&mut count));
+                        self.hand_over(forward, from..at, 1);
+                    } else if let Some(reply) = refusal(&op, is_full) {
                         self.hand_over(forward, start..from, std::mem::take(&mut count));
                         self.hand_over_refusal(forward, seq, reply);
                     } else {

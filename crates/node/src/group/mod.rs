@@ -31,6 +31,7 @@ mod replies;
 pub(crate) mod requests;
 mod room;
 mod rounds;
+mod scripts;
 mod snapshot;
 mod streams;
 mod work;
@@ -90,6 +91,10 @@ pub(crate) struct Group {
     pub streams: Streams,
     /// Own proposals that are not applied: log time and payload.
     in_flight: VecDeque<(u64, Bytes)>,
+    /// Whether the own proposal that is not applied is a script's outcome: nothing is proposed behind it.
+    has_outcome_in_flight: bool,
+    /// Keyspace events of that script, to be told when the outcome is applied.
+    script_events: Events,
     /// Log time of the group minus that of the node's clock, ms. Set when this replica begins to lead, so that no wall
     /// clock's error gets into the group's time.
     log_ahead_ms: i64,
@@ -167,6 +172,8 @@ impl Group {
             rounds: Rounds::default(),
             streams: Streams::default(),
             in_flight: VecDeque::new(),
+            has_outcome_in_flight: false,
+            script_events: Events::new(),
             log_ahead_ms: 0,
             led: false,
             lease_until_us: 0,

@@ -21,6 +21,7 @@
 //! database 0 as write 7: `01 00 00 00  28 00 00 00  07 00 00 00 00 00 00 00  00 00 00 00 00 00 00 00  02 00 00 00
 //! 03 00 00 00  01 00 00 00  'D' 'E' 'L' 'a'`.
 
+use super::scripts::keys_count;
 use crate::effects;
 use crate::entry::{ALL_DATABASES, DATABASES};
 use commands::Run;
@@ -57,6 +58,11 @@ pub enum OpKind {
     Effects = 9,
     /// A write that the leader refused before it came into the log: the argument is the reply.
     Refused = 10,
+    /// A script: `w` or `r` (it may write or not), its source, the count of its keys, keys, arguments. Never in the log:
+    /// the leader runs it and logs its outcome.
+    Script = 11,
+    /// What came of a script: the reply, then triples that say what has become of keys.
+    Outcome = 12,
 }
 
 impl OpKind {
@@ -72,6 +78,8 @@ impl OpKind {
             8 => OpKind::Check,
             9 => OpKind::Effects,
             10 => OpKind::Refused,
+            11 => OpKind::Script,
+            12 => OpKind::Outcome,
             _ => return None,
         })
     }
@@ -179,6 +187,8 @@ impl<'a> Op<'a> {
             OpKind::Evict => true,
             OpKind::Forget => args.iter().all(|replica| replica.len() == 12),
             OpKind::Refused => args.len() == 1,
+            OpKind::Script => keys_count(args).is_some(),
+            OpKind::Outcome => !args.is_empty() && effects::are_triples(args.from(1)),
             OpKind::Check => args.len() == 2 && args.get(1).len() == 8,
             OpKind::Effects => effects::are_triples(args),
             OpKind::Multi => args.iter().all(|bytes| {
@@ -192,6 +202,8 @@ impl<'a> Op<'a> {
                             | OpKind::Evict
                             | OpKind::Forget
                             | OpKind::Refused
+                            | OpKind::Script
+                            | OpKind::Outcome
                             | OpKind::Effects => false,
                         }
                 })
@@ -309,8 +321,13 @@ pub(crate) fn is_applicable(op: &Op<'_>) -> bool {
         OpKind::Multi => op
             .nested()
             .all(|nested| nested.head.kind == OpKind::Check || is_applicable(&nested)),
-        OpKind::Flush | OpKind::Evict | OpKind::Forget | OpKind::Effects | OpKind::Refused => true,
-        OpKind::Internal | OpKind::Check => false,
+        OpKind::Flush
+        | OpKind::Evict
+        | OpKind::Forget
+        | OpKind::Effects
+        | OpKind::Refused
+        | OpKind::Outcome => true,
+        OpKind::Internal | OpKind::Check | OpKind::Script => false,
     }
 }
 

@@ -72,6 +72,8 @@ impl OpKind {
             | OpKind::Forget
             | OpKind::Check
             | OpKind::Refused
+            | OpKind::Script
+            | OpKind::Outcome
             | OpKind::Effects => RequestKind::Write,
         }
     }
@@ -129,6 +131,8 @@ pub(crate) struct Chunk {
     /// Where the operations are.
     ops: Range<usize>,
     memory: Memory,
+    /// Whether it is one script: no other operation is in the entry that comes of it.
+    is_script: bool,
 }
 
 #[derive(Debug)]
@@ -335,6 +339,12 @@ impl Requests {
         self.writes.next_place(&self.reads).is_some()
     }
 
+    /// Whether the next write is a script.
+    pub fn next_is_script(&self) -> bool {
+        let place = self.writes.next_place(&self.reads);
+        place.is_some_and(|place| self.writes.chunks[place].is_script)
+    }
+
     /// The next writes to be proposed or forwarded, at most a chunk.
     pub fn next_writes(&mut self) -> Option<Next> {
         let place = self.writes.next_place(&self.reads)?;
@@ -435,8 +445,11 @@ impl Lane {
         waiting: Waiting,
     ) -> u64 {
         let number = self.last() + 1;
+        let is_script = request.kind == OpKind::Script;
         let fits = |chunk: &Chunk| {
             matches!(chunk.memory, Memory::Open(_))
+                && !is_script
+                && !chunk.is_script
                 && behind == 0
                 && chunk.count < CHUNK_OPS_MAX
                 && chunk.ops.len() + bytes <= CHUNK_BYTES_MAX
@@ -453,6 +466,7 @@ impl Lane {
                 behind,
                 ops: self.reserve..self.reserve,
                 memory: Memory::Open(memory),
+                is_script,
             });
         }
         let chunk = self.chunks.back_mut().expect("there is one now");

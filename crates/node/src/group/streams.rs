@@ -233,8 +233,13 @@ fn save(producer: &mut Producer, cache: &cache::Cache, op: &Op<'_>) -> bool {
         OpKind::Effects => (0..args.len())
             .step_by(3)
             .all(|at| producer.save(cache, db, args.get(at))),
+        OpKind::Outcome => (1..args.len())
+            .step_by(3)
+            .all(|at| producer.save(cache, db, args.get(at))),
         // Nothing of the state is left to be walked.
         OpKind::Flush => false,
-        OpKind::Forget | OpKind::Check | OpKind::Internal | OpKind::Refused => true,
+        OpKind::Forget | OpKind::Check | OpKind::Internal | OpKind::Refused | OpKind::Script => {
+            true
+        }
     }
 }

@@ -348,18 +348,20 @@ fn memory(turn: Turn<'_>, sums: &ShardSums, text: &mut String) {
         .fetch_max(used, Ordering::Relaxed)
         .max(used);
     let total = turn.node.budget.total();
+    let (scripts, scripts_bytes) = turn.node.cluster.scripts.counts();
     let pairs = [
         ("used_memory", used),
         ("used_memory_rss", process.resident_bytes),
         ("used_memory_peak", peak),
         ("total_system_memory", process.system_memory_bytes),
-        ("used_memory_lua", 0),
-        ("used_memory_scripts", 0),
+        ("used_memory_lua", scripts_bytes as u64),
+        ("used_memory_scripts", scripts_bytes as u64),
         ("maxmemory", total),
     ];
     for (name, bytes) in pairs {
         let _ = write!(text, "{name}:{bytes}\r\n{name}_human:{}\r\n", human(bytes));
     }
+    let _ = write!(text, "number_of_cached_scripts:{scripts}\r\n");
     let _ = write!(
         text,
         "used_memory_peak_perc:{:.2}%\r\n",

@@ -3,8 +3,10 @@
 
 use super::access::Access;
 use super::redirect::Reads;
+use super::scripting::Named;
 use super::{Manner, Session, Step, Turn, data, pubsub, server, transaction};
 use crate::client::ClientFlag;
+use crate::overlay::Writes;
 use crate::pause::PauseMode;
 use crate::pubsub::Kind;
 use crate::wire::PublishKind;
@@ -219,6 +221,20 @@ impl Session {
             C::Waitaof => return self.waitaof(turn, args, access, output),
             C::Debug => return self.debug(turn, args, access, output),
             C::Shutdown => return self.shutdown(turn, args, output),
+            C::Eval | C::EvalRo | C::Evalsha | C::EvalshaRo => {
+                let how = match command {
+                    C::Eval => (Named::BySource, Writes::Allowed),
+                    C::EvalRo => (Named::BySource, Writes::Refused),
+                    C::Evalsha => (Named::BySha, Writes::Allowed),
+                    _ => (Named::BySha, Writes::Refused),
+                };
+                self.eval(turn, args, how, access, output);
+                return Step::Done;
+            }
+            C::Script => {
+                self.script(turn, args, output);
+                return Step::Done;
+            }
             C::Config => {
                 self.config(turn, args, access, output);
                 return Step::Done;

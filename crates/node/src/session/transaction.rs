@@ -320,6 +320,13 @@ impl Session {
                 Run::Session(command) if walks(command) => {
                     return (0..node.shards_count()).collect();
                 }
+                Run::Session(command) if runs_script(command) => {
+                    let mut positions = SmallVec::new();
+                    // Arguments that do not tell their keys are refused by the command itself.
+                    let _ = commands::keys_of(row, args.args(), &mut positions);
+                    let keys = positions.iter().map(|&at| args.args().get(at));
+                    shards.extend(keys.map(|key| node.shard_of(key)));
+                }
                 Run::Session(_) | Run::Later => {}
             }
         }
@@ -327,6 +334,12 @@ impl Session {
         shards.dedup();
         shards
     }
+}
+
+/// Session commands that have keys.
+fn runs_script(command: SessionCommand) -> bool {
+    use SessionCommand as C;
+    matches!(command, C::Eval | C::EvalRo | C::Evalsha | C::EvalshaRo)
 }
 
 /// Session commands that look at the shards themselves.

@@ -278,6 +278,16 @@ pub(super) static ROWS: &[Row] = &[
         },
     ),
     mutable(
+        "lua-time-limit",
+        |s| s.lua_time_limit_ms.to_string(),
+        |s, v| put(&mut s.lua_time_limit_ms, integer_within(v, 0..=INT_MAX)),
+    ),
+    mutable(
+        "busy-reply-threshold",
+        |s| s.lua_time_limit_ms.to_string(),
+        |s, v| put(&mut s.lua_time_limit_ms, integer_within(v, 0..=INT_MAX)),
+    ),
+    mutable(
         "slowlog-max-len",
         |s| s.slowlog_max_len.to_string(),
         |s, v| put(&mut s.slowlog_max_len, integer_within(v, 0..=i64::MAX)),
@@ -390,8 +400,6 @@ pub(super) static ROWS: &[Row] = &[
     fixed("activerehashing", "yes"),
     fixed("activedefrag", "no"),
     fixed("active-expire-effort", "1"),
-    fixed("busy-reply-threshold", "5000"),
-    fixed("lua-time-limit", "5000"),
     // Memory and eviction: recency is exact, not sampled, and there are no frequencies.
     fixed("maxmemory-samples", "5"),
     fixed("maxmemory-eviction-tenacity", "10"),

@@ -11,6 +11,7 @@ mod memory;
 mod read_mode;
 mod recovery;
 mod replay;
+mod scripts;
 mod sessions;
 mod threads;
 mod watch;

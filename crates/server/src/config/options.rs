@@ -314,6 +314,20 @@ pub(crate) static OPTIONS: &[Opt] = &[
         "File to log to; empty is standard error",
     ),
     row(
+        "lua-time-limit",
+        Group::Diagnosis,
+        Shape::Word("MILLISECONDS"),
+        "5000",
+        "Stop scripts that run longer; 0 never",
+    ),
+    row(
+        "busy-reply-threshold",
+        Group::Diagnosis,
+        Shape::Word("MILLISECONDS"),
+        "5000",
+        "Another name of lua-time-limit",
+    ),
+    row(
         "slowlog-log-slower-than",
         Group::Diagnosis,
         Shape::Word("MICROSECONDS"),

@@ -10,6 +10,9 @@ const DRIFT_PPM: u64 = 20_000;
 /// The same, beside it, us: rounding to milliseconds, and what an election puts on top for the clocks' error over a lease.
 const SLACK_US: u64 = 10_000;
 
+/// What the answer to a script begins with that took too long, as when its process stood still: nothing of it is left.
+pub const SCRIPT_STOPPED: &[u8] = b"-ERR Error running script: it ran for too long";
+
 /// Number of an operation.
 pub type OperationId = usize;
 
@@ -99,7 +102,7 @@ impl Judge {
         let is_read = self.operations[id]
             .as_ref()
             .is_none_or(|operation| operation.action.is_read());
-        if is_read || reply.starts_with(b"-TRYAGAIN") {
+        if is_read || reply.starts_with(b"-TRYAGAIN") || reply.starts_with(SCRIPT_STOPPED) {
             self.forget(id);
         }
     }

@@ -1,11 +1,16 @@
 //! What clients ask: batches of requests as bytes, and what each reply will mean.
 
-use super::judge::{Judge, OperationId, bulk};
+use super::judge::{Judge, OperationId, SCRIPT_STOPPED, bulk};
 use crate::history::Action;
 use crate::random::Random;
 use bytes::Bytes;
 use resp::{split_array, split_reply};
 use std::collections::VecDeque;
+
+/// A script that counts.
+const INCR: &str = "return redis.call('incr', KEYS[1])";
+/// A script that sets a key if it holds a certain value.
+const SWAP: &str = "if redis.call('get', KEYS[1]) ~= ARGV[1] then return false end return redis.call('set', KEYS[1], ARGV[2])";
 
 /// Requests of one batch, about.
 const BATCH_MAX: u64 = 8;
@@ -157,7 +162,9 @@ impl Asking<'_> {
         let (register, counter, list) = (register(key), format!("c{key}"), format!("a{key}"));
         let watched = watched_key(key);
         let value = self.value();
-        let (words, key, action): (Vec<&str>, &str, Action) = match self.random.below(15) {
+        // One that may be there.
+        let before = format!("v{}.", self.made.saturating_sub(self.random.between(1, 12)));
+        let (words, key, action): (Vec<&str>, &str, Action) = match self.random.below(18) {
             0..=2 => (vec!["GET", &register], &register, Action::Read),
             3 | 4 => (
                 vec!["SET", &register, &value],
@@ -182,6 +189,19 @@ impl Asking<'_> {
             ),
             12 => (vec!["GET", &list], &list, Action::Read),
             13 => (vec!["GET", &watched], &watched, Action::Read),
+            14 | 15 => (
+                vec!["EVAL", INCR, "1", &counter],
+                &counter,
+                Action::Increment(1),
+            ),
+            16 => (
+                vec!["EVAL", SWAP, "1", &register, &before, &value],
+                &register,
+                Action::CompareAndSet {
+                    expected: Some(before.clone().into()),
+                    value: value.clone().into(),
+                },
+            ),
             _ => (
                 vec!["SET", &watched, &value],
                 &watched,
@@ -334,7 +354,7 @@ fn settle(
 
 /// An error is the answer.
 fn refuse(expected: &Expected, reply: &[u8], judge: &mut Judge) {
-    let known: [&[u8]; 3] = [b"-TRYAGAIN", b"-CLUSTERDOWN", b"-EXECABORT"];
+    let known: [&[u8]; 4] = [b"-TRYAGAIN", b"-CLUSTERDOWN", b"-EXECABORT", SCRIPT_STOPPED];
     if !known.iter().any(|known| reply.starts_with(known)) {
         let said = String::from_utf8_lossy(reply);
         judge.accuse(format!("{said:?} answers {expected:?}"));

@@ -1,0 +1,173 @@
+//! Scripts on a shard with replicas. The leader runs a script ahead of the log, on a copy of its keys' records, when
+//! nothing of this group is on its way: what it sees is then the state below the index that it will have. In the script's
+//! place it proposes the *outcome*: the reply, and what has become of keys. So all replicas come to the same state though
+//! none but the leader ran it, a script that is stopped leaves nothing, and one whose outcome is lost is run again by the
+//! next leader. Nothing is proposed behind an outcome before it is applied.
+
+use super::Work;
+use super::decide::refused;
+use super::op::{Op, OpHead, OpKind, encode, split_first};
+use super::requests::{Next, NextOps};
+use crate::entry::{BATCH_HEAD_BYTES, RUN_HEAD_BYTES, Run, Stamp, push_run, write_batch_head};
+use crate::overlay::{Invocation, Memory, Overlay, Terms, Verdict, Writes, triples};
+use crate::scripts::Place;
+use crate::shard::Shard;
+use bytes::Bytes;
+use paxos::{Input, ReplicaId};
+use resp::{Args, parse_u64};
+
+/// Bytes of what a script changed, beyond which it is refused: an outcome must fit into a message between nodes.
+const OUTCOME_BYTES_MAX: usize = 256 << 20;
+
+/// Arguments ahead of the keys: `w` or `r`, the source, the count of keys.
+const KEYS_AT: usize = 3;
+
+/// How many keys a script's operation has; none if its arguments are of another form.
+pub(super) fn keys_count(args: Args<'_>) -> Option<usize> {
+    if args.len() < KEYS_AT || !matches!(args.get(0), b"w" | b"r") {
+        return None;
+    }
+    let count = usize::try_from(parse_u64(args.get(2))?).ok()?;
+    (count <= args.len() - KEYS_AT).then_some(count)
+}
+
+/// A script that is the next to be proposed.
+struct Waiting {
+    origin: ReplicaId,
+    done_seq: u64,
+    op: Bytes,
+}
+
+impl Shard {
+    /// Whether a script is the next of this node's writes, or of those of others.
+    pub(super) fn script_waits(&self) -> bool {
+        let group = &self.group;
+        group.requests.next_is_script() || group.forwarded.next_is_script()
+    }
+
+    /// Runs the script that waits and proposes its outcome; whether it did.
+    pub(super) fn propose_script(&mut self, work: &mut Work<'_>) -> bool {
+        // With the tail of former leaders chosen and nothing on its way, what is applied is all that is below the index that
+        // comes next. If this leader is none any more, its proposal is not chosen; no lease is needed for that.
+        let is_settled = self.group.in_flight.is_empty() && self.group.replica.may_show();
+        if !is_settled {
+            return false;
+        }
+        let waiting = self.take_script();
+        let (op, _) = split_first(&waiting.op).expect("looked at when it was taken");
+        let draw = work.host.random();
+        let stamp = self
+            .group
+            .proposal_stamp(work.now, draw, self.cache.now_ms());
+        let outcome = self.outcome_of(&op, stamp, work);
+        let mut payload = vec![0; BATCH_HEAD_BYTES];
+        let run = Run {
+            origin: waiting.origin,
+            done_seq: waiting.done_seq,
+            count: 1,
+            ops: &outcome,
+        };
+        push_run(&mut payload, run);
+        write_batch_head(&mut payload, stamp.wall_offset_ms, stamp.random);
+        let payload = Bytes::from(payload);
+        self.group.has_outcome_in_flight = true;
+        self.group
+            .in_flight
+            .push_back((stamp.log_ms, payload.clone()));
+        let proposal = Input::Propose {
+            log_ms: stamp.log_ms,
+            payload,
+        };
+        let refused = self.step(proposal, work);
+        assert!(refused.is_none(), "proposed while it could: {refused:?}");
+        true
+    }
+
+    /// Takes the script out of its queue.
+    fn take_script(&mut self) -> Waiting {
+        let group = &mut self.group;
+        if !group.requests.next_is_script() {
+            let run = group.forwarded.next_run(usize::MAX);
+            let run = run.expect("the caller saw a script");
+            return Waiting {
+                origin: run.origin,
+                done_seq: run.done_seq,
+                op: run.ops,
+            };
+        }
+        let done_seq = group.requests.writes.done();
+        let Next { ops, .. } = group.requests.next_writes().expect("the caller saw it");
+        let op = match ops {
+            NextOps::Fresh(memory) => {
+                // What is queued stays the script: who leads next may have to run it again.
+                let memory = Bytes::from(memory);
+                group.requests.writes.sealed(memory.clone());
+                memory.slice(BATCH_HEAD_BYTES + RUN_HEAD_BYTES..)
+            }
+            NextOps::Shared(ops) => ops,
+        };
+        Waiting {
+            origin: group.origin,
+            done_seq,
+            op,
+        }
+    }
+
+    /// What is to stand in a script's place.
+    fn outcome_of(&mut self, op: &Op<'_>, stamp: Stamp, work: &Work<'_>) -> Vec<u8> {
+        let (args, seq) = (op.args(), op.head.seq);
+        let scripts = &work.cluster.scripts;
+        let script = match scripts.learn(args.get(1)) {
+            Ok(script) => script,
+            Err(error) => return refused(seq, format!("-{error}\r\n").as_bytes()),
+        };
+        let count = keys_count(args).expect("looked at when it was taken");
+        let invocation = Invocation {
+            script: &script,
+            keys: args.iter().skip(KEYS_AT).take(count).collect(),
+            args: args.iter().skip(KEYS_AT + count).collect(),
+        };
+        let is_full = work.budget.missing() > 0 && work.cluster.is_full();
+        let terms = Terms {
+            db: op.head.db,
+            stamp: stamp.of_op(0),
+            protocol: op.head.flags.protocol(),
+            touch: op.head.flags.touch(),
+            writes: match args.get(0) {
+                b"w" => Writes::Allowed,
+                _ => Writes::Refused,
+            },
+            memory: if is_full {
+                Memory::Full
+            } else {
+                Memory::Enough
+            },
+            event_mask: work.event_mask,
+            watchdog: scripts.begin(Place::Grouped),
+        };
+        self.cache.set_now(stamp.log_ms);
+        let cache = &self.cache;
+        let overlay = Overlay::new(cache.seed(), &invocation.keys, terms, |_| Some(cache));
+        let Verdict {
+            reply,
+            changed,
+            events,
+        } = overlay.run(&scripts.engine, &invocation);
+        let mut args: Vec<&[u8]> = vec![&reply];
+        args.extend(triples(&changed, |_| true));
+        if args.iter().map(|arg| arg.len()).sum::<usize>() > OUTCOME_BYTES_MAX {
+            return refused(
+                seq,
+                b"-ERR the script changed more than fits into one entry of the log\r\n",
+            );
+        }
+        self.group.script_events = events;
+        let mut bytes = Vec::new();
+        let head = OpHead {
+            kind: OpKind::Outcome,
+            ..op.head
+        };
+        encode(&mut bytes, head, args.into_iter());
+        bytes
+    }
+}

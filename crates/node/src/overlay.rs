@@ -1,0 +1,266 @@
+//! What a script runs on: the records of its declared keys in a cache of its own. Nothing outside changes while it runs;
+//! what it changed is then taken as effects, or dropped.
+
+use crate::effects;
+use crate::entry::Stamp;
+use crate::scripts::Watchdog;
+use crate::shard::Events;
+use cache::{Cache, ChangeKind, Key};
+use commands::context::Touch;
+use commands::{CheckError, Context, Flags, Keyspace, Run, Session as SessionCommand};
+use resp::{Args, Output, OwnedArgs, Protocol, Reply};
+use script::{LogLevel, Outcome, Request, Script, Stop};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Whether a script may write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Writes {
+    Allowed,
+    Refused,
+}
+
+/// Whether there is memory for what grows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Memory {
+    Enough,
+    Full,
+}
+
+/// A script's arguments as they come behind its name.
+#[derive(Clone, Debug)]
+pub(crate) struct Invocation<'a> {
+    pub script: &'a Script,
+    pub keys: Vec<&'a [u8]>,
+    pub args: Vec<&'a [u8]>,
+}
+
+/// How a script is to run.
+pub(crate) struct Terms {
+    pub db: u8,
+    pub stamp: Stamp,
+    pub protocol: Protocol,
+    pub touch: Touch,
+    pub writes: Writes,
+    pub memory: Memory,
+    pub event_mask: u16,
+    pub watchdog: Watchdog,
+}
+
+/// What came of a script.
+pub(crate) struct Verdict {
+    /// What the client is told.
+    pub reply: Vec<u8>,
+    /// What has become of keys: triples ([`effects`]), by the key.
+    pub changed: BTreeMap<Box<[u8]>, [Vec<u8>; 2]>,
+    /// Keyspace events, in order.
+    pub events: Events,
+}
+
+/// A script's keys and what may be done to them.
+pub(crate) struct Overlay {
+    cache: Cache,
+    declared: BTreeSet<Box<[u8]>>,
+    terms: Terms,
+    events: Events,
+}
+
+impl Overlay {
+    /// A copy of `keys`; `of` tells in which cache a key is.
+    pub fn new<'c>(
+        seed: u64,
+        keys: &[&[u8]],
+        terms: Terms,
+        of: impl Fn(&[u8]) -> Option<&'c Cache>,
+    ) -> Overlay {
+        let mut cache = Cache::new(seed);
+        cache.set_now(terms.stamp.log_ms);
+        for key in keys {
+            let key = Key::new(seed, terms.db, key);
+            if let Some(entry) = of(key.bytes).and_then(|cache| cache.copy(key)) {
+                cache.put_entry(key, entry);
+            }
+        }
+        // What is copied is no change.
+        cache.observe(true);
+        Overlay {
+            cache,
+            declared: keys.iter().map(|key| Box::from(*key)).collect(),
+            terms,
+            events: Events::new(),
+        }
+    }
+
+    /// Runs the script.
+    pub fn run(self, engine: &script::Engine, invocation: &Invocation<'_>) -> Verdict {
+        let request = Request {
+            script: invocation.script,
+            keys: &invocation.keys,
+            args: &invocation.args,
+            protocol: self.terms.protocol,
+        };
+        let (outcome, overlay) = engine.run(&request, self);
+        let stopped = |text: &str| Verdict {
+            reply: format!("-{text}\r\n").into_bytes(),
+            changed: BTreeMap::new(),
+            events: Events::new(),
+        };
+        match outcome {
+            Outcome::Replied(reply) | Outcome::Failed(reply) => overlay.into_verdict(reply),
+            Outcome::Stopped(Stop::Killed) => {
+                stopped("ERR Error running script: Script killed by user with SCRIPT KILL...")
+            }
+            Outcome::Stopped(Stop::Timeout) => stopped(
+                "ERR Error running script: it ran for too long and was stopped, nothing of what it did is left",
+            ),
+            Outcome::Stopped(Stop::Memory) => stopped(
+                "ERR Error running script: it wanted too much memory and was stopped, nothing of what it did is left",
+            ),
+        }
+    }
+
+    fn into_verdict(mut self, reply: Vec<u8>) -> Verdict {
+        let db = self.terms.db;
+        let changes = self.cache.take_changes();
+        let modified = changes
+            .iter()
+            .filter(|change| change.kind == ChangeKind::Modified && change.db == db);
+        let keys: BTreeSet<&[u8]> = modified.map(|change| &*change.key).collect();
+        let state_of = |key: &[u8]| {
+            let entry = self.cache.peek(Key::new(self.cache.seed(), db, key));
+            let value = entry.map_or(&b""[..], |entry| entry.value.as_bytes());
+            [effects::head_of(entry).to_vec(), value.to_vec()]
+        };
+        Verdict {
+            reply,
+            changed: keys
+                .into_iter()
+                .map(|key| (Box::from(key), state_of(key)))
+                .collect(),
+            events: self.events,
+        }
+    }
+
+    /// Runs a command, or says why it does not run.
+    fn execute(&mut self, args: Args<'_>, reply: &mut Reply<'_>) -> Result<(), String> {
+        let row = commands::check(args).map_err(|error| match error {
+            CheckError::WrongArity(_) => {
+                "ERR Wrong number of args calling Redis command from script".to_owned()
+            }
+            _ => "ERR Unknown Redis command called from script".to_owned(),
+        })?;
+        if row.flags.has(Flags::NOSCRIPT) {
+            return Err("ERR This Redis command is not allowed from script".into());
+        }
+        let execute = match row.run {
+            Run::Data(execute) => execute,
+            Run::Session(command) => return self.answer(command, args, reply),
+            Run::Later => return Err(commands::later_error(row)),
+        };
+        let is_write = row.flags.has(Flags::WRITE);
+        if is_write && self.terms.writes == Writes::Refused {
+            return Err("ERR Write commands are not allowed from read-only scripts.".into());
+        }
+        if row.flags.has(Flags::DENYOOM) && self.terms.memory == Memory::Full {
+            return Err("OOM command not allowed when used memory > 'maxmemory'.".into());
+        }
+        let mut positions = commands::KeyPositions::new();
+        // Arguments that do not tell their keys are refused by the command itself.
+        if commands::keys_of(row, args, &mut positions).is_ok()
+            && positions
+                .iter()
+                .any(|at| !self.declared.contains(args.get(*at)))
+        {
+            return Err("ERR Script attempted to access a non declared key: all keys are to be given to EVAL as KEYS".into());
+        }
+        let seed = self.cache.seed();
+        let mut context = Context {
+            now_ms: self.cache.now_ms(),
+            keyspace: Keyspace::One(&mut self.cache),
+            seed,
+            db: self.terms.db,
+            wall_offset_ms: self.terms.stamp.wall_offset_ms,
+            random: self.terms.stamp.random,
+            first_key_hash: None,
+            touch: self.terms.touch,
+            event_mask: self.terms.event_mask,
+            events: Events::new(),
+        };
+        execute(&mut context, args, reply);
+        self.events.extend(context.events);
+        // Each command has a draw of its own.
+        self.terms.stamp = self.terms.stamp.of_op(1);
+        Ok(())
+    }
+
+    /// The few commands of a connection that a script may want.
+    fn answer(
+        &self,
+        command: SessionCommand,
+        args: Args<'_>,
+        reply: &mut Reply<'_>,
+    ) -> Result<(), String> {
+        match command {
+            SessionCommand::Ping if args.len() == 1 => reply.simple("PONG"),
+            SessionCommand::Ping | SessionCommand::Echo => reply.bulk(args.get(1)),
+            SessionCommand::Time => {
+                // The time of the entry, so that what a script makes of it is the same for its commands.
+                let wall_ms = self.cache.now_ms() as i64 + self.terms.stamp.wall_offset_ms;
+                reply.array(2);
+                reply.bulk_integer(wall_ms / 1000);
+                reply.bulk_integer(wall_ms % 1000 * 1000);
+            }
+            _ => {
+                return Err(format!(
+                    "ERR {} looks at more than the script's keys and cannot run in a script",
+                    String::from_utf8_lossy(args.get(0)).to_uppercase()
+                ));
+            }
+        }
+        Ok(())
+    }
+}
+
+impl script::Host for Overlay {
+    fn call(&mut self, arguments: &[&[u8]], protocol: Protocol, reply: &mut Vec<u8>) {
+        let owned = OwnedArgs::from_slices(arguments);
+        let mut output = Output::new();
+        let mut writer = Reply::new(&mut output, protocol);
+        if let Err(refusal) = self.execute(owned.args(), &mut writer) {
+            writer.error(&refusal);
+        }
+        reply.extend_from_slice(&output.into_bytes());
+    }
+
+    fn knows(&self, name: &[u8]) -> bool {
+        commands::lookup(name).is_some()
+    }
+
+    fn stop(&mut self) -> Option<Stop> {
+        self.terms.watchdog.stop()
+    }
+
+    fn clock_s(&self) -> f64 {
+        self.terms.watchdog.now_us() as f64 / 1e6
+    }
+
+    fn log(&mut self, level: LogLevel, message: &[u8]) {
+        let message = String::from_utf8_lossy(message);
+        match level {
+            LogLevel::Debug => tracing::debug!(%message, "script"),
+            LogLevel::Verbose | LogLevel::Notice => tracing::info!(%message, "script"),
+            LogLevel::Warning => tracing::warn!(%message, "script"),
+        }
+    }
+}
+
+/// The triples of what a script changed among the keys that `is_wanted`.
+pub(crate) fn triples(
+    changed: &BTreeMap<Box<[u8]>, [Vec<u8>; 2]>,
+    is_wanted: impl Fn(&[u8]) -> bool,
+) -> Vec<&[u8]> {
+    changed
+        .iter()
+        .filter(|(key, _)| is_wanted(key))
+        .flat_map(|(key, [head, value])| [&key[..], &head[..], &value[..]])
+        .collect()
+}

@@ -1,0 +1,189 @@
+//! Scripts: on a node alone, and on three nodes whose leaders come and go.
+
+use super::groups::{Asker, compare};
+use crate::group::OpKind;
+use crate::host::Host;
+use crate::node::Node;
+use crate::settings::Settings;
+use crate::testing::network::Network;
+use crate::testing::{Client, Clock};
+
+const INCR: &[u8] = b"return redis.call('incr', KEYS[1])";
+/// Takes all memory that it gets, after it has written.
+const GREEDY: &[u8] =
+    b"redis.call('set', KEYS[1], 'half') local s = 'x' while true do s = s .. s end";
+
+fn alone() -> Node {
+    let settings = Settings {
+        shards: 8,
+        ..Settings::default()
+    };
+    let host: Box<dyn Host> = Box::new(Clock::new(1));
+    Node::new(settings, host).expect("8 shards divide the slots")
+}
+
+/// One argument of a command line.
+fn quoted(source: &[u8]) -> String {
+    format!(
+        "\"{}\"",
+        String::from_utf8_lossy(source).replace('"', "\\\"")
+    )
+}
+
+#[test]
+fn a_script_reads_and_writes_its_keys() {
+    // Breaks if a script's commands do not reach the keys, or reach others than those it declared.
+    let node = alone();
+    let mut client = Client::new(&node);
+    assert_eq!(
+        client.run("EVAL \"redis.call('set', KEYS[1], ARGV[1]) return redis.call('mget', KEYS[1], KEYS[2])\" 2 a b one"),
+        "*2 $3 one $-1"
+    );
+    assert_eq!(client.run("GET a"), "$3 one");
+    let refused = client.run("EVAL \"return redis.call('get', 'c')\" 1 a");
+    assert!(refused.contains("non declared key"), "{refused}");
+    let refused = client.run("EVAL_RO \"return redis.call('del', KEYS[1])\" 1 a");
+    assert!(refused.contains("read-only scripts"), "{refused}");
+    let refused = client.run("EVAL \"return redis.call('multi')\" 0");
+    assert!(refused.contains("not allowed from script"), "{refused}");
+    assert_eq!(
+        client.run("EVAL \"return redis.call('ttl', KEYS[1])\" 1 a"),
+        ":-1"
+    );
+    assert_eq!(
+        client.run("EVAL \"return redis.call('set', KEYS[1], 'x', 'PX', '50')\" 1 e"),
+        "+OK"
+    );
+    assert_eq!(client.run("PTTL e"), ":50");
+}
+
+#[test]
+fn an_error_keeps_what_was_written_and_a_stop_does_not() {
+    // Breaks if a script that was stopped leaves half of what it did.
+    let node = alone();
+    let mut client = Client::new(&node);
+    let error = client.run("EVAL \"redis.call('set', KEYS[1], 'x') error('y')\" 1 a");
+    assert!(
+        error.starts_with("-ERR user_script:1: y script: "),
+        "{error}"
+    );
+    assert_eq!(client.run("GET a"), "$1 x");
+    let stopped = client.run(&format!("EVAL {} 1 a", quoted(GREEDY)));
+    assert!(stopped.contains("too much memory"), "{stopped}");
+    assert_eq!(client.run("GET a"), "$1 x");
+    assert_eq!(
+        client.run("SCRIPT KILL"),
+        "-NOTBUSY No scripts in execution right now."
+    );
+}
+
+#[test]
+fn scripts_are_known_by_their_sha1() {
+    // Breaks if register_script of any client does not find what it loaded.
+    let node = alone();
+    let mut client = Client::new(&node);
+    let sha = "e0e1f9fabfc9d4800c877a703b823ac0578ff8db"; // of: return 1
+    assert_eq!(
+        client.run(&format!("EVALSHA {sha} 0")),
+        "-NOSCRIPT No matching script. Please use EVAL."
+    );
+    assert_eq!(
+        client.run("EVALSHA short 0"),
+        "-NOSCRIPT No matching script. Please use EVAL."
+    );
+    assert_eq!(client.run("SCRIPT LOAD \"return 1\""), format!("$40 {sha}"));
+    assert_eq!(
+        client.run(&format!("EVALSHA {} 0", sha.to_uppercase())),
+        ":1"
+    );
+    assert_eq!(client.run(&format!("SCRIPT EXISTS {sha} x")), "*2 :1 :0");
+    assert_eq!(client.run("SCRIPT FLUSH"), "+OK");
+    assert_eq!(client.run(&format!("SCRIPT EXISTS {sha}")), "*1 :0");
+    let broken = client.run("SCRIPT LOAD \"return return\"");
+    assert!(
+        broken.starts_with("-ERR Error compiling script (new function): user_script:1:"),
+        "{broken}"
+    );
+}
+
+#[test]
+fn a_script_is_part_of_a_transaction() {
+    // Breaks if EXEC does not lock a script's shards, or a watched key that a script changed does not stop it.
+    let node = alone();
+    let mut client = Client::new(&node);
+    let incr = quoted(INCR);
+    client.run("MULTI");
+    client.run("SET n 1");
+    client.run(&format!("EVAL {incr} 1 n"));
+    client.run("GET other");
+    assert_eq!(client.run("EXEC"), "*3 +OK :2 $-1");
+    client.run("WATCH n");
+    let mut other = Client::new(&node);
+    assert_eq!(other.run(&format!("EVAL {incr} 1 n")), ":3");
+    client.run("MULTI");
+    client.run("GET n");
+    assert_eq!(client.run("EXEC"), "*-1");
+}
+
+#[test]
+fn a_script_counts_once_while_leaders_come_and_go() {
+    // Breaks if a script whose leader died is lost or takes effect twice, or sees a state that others have changed since.
+    let mut network = Network::of_three();
+    let mut askers: Vec<Asker> = (1..=3).map(|node| Asker::new(&network, node)).collect();
+    let mut slots: Vec<Vec<u32>> = vec![Vec::new(); 3];
+    for round in 0..30 {
+        for (asker, slots) in askers.iter_mut().zip(&mut slots) {
+            slots.push(asker.write(&network, 1, "INCR k"));
+            let args = [b"w", INCR, b"1", b"k"];
+            slots.push(asker.ask_args(&network, 1, OpKind::Script, &args, 0).0);
+            slots.push(asker.write(&network, 1, "INCR k"));
+        }
+        if round % 10 == 3 {
+            network.round();
+            network.round();
+            if let Some(leader) = network.leader(1) {
+                let others = (1..=3).filter(|other| *other != leader);
+                others.for_each(|other| network.cut(leader, other));
+            }
+        }
+        if round % 10 == 9 {
+            network.heal();
+        }
+        network.run_ms(80);
+    }
+    network.heal();
+    network.run_ms(3000);
+    let mut seen: Vec<u64> = Vec::new();
+    for (asker, slots) in askers.iter().zip(&slots) {
+        let mut before = 0;
+        for slot in slots {
+            let reply = asker.reply(*slot).expect("every write is answered");
+            let value: u64 = reply[1..].parse().expect("a number");
+            assert!(value > before, "one node's writes are applied in order");
+            before = value;
+            seen.push(value);
+        }
+    }
+    seen.sort_unstable();
+    assert_eq!(seen, (1..=270).collect::<Vec<u64>>());
+    compare(&network, 1);
+}
+
+#[test]
+fn a_script_that_is_stopped_leaves_nothing_on_any_replica() {
+    // Breaks if a leader proposes what a stopped script had done so far, or never answers it.
+    let mut network = Network::of_three();
+    for node in 1..=3 {
+        let mut asker = Asker::new(&network, node);
+        asker.write(&network, 0, "SET k whole");
+        let args = [b"w", GREEDY, b"1", b"k"];
+        let (stopped, _) = asker.ask_args(&network, 0, OpKind::Script, &args, 0);
+        let after = asker.write(&network, 0, "APPEND k +");
+        network.run_ms(100);
+        let reply = asker.reply(stopped).expect("answered");
+        assert!(reply.contains("too much memory"), "{reply}");
+        assert_eq!(asker.reply(after).as_deref(), Some(":6"));
+    }
+    network.run_ms(100);
+    compare(&network, 0);
+}
