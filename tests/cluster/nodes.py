@@ -35,12 +35,13 @@ def until(what, condition, seconds=START_SECONDS):
 
 
 class Cluster:
-    """`count` nodes that form one cluster. `flags` go to every node; `data` gives each a directory for its log."""
+    """`count` nodes that form one cluster, with room for `room` more to be started. `flags` go to every node; `data` gives
+    each a directory for its log."""
 
-    def __init__(self, torc, hub, count, flags=(), data=False, disk_bytes=None, clocks=False):
+    def __init__(self, torc, hub, count, flags=(), data=False, disk_bytes=None, clocks=False, room=0):
         self.torc = torc
         self.count = count
-        self.network = Network(hub, count)
+        self.network = Network(hub, count + room)
         self.directory = tempfile.TemporaryDirectory(prefix="torc-cluster-")
         self.flags = list(flags)
         self.data = data
@@ -92,7 +93,8 @@ class Cluster:
                             "FAKETIME_NO_CACHE": "1", "FAKETIME_DONT_FAKE_MONOTONIC": "1"}
         command += [self.torc, "serve", "--bind", address(number), "--port", str(PORT), "--protected-mode", "no"]
         if join and not first:
-            others = [f"{address(other)}:{PORT}" for other in range(1, self.count + 1) if other != number]
+            others = [f"{address(other)}:{PORT}" for other in sorted({*range(1, self.count + 1), *self.processes})
+                      if other != number]
             command += ["--join", ",".join(others)]
         if self.data:
             os.makedirs(self.data_path(number), exist_ok=True)
@@ -148,6 +150,20 @@ class Cluster:
         live = self.live()
         for number in live:
             until(f"node {number} to see a whole cluster", lambda: self.is_whole(number, len(live)), seconds)
+
+    def torc_at(self, number, *words):
+        """What `torc …`, asked at a node, prints; it must not fail."""
+        command = ["ip", "netns", "exec", self.network.name(number), self.torc, *words, "--at", f"{address(number)}:{PORT}"]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=90, check=False)
+        assert done.returncode == 0, f"{words}: {done.stdout} {done.stderr}"
+        return done.stdout
+
+    def is_placed(self, number, holders):
+        """Whether by this node's word every shard is held by three of these nodes, and nothing is to move."""
+        status = self.status(number)
+        return (status["replicas_to_move"] == 0 and status["shards_without_leader"] == 0
+                and all(len(shard["voters"]) == 3 and set(shard["voters"]) <= set(holders) for shard in status["shards"])
+                and {voter for shard in status["shards"] for voter in shard["voters"]} == set(holders))
 
     def leads(self, number):
         """How many shards the node leads, by its own word."""

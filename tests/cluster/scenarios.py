@@ -5,10 +5,15 @@ import os
 import shutil
 import subprocess
 import tempfile
+import threading
 import time
 
+import redis
+from redis.cluster import RedisCluster
+
 from load import Load
-from nodes import Cluster, until
+from network import address
+from nodes import PORT, Cluster, until
 
 # Writes stand still at most so long when a node is lost: an election and a margin for a busy machine.
 GAP_MS_MAX = 2_000
@@ -237,6 +242,70 @@ def five_lose_two(world):
         world.check(load, "two of five killed at once")
 
 
+class ClusterAware:
+    """A cluster-aware client that sets keys, again and again, and reads each back at the end."""
+
+    def __init__(self, cluster):
+        self.client = RedisCluster(host=address(1), port=PORT + 1000, socket_timeout=15)
+        self.cluster, self.ending, self.errors, self.last = cluster, threading.Event(), [], {}
+        self.thread = threading.Thread(target=self.work, daemon=True)
+
+    def __enter__(self):
+        self.thread.start()
+        return self
+
+    def work(self):
+        number = 0
+        while not self.ending.is_set():
+            number += 1
+            key = f"aware:{number % 200}"
+            try:
+                assert self.client.set(key, number) is True
+                self.last[key] = number
+            except redis.RedisError as error:
+                self.errors.append(repr(error))
+
+    def __exit__(self, *_):
+        self.ending.set()
+        self.thread.join(timeout=30)
+        assert not self.thread.is_alive(), "the cluster-aware client got no reply"
+        assert not self.errors, self.errors[:5]
+        lost = [key for key, value in self.last.items() if int(self.client.get(key)) != value]
+        assert not lost and len(self.last) == 200, f"{len(lost)} of {len(self.last)} keys: {lost[:5]}"
+
+
+def grown_and_shrunk(world):
+    """Three nodes become five and three again, one of them killed in the middle of a move."""
+    value = b"v" * 1024
+    with world.cluster(3, flags=["--move-bandwidth", "20mb"], room=2) as cluster:
+        pipe = cluster.client(1).pipeline(transaction=False)
+        for number in range(40_000):
+            pipe.set(f"filler:{number}", value)
+            if number % 500 == 499:
+                pipe.execute()
+        with Load(cluster, nodes=[1, 3]) as load, ClusterAware(cluster), before_and_after():
+            cluster.start(4)
+            until("shards to move", lambda: 0 < cluster.status(1)["replicas_to_move"] < 40)
+            cluster.kill(2)
+            time.sleep(0.7)
+            cluster.start(2)
+            cluster.start(5)
+            until("five nodes to hold all", lambda: cluster.is_placed(1, [1, 2, 3, 4, 5]), 60)
+            # Leaders and the founder go, too.
+            for number in (1, 2):
+                done = cluster.torc_at(4, "node", "drain", str(number))
+                assert "may be stopped" in done, done
+            until("three nodes to hold all", lambda: cluster.is_placed(3, [3, 4, 5]), 60)
+            assert "Done" in cluster.torc_at(3, "node", "remove", "2")
+            assert cluster.wait_for_end(2, 10) == 0
+        world.check(load, "3 to 5 to 3 nodes, one killed in a move")
+        client = cluster.client(5)
+        kept = sum(client.strlen(f"filler:{number}") == len(value) for number in range(0, 40_000, 97))
+        assert kept == len(range(0, 40_000, 97)), kept
+        used = [cluster.client(number).info("memory")["used_memory"] for number in (1, 5)]
+        assert used[0] < used[1] / 10, f"a drained node keeps its memory: {used}"
+
+
 SCENARIOS = [
     quiet,
     leader_killed,
@@ -254,4 +323,5 @@ SCENARIOS = [
     all_killed_with_disk,
     all_killed_without_disk,
     five_lose_two,
+    grown_and_shrunk,
 ]

@@ -42,7 +42,45 @@ const TORC: &[Row] = &[
             "Answers what this node knows of its cluster, as JSON.",
             "O(N) in the shards",
         ),
+    Row::session("hot", 2, Group::Server, Session::TorcHot)
+        .flags(Flags::ADMIN.and(ANY_TIME).and(Flags::NO_MULTI))
+        .docs(
+            "7.0.0",
+            "Answers which shards of the cluster, and keys at this node, are asked for most, as JSON.",
+            "O(N) in the shards",
+        ),
+    Row::session("node", -4, Group::Server, Session::Operate)
+        .flags(OPERATES)
+        .docs(
+            "7.0.0",
+            "Drains, removes or weighs a node, or says where it stands.",
+            "O(N) in the shards",
+        ),
+    Row::session("shard", -4, Group::Server, Session::Operate)
+        .flags(OPERATES)
+        .docs(
+            "7.0.0",
+            "Places a shard on nodes, or says which of them leads it.",
+            "O(N) in the shards",
+        ),
+    Row::session("plan", -2, Group::Server, Session::TorcPlan)
+        .flags(Flags::ADMIN.and(ANY_TIME).and(Flags::NO_MULTI))
+        .docs(
+            "7.0.0",
+            "Answers what is still to move, or would with other weights, as JSON.",
+            "O(N) in the shards",
+        ),
+    Row::session("rebalance", -2, Group::Server, Session::Operate)
+        .flags(OPERATES)
+        .docs(
+            "7.0.0",
+            "Has the ring alone say who holds what, with other weights if they are given.",
+            "O(N) in the shards",
+        ),
 ];
+
+/// Of what changes the cluster: it waits until the cluster has agreed, which a transaction does not.
+const OPERATES: Flags = Flags::ADMIN.and(Flags::NOSCRIPT).and(Flags::NO_MULTI);
 
 /// Subcommands of CLUSTER.
 const CLUSTER: &[Row] = &[
@@ -79,13 +117,13 @@ const CLUSTER: &[Row] = &[
             "Takes ranges of slots from this node.",
             "O(N) in the slots",
         ),
-    Row::session("failover", -2, Group::Cluster, Session::Cluster)
+    Row::session("failover", -2, Group::Cluster, Session::Operate)
         .flags(REFUSED)
         .docs("3.0.0", "Makes this node lead.", "O(1)"),
     Row::session("flushslots", 2, Group::Cluster, Session::Cluster)
         .flags(REFUSED)
         .docs("3.0.0", "Takes all slots from this node.", "O(1)"),
-    Row::session("forget", 3, Group::Cluster, Session::Cluster)
+    Row::session("forget", 3, Group::Cluster, Session::Operate)
         .flags(REFUSED)
         .docs("3.0.0", "Removes a node from the list of nodes.", "O(1)"),
     Row::session("getkeysinslot", 4, Group::Cluster, Session::Cluster)

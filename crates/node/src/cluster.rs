@@ -1,6 +1,7 @@
 //! What a node knows of the others, as far as every request needs it: who it is itself, who leads which group, which
 //! groups have something to send, and whom to wake for it.
 
+use crate::bandwidth::Bandwidth;
 use crate::checkpoints::UnderWay;
 use crate::group::{GroupStart, Mode, Rooms, origin_of};
 use crate::host::Host;
@@ -181,6 +182,10 @@ pub struct Cluster {
     dirty: Box<[AtomicU64]>,
     /// Memory for turns of work.
     pub(crate) rooms: Rooms,
+    /// What is sent of moving shards.
+    pub(crate) bandwidth: Bandwidth,
+    /// Its limit, bytes a second.
+    bandwidth_bytes: AtomicU64,
     /// Whoever performs [`crate::Node::flush`].
     pub flusher: Flusher,
     /// Scripts: known, running.
@@ -209,6 +214,8 @@ impl Cluster {
             wakes_us: zeros(shards_count),
             dirty: zeros(shards_count.div_ceil(64)),
             rooms: Rooms::default(),
+            bandwidth: Bandwidth::default(),
+            bandwidth_bytes: AtomicU64::new(u64::MAX),
             flusher: Flusher::default(),
             scripts: Arc::new(Scripts::new(host)),
         }
@@ -273,6 +280,16 @@ impl Cluster {
     /// Takes note of it.
     pub(crate) fn set_full(&self, full: bool) {
         self.full.store(full, Ordering::Relaxed);
+    }
+
+    /// How many bytes of moving shards may be sent in a second.
+    pub(crate) fn bandwidth_bytes(&self) -> u64 {
+        self.bandwidth_bytes.load(Ordering::Relaxed)
+    }
+
+    /// Takes note of it.
+    pub(crate) fn set_bandwidth_bytes(&self, bytes: u64) {
+        self.bandwidth_bytes.store(bytes, Ordering::Relaxed);
     }
 
     /// Whether records are made durable before what rests on them is sent.

@@ -17,6 +17,8 @@ pub struct ShardCopy {
     pub log_ms: u64,
     /// Whether no key can be missing.
     pub exact: bool,
+    /// Whether the keys were dropped, because the node left the group.
+    pub hollow: bool,
     /// Checksum of the keys that are alive at that time, or of the cluster's state.
     pub keys: u64,
     /// Checksum of the table of origins.
@@ -39,6 +41,7 @@ impl Node {
             applied: guard.applied,
             log_ms: guard.cache.now_ms(),
             exact: guard.cache.now_ms() >= guard.group.streams.exact_from_ms,
+            hollow: replica.is_hollow(),
             keys: guard.cache.checksum(),
             origins: guard.origins.checksum(),
             leads: ballot_led(replica),
@@ -56,6 +59,7 @@ impl Node {
                 applied: group.applied().0,
                 log_ms: 0,
                 exact: true,
+                hollow: false,
                 keys: xxh3_64(format!("{:?}", group.state()).as_bytes()),
                 origins: 0,
                 leads: ballot_led(replica),

@@ -225,6 +225,8 @@ impl Node {
             self.send_beat(now);
             self.send_hints(now.monotonic_us / BEAT_US, now);
         }
+        self.tick_report(now);
+        self.tick_balance(now);
         self.flush(now);
     }
 
@@ -360,6 +362,7 @@ impl Node {
                 });
             }
         }
+        work.graves.clear();
         let (needs_room, now) = (work.needs_room, work.now);
         self.cluster.rooms.put(work);
         if needs_room {

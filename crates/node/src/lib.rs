@@ -16,6 +16,8 @@
 //!
 //! Reading order: `host`, `entry`, `shard`, `memory`, `node`, `housework`, `session`, then what they use.
 
+mod balance;
+mod bandwidth;
 mod checkpoints;
 mod client;
 mod cluster;
@@ -27,6 +29,7 @@ mod entry;
 mod group;
 mod hints;
 mod host;
+mod hot;
 mod housework;
 pub mod journal;
 mod latency;
@@ -34,6 +37,7 @@ mod memory;
 pub mod meta;
 mod monitor;
 mod node;
+pub mod operate;
 mod overlay;
 mod overview;
 mod pause;
@@ -42,6 +46,7 @@ mod pubsub;
 mod questions;
 mod recovery;
 mod relief;
+mod report;
 mod resident;
 mod scripts;
 mod session;
@@ -69,12 +74,14 @@ pub use copies::ShardCopy;
 pub use entry::{ALL_DATABASES, EntryError, Stamp};
 pub use group::{Mode, NotHere, OpError, OpFlags, OpHead, OpKind, QueueFull, Request};
 pub use host::{Host, Now, Process};
+pub use hot::HotKey;
 pub use housework::Housework;
 pub use memory::Budget;
 pub use node::{Node, Room, ShardGuard};
 pub use paxos::{GroupId, Incarnation, NodeId, ReplicaId};
 pub use peers::Peers;
 pub use recovery::{Remembered, StartError};
+pub use report::{LedShard, NodeReport};
 pub use resident::Resident;
 pub use session::{Manner, Session, Step};
 pub use settings::Settings;

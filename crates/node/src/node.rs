@@ -1,11 +1,13 @@
 //! The node: what all connections share. Shards behind their own short locks, the memory budget, the registry
 //! of clients, publish/subscribe, statistics.
 
+use crate::balance::Balance;
 use crate::client::{Client, ClientClass, ClientFlag, ClientId};
 use crate::cluster::{Cluster, Membership};
 use crate::entry::Stamp;
 use crate::group::{Group, QueueBudget};
 use crate::host::{Host, Now};
+use crate::hot::HotKeys;
 use crate::housework::Housework;
 use crate::latency::LatencyMonitor;
 use crate::memory::Budget;
@@ -15,6 +17,7 @@ use crate::pause::Pause;
 use crate::pubsub::PubSub;
 use crate::recovery::{Memory, StartError};
 pub use crate::relief::Room;
+use crate::report::Reports;
 use crate::resident::Resident;
 use crate::settings::{OutputBufferLimit, Settings};
 use crate::shard::{Listened, Shard};
@@ -70,6 +73,12 @@ pub struct Node {
     next_client: AtomicU64,
     /// What connections on other nodes are told, and what they ask.
     pub(crate) telling: Telling,
+    /// What nodes report of themselves.
+    pub(crate) reports: Reports,
+    /// Whether this node has more to do than others.
+    pub(crate) balance: Balance,
+    /// What is asked for most.
+    pub(crate) hot_keys: HotKeys,
     /// Channels and patterns.
     pub pubsub: PubSub,
     /// Client-side caching.
@@ -225,6 +234,9 @@ impl Node {
             clients: DashMap::new(),
             next_client: AtomicU64::new(1),
             telling: Telling::default(),
+            reports: Reports::default(),
+            balance: Balance::default(),
+            hot_keys: HotKeys::default(),
             pubsub: PubSub::default(),
             tracking: Tracking::new(settings.tracking_table_max_keys as usize),
             monitors: Monitors::default(),

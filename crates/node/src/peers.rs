@@ -292,6 +292,7 @@ fn class_of(message: &PeerMessage) -> Class {
             | Kind::Accepted { .. }
             | Kind::Nack { .. }
             | Kind::CatchUpRequest { .. }
+            | Kind::Left { .. }
             | Kind::SnapshotOffer { .. }
             | Kind::SnapshotAck { .. }
             | Kind::Transfer { .. }

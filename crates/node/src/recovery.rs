@@ -70,13 +70,15 @@ impl Memory {
         }
         let at_base = state.as_ref().map(|staged| staged.wall_offset_ms);
         let wall_offset_ms = last_wall_offset_ms(&group.log).or(at_base);
-        Ok((start_of(group, membership), state, wall_offset_ms))
+        let is_hollow = state.as_ref().is_some_and(|staged| staged.is_hollow);
+        let start = start_of(group, membership, is_hollow);
+        Ok((start, state, wall_offset_ms))
     }
 
     /// How the meta group begins. Its state at the base is the membership's.
     pub fn meta_start(&mut self, membership: &Membership) -> GroupStart {
         match self.groups.remove(&META_GROUP) {
-            Some(group) => start_of(group, membership),
+            Some(group) => start_of(group, membership, false),
             None => membership.group_start(),
         }
     }
@@ -103,7 +105,7 @@ fn check_dense(group: &RecoveredGroup) -> Result<(), StartError> {
     Ok(())
 }
 
-fn start_of(group: RecoveredGroup, membership: &Membership) -> GroupStart {
+fn start_of(group: RecoveredGroup, membership: &Membership, is_hollow: bool) -> GroupStart {
     let base = match group.base.index.0 {
         // The configuration that a cluster is founded with is in no log.
         0 if membership.me == FOUNDER => SnapshotBase {
@@ -124,6 +126,7 @@ fn start_of(group: RecoveredGroup, membership: &Membership) -> GroupStart {
             log: group.log,
             chosen: group.chosen,
             log_ms_ceiling: group.log_ms_ceiling,
+            is_hollow,
         },
         ..membership.group_start()
     }

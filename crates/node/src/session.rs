@@ -18,6 +18,7 @@ mod exec;
 mod grouped;
 mod holes;
 mod info;
+mod operate;
 mod pending;
 mod pubsub;
 mod random;
@@ -33,6 +34,7 @@ mod window;
 
 use crate::client::{Client, ClientFlag};
 use crate::host::Now;
+use crate::hot::KEYS_PER_SAMPLE;
 use crate::node::Node;
 use crate::settings::Settings;
 use crate::tracking::Caching;
@@ -111,6 +113,8 @@ pub struct Session {
     pending: Option<Pending>,
     /// Whether EXEC holds shards locked at the moment.
     holds_shards: bool,
+    /// Keys that were asked for since one was counted ([`crate::hot`]).
+    keys_seen: u32,
     /// Whether CLIENT PAUSE held the last request back.
     postponed: bool,
     /// EXEC put off to tell the shards who listens.
@@ -170,6 +174,7 @@ impl Session {
             touch: Touch::Yes,
             pending: None,
             holds_shards: false,
+            keys_seen: 0,
             postponed: false,
             listen_later: false,
             configure_later: Vec::new(),
@@ -254,6 +259,11 @@ impl Session {
         while *next < batch.len() {
             let mut window = Window::new();
             self.look_ahead(turn, buffer, batch, *next, &mut window);
+            self.keys_seen += window.keys_count();
+            if self.keys_seen >= KEYS_PER_SAMPLE {
+                self.keys_seen = 0;
+                self.sample_key(turn, buffer, batch, *next, &window);
+            }
             for &prepared in window.requests() {
                 if output.len() > OUTPUT_BYTES_SOFT_MAX {
                     return Step::Flush;

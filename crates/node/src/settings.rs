@@ -88,6 +88,15 @@ pub struct Settings {
     /// How a leader knows that it leads when it answers a read. By its lease: a round trip less, and as right as clocks
     /// run at the rates that leases assume.
     pub read_mode: ReadMode,
+    /// Share of replicas that a node gets when it joins, relative to others'. 1; 0: none before `torc node weight` says so.
+    pub weight: u32,
+    /// Where the node stands: replicas of a shard lie in distinct zones where there are enough. Empty: nowhere in
+    /// particular.
+    pub zone: String,
+    /// Seconds that a node may be silent before others take its place. 600: long enough for a restart of a machine.
+    pub replace_after_s: u64,
+    /// Bytes a second of shards' states that a node sends to others. 100 MB: a tenth of a fast network.
+    pub move_bandwidth_bytes: u64,
     /// What nodes prove to each other that they know; empty: the password of `requirepass`. Empty.
     pub cluster_secret: String,
     /// Threads that serve clients; 0: as many as there are cores. 0.
@@ -145,6 +154,10 @@ impl Default for Settings {
             join: Vec::new(),
             replicas: 3,
             read_mode: ReadMode::Lease,
+            weight: 1,
+            zone: String::new(),
+            replace_after_s: 600,
+            move_bandwidth_bytes: 100_000_000,
             cluster_secret: String::new(),
             worker_threads: 0,
             slowlog_log_slower_than_us: 10_000,

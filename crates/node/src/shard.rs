@@ -45,6 +45,8 @@ pub struct Shard {
     pub(crate) group: Group,
     /// As [`Shard::mode`] says.
     pub(crate) mode: Mode,
+    /// Commands that ran here, reads included.
+    pub(crate) runs_count: u64,
     /// Where entries go as bytes, while recorded.
     record: Option<Record>,
 }
@@ -102,6 +104,7 @@ impl Shard {
             watched: HashMap::new(),
             listened: false,
             origins: Origins::default(),
+            runs_count: 0,
             record: None,
         }
     }
@@ -193,6 +196,7 @@ impl Shard {
     #[inline]
     pub(crate) fn run(&mut self, call: Call<'_>, reply: &mut Reply<'_>) -> Events {
         self.cache.set_now(call.stamp.log_ms);
+        self.runs_count += 1;
         let seed = self.cache.seed();
         let mut context = Context {
             now_ms: self.cache.now_ms(),

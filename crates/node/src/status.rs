@@ -6,9 +6,11 @@
 use crate::host::Now;
 use crate::node::Node;
 use crate::overview::Overview;
+use crate::report::{LedShard, NodeReport};
 use paxos::{GroupId, NodeId, Replica};
 use placement::ShardId;
 use serde::Serialize;
+use std::collections::BTreeMap;
 
 /// A voter that is further behind its leader does not count, indexes.
 const LAG_MAX: u64 = 1000;
@@ -37,6 +39,8 @@ pub struct Status {
     pub groups_short: usize,
     /// Shards that this node leads though another one should.
     pub shards_misled: usize,
+    /// Replicas that are still to move, of shards whose leaders report.
+    pub replicas_to_move: usize,
     /// All nodes.
     pub nodes: Vec<NodeStatus>,
     /// All shards.
@@ -60,12 +64,24 @@ pub struct NodeStatus {
     pub life: u64,
     /// Share of replicas relative to others'; 0: it is being drained.
     pub weight: u32,
+    /// Where it stands; empty: nowhere in particular.
+    pub zone: String,
     /// Whether this node hears it.
     pub alive: bool,
+    /// Whether it has been silent for so long that others take its place.
+    pub lost: bool,
     /// Shards that it leads.
     pub leads: usize,
     /// Shards that it should hold.
     pub holds: usize,
+    /// Shards in which it votes, as their leaders report.
+    pub votes: usize,
+    /// Bytes of the shards that it holds, as it reports.
+    pub bytes: u64,
+    /// Requests in the last second, as it reports.
+    pub requests_per_s: u64,
+    /// CPU time in the last second, thousandths of a core, as it reports.
+    pub cpu_permille: u64,
 }
 
 /// A shard of it.
@@ -77,10 +93,14 @@ pub struct ShardStatus {
     pub slots: String,
     /// Who leads it, as far as this node knows.
     pub leader: Option<u32>,
-    /// Who votes; empty if this node does not hold it.
+    /// Who votes, as its leader reports; else as this node knows, if it holds it.
     pub voters: Vec<u32>,
     /// Who learns.
     pub learners: Vec<u32>,
+    /// Bytes of it, as its leader reports.
+    pub bytes: u64,
+    /// Commands that ran on it in the last second, as its leader reports.
+    pub requests_per_s: u64,
     /// What is chosen up to, as far as this node knows.
     pub index: u64,
     /// Told by the leader: how many indexes each other member is behind, `node:lag`.
@@ -109,9 +129,11 @@ impl Node {
             let is_misled = replica.is_leader() && should_lead.is_some_and(|id| *id != overview.me);
             shards_misled += usize::from(is_misled);
         }
+        let reported = self.led_shards(now);
         let shards: Vec<ShardStatus> = (0..self.shards_count())
-            .map(|shard| self.shard_status(shard, now))
+            .map(|shard| self.shard_status(shard, reported.get(&(shard as u32)), now))
             .collect();
+        let plan = self.plan(&[], now).unwrap_or_default();
         let led = overview.led_shards().count();
         Status {
             version: env!("CARGO_PKG_VERSION").into(),
@@ -124,12 +146,13 @@ impl Node {
             shards_without_leader: shards.len() - led,
             groups_short,
             shards_misled,
-            nodes: node_statuses(&overview),
+            replicas_to_move: plan.replicas,
+            nodes: node_statuses(&overview, &reported, &self.reports.all(now)),
             shards,
         }
     }
 
-    fn shard_status(&self, shard: usize, now: Now) -> ShardStatus {
+    fn shard_status(&self, shard: usize, reported: Option<&LedShard>, now: Now) -> ShardStatus {
         let guard = self.lock(shard);
         let replica = &guard.group.replica;
         let config = replica.config();
@@ -142,8 +165,11 @@ impl Node {
                 format!("{}-{}", slots.start(), slots.end())
             }),
             leader: self.cluster.leader(group).map(|id| id.0),
-            voters: numbers(&config.voters),
-            learners: numbers(&config.learners),
+            voters: reported.map_or_else(|| numbers(&config.voters), |led| led.voters.clone()),
+            learners: reported
+                .map_or_else(|| numbers(&config.learners), |led| led.learners.clone()),
+            bytes: reported.map_or(0, |led| led.bytes),
+            requests_per_s: reported.map_or(0, |led| led.requests_per_s),
             index: guard.applied,
             lag_indexes: lags(replica),
             lease: lease(replica, now),
@@ -168,7 +194,11 @@ impl Overview {
 }
 
 /// The nodes with what they lead and hold.
-fn node_statuses(overview: &Overview) -> Vec<NodeStatus> {
+fn node_statuses(
+    overview: &Overview,
+    reported: &BTreeMap<u32, LedShard>,
+    reports: &BTreeMap<NodeId, NodeReport>,
+) -> Vec<NodeStatus> {
     let counts = |id: NodeId| {
         let leads = overview.leaders.iter().filter(|led| **led == Some(id));
         let holds = overview.view.wanted.iter();
@@ -179,6 +209,10 @@ fn node_statuses(overview: &Overview) -> Vec<NodeStatus> {
     };
     let status = |node: &crate::NodeView| {
         let (leads, holds) = counts(node.id);
+        let votes = reported
+            .values()
+            .filter(|led| led.voters.contains(&node.id.0));
+        let report = reports.get(&node.id);
         NodeStatus {
             node: node.id.0,
             address: crate::settings::host_and_port(
@@ -190,9 +224,15 @@ fn node_statuses(overview: &Overview) -> Vec<NodeStatus> {
             name: node.name.clone(),
             life: node.incarnation.0,
             weight: node.weight,
+            zone: node.zone.clone(),
             alive: overview.is_alive(node.id),
+            lost: node.is_lost,
             leads,
             holds,
+            votes: votes.count(),
+            bytes: report.map_or(0, |report| report.used_bytes),
+            requests_per_s: report.map_or(0, |report| report.requests_per_s),
+            cpu_permille: report.map_or(0, |report| report.cpu_permille),
         }
     };
     overview.view.nodes.iter().map(status).collect()

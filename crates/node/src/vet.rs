@@ -122,6 +122,7 @@ impl Node {
             | Kind::Accepted { .. }
             | Kind::Nack { .. }
             | Kind::CatchUpRequest { .. }
+            | Kind::Left { .. }
             | Kind::SnapshotOffer { .. }
             | Kind::SnapshotChunk { .. }
             | Kind::SnapshotAck { .. }

@@ -3,9 +3,10 @@
 //!
 //! What it does not say: who leads what, who is alive, who holds which replica at the moment.
 
-use crate::meta::MetaState;
+use crate::meta::{MetaState, NodeRecord};
 use paxos::{GroupId, Incarnation, NodeId, ReplicaId};
 use placement::{Host, Member, Zone, voters_count, wanted_replicas};
+use xxhash_rust::xxh3::xxh3_64;
 
 /// Where a node can be reached.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
@@ -42,9 +43,18 @@ pub struct NodeView {
     pub addresses: Addresses,
     /// Its share of replicas relative to others'; 0: it is being drained.
     pub weight: u32,
+    /// Where it stands; empty: nowhere in particular.
+    pub zone: String,
+    /// Whether it has been silent for so long that others hold what it held.
+    pub is_lost: bool,
 }
 
 impl NodeView {
+    /// Whether it is to hold replicas.
+    pub fn is_active(&self) -> bool {
+        self.weight > 0 && !self.is_lost
+    }
+
     /// The node in its present life.
     pub fn replica(&self) -> ReplicaId {
         ReplicaId {
@@ -69,6 +79,8 @@ pub struct ClusterView {
     pub replicas_wanted: u32,
     /// All nodes, by id.
     pub nodes: Vec<NodeView>,
+    /// Nodes that were removed and may not have heard of it: they are still spoken to.
+    pub leaving: Vec<NodeView>,
     /// Per shard who should hold it; the first should lead.
     pub wanted: Vec<Vec<NodeId>>,
     /// Nodes whose ids were given out so far: those above the nodes here are gone for good.
@@ -78,44 +90,25 @@ pub struct ClusterView {
 impl ClusterView {
     /// What follows from the meta group's state. O(shards × replicas).
     pub fn of(state: &MetaState) -> ClusterView {
-        let nodes: Vec<NodeView> = state
-            .nodes
-            .iter()
-            .map(|(&id, node)| NodeView {
-                id: NodeId(id),
-                incarnation: Incarnation(node.incarnation),
-                name: node.name.clone(),
-                addresses: node.addresses.clone().into(),
-                weight: node.weight,
-            })
-            .collect();
-        let hosts: Vec<Host> = nodes
-            .iter()
-            .map(|node| Host {
-                member: Member {
-                    id: u64::from(node.id.0),
-                    weight: node.weight,
-                },
-                zone: Zone::NONE,
-            })
-            .collect();
-        let shards_count = state.shards_count;
-        let wanted = match wanted_replicas(&hosts, shards_count, state.replicas_wanted as usize) {
-            Ok(replicas) => replicas
-                .by_shard
-                .into_iter()
-                .map(|holders| holders.into_iter().map(|id| NodeId(id as u32)).collect())
-                .collect(),
-            // No node that may hold anything: nothing is wanted, so nothing is changed.
-            Err(_) => vec![Vec::new(); shards_count as usize],
+        let view = |(&id, node): (&u32, &NodeRecord)| NodeView {
+            id: NodeId(id),
+            incarnation: Incarnation(node.incarnation),
+            name: node.name.clone(),
+            addresses: node.addresses.clone().into(),
+            weight: node.weight,
+            zone: node.zone.clone(),
+            is_lost: node.is_lost,
         };
+        let wanted = wanted_of_all(state);
+        let shards_count = state.shards_count;
         ClusterView {
             epoch: state.epoch,
             cluster_id: state.cluster_id.clone(),
             hash_seed: state.hash_seed,
             shards_count,
             replicas_wanted: state.replicas_wanted,
-            nodes,
+            nodes: state.nodes.iter().map(view).collect(),
+            leaving: state.leaving.iter().map(view).collect(),
             wanted,
             nodes_ever: state.nodes_ever,
         }
@@ -125,6 +118,11 @@ impl ClusterView {
     pub fn node(&self, id: NodeId) -> Option<&NodeView> {
         let place = self.nodes.binary_search_by_key(&id, |node| node.id).ok()?;
         Some(&self.nodes[place])
+    }
+
+    /// All whom a node speaks to, and itself.
+    pub fn reachable(&self) -> impl Iterator<Item = &NodeView> {
+        self.nodes.iter().chain(&self.leaving)
     }
 
     /// A node by its 40 hex digits, in either case.
@@ -143,11 +141,11 @@ impl ClusterView {
 
     /// Who should hold a group's replicas, in their present lives, as many as are wanted and can be had; the first should
     /// lead, those in front should vote. Empty: nobody is wanted, so nothing is to be changed. All nodes hold the meta
-    /// group.
+    /// group, also those that are to learn from it that they left.
     pub fn wanted_of(&self, group: GroupId) -> Vec<ReplicaId> {
         let replica = |id: &NodeId| self.node(*id).map(NodeView::replica);
         match group.0 {
-            0 => self.nodes.iter().map(NodeView::replica).collect(),
+            0 => self.reachable().map(NodeView::replica).collect(),
             shard => self.wanted[shard as usize - 1]
                 .iter()
                 .filter_map(replica)
@@ -157,14 +155,65 @@ impl ClusterView {
 
     /// How many of a group's replicas should vote.
     pub fn voters_count(&self) -> usize {
-        let active = self.nodes.iter().filter(|node| node.weight > 0);
+        let active = self.nodes.iter().filter(|node| node.is_active());
         voters_count(self.replicas_wanted as usize, active.count())
     }
 
-    /// Whether a node may vote: it is not being drained.
+    /// Whether a node may vote: it is neither being drained nor lost.
     pub fn may_vote(&self, id: NodeId) -> bool {
-        self.node(id).is_some_and(|node| node.weight > 0)
+        self.node(id).is_some_and(NodeView::is_active)
     }
+}
+
+/// A zone by its name.
+fn zone_of(name: &str) -> Zone {
+    match name.is_empty() {
+        true => Zone::NONE,
+        false => Zone(xxh3_64(name.as_bytes())),
+    }
+}
+
+/// Per shard who should hold it, the first leading: as the ring says, then as somebody wished. A shard that was placed by
+/// hand on fewer nodes than there should be replicas is filled up from the ring.
+pub(crate) fn wanted_of_all(state: &MetaState) -> Vec<Vec<NodeId>> {
+    let hosts: Vec<Host> = state
+        .nodes
+        .iter()
+        .map(|(&id, node)| Host {
+            member: Member {
+                id: u64::from(id),
+                weight: node.share(),
+            },
+            zone: zone_of(&node.zone),
+        })
+        .collect();
+    let shards_count = state.shards_count;
+    let ring = wanted_replicas(&hosts, shards_count, state.replicas_wanted as usize);
+    let Ok(replicas) = ring else {
+        // No node that may hold anything: nothing is wanted, so nothing is changed.
+        return vec![Vec::new(); shards_count as usize];
+    };
+    let mut wanted: Vec<Vec<NodeId>> = replicas
+        .by_shard
+        .into_iter()
+        .map(|holders| holders.into_iter().map(|id| NodeId(id as u32)).collect())
+        .collect();
+    for (&shard, nodes) in &state.placed {
+        let holders = &mut wanted[shard as usize];
+        let count = holders.len();
+        let mut placed: Vec<NodeId> = nodes.iter().map(|&node| NodeId(node)).collect();
+        let others = holders.iter().filter(|id| !nodes.contains(&id.0));
+        placed.extend(others.copied());
+        placed.truncate(count);
+        *holders = placed;
+    }
+    for (&shard, &leader) in &state.led_by {
+        let holders = &mut wanted[shard as usize];
+        if let Some(place) = holders.iter().position(|id| id.0 == leader) {
+            holders[..=place].rotate_right(1);
+        }
+    }
+    wanted
 }
 
 #[cfg(test)]

@@ -64,9 +64,10 @@ impl Replica {
                 index = index.next();
             }
             let more = index <= last;
+            let forgets = self.is_hollow && self.mutations.has(Mutation::RetireForgets);
             let kind = Kind::Promise {
                 ballot: self.promised,
-                chosen: self.chosen,
+                chosen: if forgets { Index(0) } else { self.chosen },
                 accepted,
                 more,
                 lease_left_us: self.lease_left_us(released),
@@ -90,7 +91,7 @@ impl Replica {
         sent_us: u64,
         out: &mut Output,
     ) {
-        if !self.hear_leader(from, ballot, out) {
+        if !self.hear_leader(from, ballot, out) || self.is_hollow {
             return;
         }
         // What does not follow on what is accepted under this ballot is left out; the leader sees from the answer where
@@ -120,6 +121,11 @@ impl Replica {
             return;
         }
         self.see_log_ms(log_ms);
+        if self.is_hollow {
+            // How far it was says nothing of what it has, so it is not told.
+            self.ask_for_state(from, out);
+            return;
+        }
         self.learn_commit(commit, out);
         self.send_accepted(from, ballot, sent_us, out);
     }

@@ -10,7 +10,16 @@ impl Replica {
     /// Somebody wants chosen entries.
     pub(crate) fn on_catch_up_request(&mut self, from: ReplicaId, first: Index, out: &mut Output) {
         if first <= self.log.trimmed() {
-            self.offers.push(from);
+            if self.has_left(from) {
+                let kind = Kind::Left {
+                    config: self.config.clone(),
+                    index: self.config_index,
+                    chosen: self.chosen,
+                };
+                out.send_first.push(self.names.message(from, kind));
+            } else if !self.is_hollow {
+                self.offers.push(from);
+            }
             return;
         }
         let (entries, _) = take(
@@ -40,6 +49,9 @@ impl Replica {
             && (leader.ready || leader.last > self.chosen)
         {
             // What it has proposed and counts itself is not mixed with what others have chosen meanwhile.
+            return;
+        }
+        if self.is_hollow {
             return;
         }
         let how = if from == self.promised.replica {

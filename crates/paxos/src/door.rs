@@ -112,6 +112,8 @@ pub enum Input {
     },
     /// With `durable`: the owner's checkpoint covers all up to here, so the log below may go.
     Checkpointed(Index),
+    /// The owner drops the state of a replica that is no member any more. Refused unless `Replica::can_retire`.
+    Retire,
 }
 
 /// What a snapshot's state stands for.

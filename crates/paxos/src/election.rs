@@ -108,7 +108,9 @@ impl Replica {
             // It may vote all the same by a configuration that it does not know chosen, and without it nobody may win: a
             // restart can forget how far was chosen. Whoever is still there tells.
             self.put_deadline_off();
-            self.ask_anybody(out);
+            if !self.is_hollow {
+                self.ask_anybody(out);
+            }
             return;
         }
         if self.is_sole_voter() {

@@ -29,7 +29,7 @@
 //! argument), keys, shards, commands. An entry's payload is bytes.
 //!
 //! Reading order: `types`, `message`, `door`, `replica`, `start`, `log`, `acceptor`, `election`, `leader`, `proposals`,
-//! `follower`, `lease`, `reads`, `transfer`, `catchup`, `membership`, `snapshot`; `mutation` for simulations.
+//! `follower`, `lease`, `reads`, `transfer`, `catchup`, `membership`, `snapshot`, `retire`; `mutation` for simulations.
 
 mod acceptor;
 mod catchup;
@@ -45,6 +45,7 @@ mod mutation;
 mod proposals;
 mod reads;
 mod replica;
+mod retire;
 mod snapshot;
 mod start;
 mod transfer;

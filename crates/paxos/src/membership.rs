@@ -105,6 +105,12 @@ impl Replica {
         alive.count() > voters.len() / 2
     }
 
+    /// A leader's: whether all learners could vote as far as it depends on what they have.
+    pub fn have_learners_caught_up(&self) -> bool {
+        let mut learners = self.config.learners.iter();
+        learners.all(|&id| self.has_caught_up(id))
+    }
+
     /// A leader's: the configuration that waits until all before it is chosen.
     pub fn config_wanted(&self) -> Option<&Config> {
         match &self.role {
@@ -151,6 +157,11 @@ impl Replica {
         };
         let former = leader.followers.clone();
         leader.follow(&config, me);
+        let is_member = |id: &ReplicaId| config.voters.contains(id) || config.learners.contains(id);
+        if former.iter().any(|follower| !is_member(&follower.id)) {
+            // By what is chosen without them they learn that they may go.
+            leader.fill_to = leader.fill_to.max(self.config_index.next());
+        }
         if keeps {
             leader.voters_before = former.iter().filter(|f| f.is_voter).count() + 1;
             let left = former

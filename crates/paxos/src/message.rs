@@ -117,6 +117,15 @@ pub enum Kind {
         /// First index wanted.
         from: Index,
     },
+    /// To one who asks for chosen entries that are gone here, and is no member any more: it needs none of them.
+    Left {
+        /// The configuration without it …
+        config: Config,
+        /// … and where it stands.
+        index: Index,
+        /// The sender's chosen prefix, which goes beyond that.
+        chosen: Index,
+    },
     /// Chosen entries from `first` on.
     CatchUp {
         /// First index.

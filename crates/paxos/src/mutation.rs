@@ -76,11 +76,13 @@ pub enum Mutation {
     AnyProbeRound,
     /// §3.8: voters need not have caught up.
     PromoteLaggard,
+    /// §3.9: a removed replica that let its state go says that it knows of nothing.
+    RetireForgets,
 }
 
 /// All of them, for a simulator to go through.
 #[cfg(feature = "mutations")]
-pub const MUTATIONS: [Mutation; 33] = {
+pub const MUTATIONS: [Mutation; 34] = {
     use Mutation::*;
     [
         AcceptBelowPromise,
@@ -116,6 +118,7 @@ pub const MUTATIONS: [Mutation; 33] = {
         ForgetPromise,
         AnyProbeRound,
         PromoteLaggard,
+        RetireForgets,
     ]
 };
 

@@ -7,6 +7,7 @@ use crate::lease::{Ceiling, Grants, LogTime};
 use crate::log::Log;
 use crate::message::{Kind, Message};
 use crate::mutation::{Mutation, Mutations};
+use crate::retire::Farewell;
 use crate::snapshot::{Incoming, Outgoing};
 use crate::types::{Ballot, Config, Entry, Generation, GroupId, Index, ReplicaId};
 
@@ -97,6 +98,12 @@ pub struct Replica {
     pub(crate) persisted: u64,
     /// Up to here the owner has a checkpoint.
     pub(crate) checkpoint: Index,
+    /// The last `Record::Chosen` said this.
+    pub(crate) chosen_recorded: Index,
+    /// What another said of a configuration without this replica.
+    pub(crate) farewell: Option<Farewell>,
+    /// The owner has no state: nothing is accepted or applied before a snapshot is installed.
+    pub(crate) is_hollow: bool,
 }
 
 impl Replica {
@@ -139,13 +146,17 @@ impl Replica {
                 self.checkpoint = self.checkpoint.max(index);
                 self.trim(out);
             }
+            Input::Retire => self.on_retire(out),
         }
         self.lead_on(out);
         self.begin_streams(out);
         self.record_log_time(out);
         if self.settings.durable && out.persist.len() > records {
-            if self.chosen > chosen {
+            // A configuration's own is not left to later steps: whoever accepts an index behind it durably knows that it
+            // is chosen, and on that a removed replica relies when it retires.
+            if self.chosen > chosen || self.config_index > self.chosen_recorded {
                 out.persist.push(Record::Chosen(self.chosen));
+                self.chosen_recorded = self.chosen;
             }
             self.token += 1;
         }
@@ -231,6 +242,11 @@ impl Replica {
             } => self.on_accepted(from, ballot, upto, sent_us, out),
             Kind::Nack { ballot, promised } => self.on_nack(from, ballot, promised, out),
             Kind::CatchUpRequest { from: first } => self.on_catch_up_request(from, first, out),
+            Kind::Left {
+                config,
+                index,
+                chosen,
+            } => self.on_left(config, index, chosen),
             Kind::CatchUp {
                 first,
                 entries,

@@ -71,6 +71,11 @@ pub(crate) struct Incoming {
 }
 
 impl Outgoing {
+    /// Its name.
+    pub(crate) fn stream(&self) -> u64 {
+        self.stream
+    }
+
     /// When to send again, us.
     pub(crate) fn wake_us(&self, settings: &Settings) -> u64 {
         self.sent_us + 2 * settings.heartbeat_us
@@ -396,6 +401,7 @@ impl Replica {
                 && (base.index > self.chosen || mutations.has(Mutation::SnapshotLowersChosen)),
             "a snapshot never takes the chosen prefix back"
         );
+        self.is_hollow = false;
         self.log.restart_after(base.index);
         self.chosen = base.index;
         if !mutations.has(Mutation::SnapshotKeepsConfig) {
@@ -409,6 +415,7 @@ impl Replica {
         self.checkpoint = self.checkpoint.max(base.index);
         self.count_upto();
         if self.settings.durable {
+            self.chosen_recorded = base.index;
             out.persist.push(Record::Base(base));
         }
         self.on_config(ConfigNews::Learned, out);

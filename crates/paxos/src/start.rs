@@ -27,6 +27,8 @@ pub enum Start {
         chosen: Index,
         /// The last `Record::LogTime`, ms; 0 if there is none.
         log_ms_ceiling: u64,
+        /// Whether the owner had dropped the state at the base (`Input::Retire`).
+        is_hollow: bool,
     },
 }
 
@@ -77,6 +79,9 @@ impl Replica {
             token: 0,
             persisted: 0,
             checkpoint: Index(0),
+            chosen_recorded: Index(0),
+            farewell: None,
+            is_hollow: false,
         };
         replica.stream_last = replica.draw() >> 16;
         match start {
@@ -92,7 +97,9 @@ impl Replica {
                 log,
                 chosen,
                 log_ms_ceiling,
+                is_hollow,
             } => {
+                replica.is_hollow = is_hollow;
                 replica.recover(promised, base, log, chosen);
                 replica.recover_log_time(log_ms_ceiling);
             }
@@ -114,6 +121,7 @@ impl Replica {
         self.round_seen = promised.round;
         self.log = Log::after(base.index);
         self.chosen = base.index;
+        self.chosen_recorded = base.index.max(chosen);
         self.checkpoint = base.index;
         self.config = base.config;
         self.config_index = base.index;

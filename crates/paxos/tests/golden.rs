@@ -163,6 +163,8 @@ fn tell_state(world: &mut World) {
         };
         let more = if replica.is_leader() {
             format!(", {lease}")
+        } else if replica.is_hollow() {
+            ", hollow".to_string()
         } else {
             String::new()
         };
@@ -244,6 +246,7 @@ fn command(world: &mut World, line: &str) {
                 world.delay(a, b, number(words[2]) * 1000);
             }
         }
+        "retire" => world.retire(node(words[1])),
         "hold-disk" => world.hold_disk(node(words[1])),
         "release-disk" => world.release_disk(node(words[1])),
         "crash" => world.crash(node(words[1])),

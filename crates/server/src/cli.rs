@@ -8,7 +8,10 @@ use clap::error::ErrorKind;
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 
 use crate::config::options::{OPTIONS, Opt, Shape};
+use crate::operator::Question;
 use crate::status::Form;
+
+mod operate;
 
 /// What a command line asks for.
 pub(crate) enum Invocation {
@@ -32,12 +35,19 @@ pub(crate) struct Flags {
 pub(crate) enum Action {
     Serve,
     PrintConfig,
-    /// `torc status`.
-    Status {
-        /// HOST:PORT, if it was given.
-        address: Option<String>,
-        form: Form,
-    },
+    /// Ask a node that runs.
+    Ask(Asking),
+}
+
+/// What a node is asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Asking {
+    /// HOST:PORT, if it was given.
+    pub(crate) address: Option<String>,
+    pub(crate) question: Question,
+    pub(crate) form: Form,
+    /// Whether it is asked again and again.
+    pub(crate) watch: bool,
 }
 
 /// Reads a command line, which starts with the program's name.
@@ -59,27 +69,38 @@ pub(crate) fn parse(args: impl Iterator<Item = OsString>) -> Result<Invocation, 
 
 fn flags(matches: &ArgMatches) -> Flags {
     // Flags may stand before or after the subcommand; it sees both.
-    let (command, matches) = matches.subcommand().unwrap_or(("serve", matches));
+    let mut path = Vec::new();
+    let mut matches = matches;
+    while let Some((name, inner)) = matches.subcommand() {
+        path.push(name);
+        matches = inner;
+    }
     let values = OPTIONS.iter().filter_map(|option| {
         let given = matches.get_many::<String>(option.name)?;
         let words: Vec<&str> = given.map(String::as_str).collect();
         Some((option.name, words.join(" ")))
     });
+    let mut values: Vec<(&'static str, String)> = values.collect();
+    let action = match (matches.get_flag("print-config"), path.as_slice()) {
+        (true, _) => Action::PrintConfig,
+        (false, [] | ["serve"]) => Action::Serve,
+        (false, ["node", "add"]) => {
+            values.push(("join", word(matches, "address").to_owned()));
+            Action::Serve
+        }
+        (false, path) => Action::Ask(operate::asking_from(path, matches)),
+    };
     Flags {
-        action: match (command, matches.get_flag("print-config")) {
-            (_, true) => Action::PrintConfig,
-            ("status", false) => Action::Status {
-                address: matches.get_one("address").cloned(),
-                form: match matches.get_flag("json") {
-                    true => Form::Json,
-                    false => Form::Table,
-                },
-            },
-            (_, false) => Action::Serve,
-        },
+        action,
         config_file: matches.get_one("config").cloned(),
-        values: values.collect(),
+        values,
     }
+}
+
+/// An argument that must be there.
+fn word<'a>(matches: &'a ArgMatches, name: &str) -> &'a str {
+    let word: Option<&String> = matches.get_one(name);
+    word.expect("the parser asks for it")
 }
 
 /// The parser's message without the usage that follows it, on one line.
@@ -126,22 +147,7 @@ fn command() -> Command {
                 .about("Run a node; also what torc does when no command is given")
                 .after_help(SOURCES),
         )
-        .subcommand(
-            Command::new("status")
-                .about("Show the nodes, shards and leaders of a running cluster")
-                .after_help("A password is taken from --requirepass, TORC_REQUIREPASS or the file.")
-                .arg(
-                    Arg::new("address")
-                        .value_name("HOST:PORT")
-                        .help("A node's clients' port [default: this machine, --port]"),
-                )
-                .arg(
-                    Arg::new("json")
-                        .long("json")
-                        .action(ArgAction::SetTrue)
-                        .help("Print JSON"),
-                ),
-        )
+        .subcommands(operate::commands())
 }
 
 fn argument(option: &Opt) -> Arg {

@@ -14,6 +14,8 @@ use std::path::{Path, PathBuf};
 use node::settings::{MAXMEMORY_MIN_BYTES, Settings};
 
 use crate::cli::{self, Invocation};
+use crate::operator::Question;
+use crate::question::Asked;
 use crate::status::Form;
 
 mod file;
@@ -52,14 +54,16 @@ pub const MAXMEMORY_AUTOMATIC_PERCENT: u64 = 60;
 pub enum Command {
     /// Run a node.
     Serve(Box<Config>),
-    /// Print what a running node knows of its cluster.
-    Status {
-        /// HOST:PORT of its clients' port.
-        address: String,
-        /// The password of the default user; empty: none.
-        password: String,
-        /// How.
+    /// Ask a running node, and print what it answers.
+    Ask {
+        /// Which.
+        asked: Asked,
+        /// What.
+        question: Question,
+        /// How the answer is printed.
         form: Form,
+        /// Whether the question is asked again and again.
+        watch: bool,
     },
     /// Print this text and exit with success: help, version or the configuration.
     Print(String),
@@ -178,14 +182,14 @@ fn load_on(
     for (name, value) in flags.values {
         layers.set(name, &value, Origin::Flag);
     }
-    if let cli::Action::Status { address, form } = flags.action {
-        return layers.status(address, form);
+    if let cli::Action::Ask(asking) = flags.action {
+        return layers.ask(asking);
     }
     let config = layers.finish(config_file, root)?;
 
     match flags.action {
         cli::Action::Serve => Ok(Command::Serve(Box::new(config))),
-        cli::Action::Status { .. } => unreachable!("answered above"),
+        cli::Action::Ask(_) => unreachable!("answered above"),
         cli::Action::PrintConfig => Ok(Command::Print(print::config_text(&config))),
     }
 }
@@ -273,17 +277,22 @@ impl Layers {
         self.origins.get(option).cloned().unwrap_or(Origin::Default)
     }
 
-    /// To ask a node for its status: it needs no more of the configuration than where the node is and its password.
-    fn status(self, address: Option<String>, form: Form) -> Result<Command, ConfigErrors> {
+    /// To ask a node needs no more of the configuration than where it is and its password.
+    fn ask(self, asking: cli::Asking) -> Result<Command, ConfigErrors> {
         if !self.errors.is_empty() {
             let errors = self.errors;
             return Err(ConfigErrors { errors });
         }
         let settings = self.settings;
-        Ok(Command::Status {
-            address: address.unwrap_or_else(|| format!("127.0.0.1:{}", settings.port)),
-            password: settings.requirepass,
-            form,
+        let here = || format!("127.0.0.1:{}", settings.port);
+        Ok(Command::Ask {
+            asked: Asked {
+                address: asking.address.unwrap_or_else(here),
+                password: settings.requirepass,
+            },
+            question: asking.question,
+            form: asking.form,
+            watch: asking.watch,
         })
     }
 

@@ -31,7 +31,7 @@ pub enum Past {
     /// Nothing is kept.
     None,
     /// The log, and what the node is to go on with.
-    Kept(FoundLog, Remembered),
+    Kept(FoundLog, Box<Remembered>),
     /// The log, none of whose votes count, and the cluster as far as it is remembered.
     Lost(FoundLog, Option<MetaState>),
 }
@@ -50,7 +50,7 @@ pub fn open(settings: &Settings) -> anyhow::Result<Past> {
     let doubt = match found.recovered().verdict.clone() {
         Verdict::Keep => {
             return Ok(match remember(&mut found)? {
-                Some(remembered) => Past::Kept(found, remembered),
+                Some(remembered) => Past::Kept(found, Box::new(remembered)),
                 None => Past::Lost(found, None),
             });
         }
@@ -68,7 +68,7 @@ pub fn open(settings: &Settings) -> anyhow::Result<Past> {
     match (&whole.recovered().verdict, remembered) {
         (Verdict::Keep, Some(remembered)) if alone => {
             tracing::warn!(%doubt, "going on with what is on disk");
-            Ok(Past::Kept(whole, remembered))
+            Ok(Past::Kept(whole, Box::new(remembered)))
         }
         (Verdict::NewIncarnation(_), _) if alone => bail!(
             "the data directory {} cannot be relied on: {doubt}; no other node has its data: bring the directory back from a copy, or remove it to begin anew",

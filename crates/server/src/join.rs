@@ -33,7 +33,8 @@ pub async fn join(
         id: RequestId(rand::random()),
         name,
         addresses: addresses.clone(),
-        weight: 1,
+        weight: settings.weight,
+        zone: settings.zone.clone(),
     };
     let bytes = request.encode();
     let targets: Vec<&JoinAddress> = settings

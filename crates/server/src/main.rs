@@ -3,7 +3,7 @@
 //!
 //! Reading order: `cli` and `config` (what it is started with), `host` (clocks and draws), `listener`, `connection`,
 //! `peer` (links to other nodes), `join`, `journal` (the log on disk), `durability` (what becomes of it at start), and
-//! `serve`, which starts them.
+//! `serve`, which starts them. `operator`, `status` and `question` ask a node that runs.
 
 mod banner;
 mod cli;
@@ -15,13 +15,18 @@ mod join;
 mod journal;
 mod listener;
 mod logs;
+mod operator;
 mod peer;
+mod question;
 mod serve;
 mod status;
 
 use anyhow::Context;
 use config::{Command, Config};
-use std::io::Write;
+use operator::Question;
+use question::Asked;
+use status::Form;
+use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -32,6 +37,8 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 /// Tasks between two looks at the runtime's shared queue. Fixed, because tuning it by measured times costs a
 /// floating point power now and then and wins nothing for tasks as short as ours.
 const GLOBAL_QUEUE_INTERVAL: u32 = 61;
+/// Between two looks of `torc status --watch`.
+const WATCH: Duration = Duration::from_secs(1);
 /// How long whoever still holds a thread may do so at the end.
 const END_MAX: Duration = Duration::from_millis(100);
 /// Descriptors beside the clients': listeners, the runtime's, the logs'.
@@ -52,13 +59,39 @@ fn main() -> ExitCode {
             ExitCode::SUCCESS
         }
         Command::Serve(config) => ended(start(*config)),
-        Command::Status {
-            address,
-            password,
+        Command::Ask {
+            asked,
+            question,
             form,
-        } => ended(status::status(&address, &password, form).map(|text| {
-            let _ = std::io::stdout().write_all(text.as_bytes());
-        })),
+            watch,
+        } => ended(match watch {
+            true => watch_answer(&asked, &question, form),
+            false => operator::answer(&asked, &question, form).map(|text| {
+                let _ = std::io::stdout().write_all(text.as_bytes());
+            }),
+        }),
+    }
+}
+
+/// Prints the answer again and again, each time over the one before.
+fn watch_answer(asked: &Asked, question: &Question, form: Form) -> anyhow::Result<()> {
+    /// Clears a terminal and goes to its upper left corner.
+    const CLEAR: &str = "\x1b[2J\x1b[H";
+    loop {
+        let text = operator::answer(asked, question, form)?;
+        let mut output = std::io::stdout();
+        let clear = match output.is_terminal() {
+            true => CLEAR,
+            false => "",
+        };
+        if write!(output, "{clear}{text}")
+            .and_then(|()| output.flush())
+            .is_err()
+        {
+            // Nobody looks any more.
+            return Ok(());
+        }
+        std::thread::sleep(WATCH);
     }
 }
 

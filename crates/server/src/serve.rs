@@ -72,10 +72,16 @@ pub async fn serve(config: Config, logs: logs::Logs, past: Past) -> anyhow::Resu
         error = durability::failed(&node, journal.as_deref()) => {
             Err(anyhow::Error::new(error).context("the disk failed, this node ends"))
         }
-        () = is_over(&node) => Err(anyhow::anyhow!(
-            "node {} was removed from the cluster, or another process has its place",
-            node.cluster.me.node.0
-        )),
+        () = is_over(&node) => match node.view().node(node.cluster.me.node) {
+            None => {
+                tracing::info!("this node was removed from the cluster, stopping");
+                Ok(())
+            }
+            Some(_) => Err(anyhow::anyhow!(
+                "another process has the place of node {} in the cluster",
+                node.cluster.me.node.0
+            )),
+        },
     };
     stop.send_replace(true);
     if let (Ok(()), Some(journal)) = (&ended, journal) {
@@ -101,7 +107,7 @@ async fn begin(
                 ..Membership::founder()
             };
             let (membership, journal) = durability::begin(found, membership)?;
-            let node = Node::recovered(settings, host, membership, remembered)?;
+            let node = Node::recovered(settings, host, membership, *remembered)?;
             let (me, view) = (node.cluster.me, node.view());
             tracing::info!(
                 node = me.node.0,

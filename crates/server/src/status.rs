@@ -1,19 +1,9 @@
-//! `torc status`: asks a node what it knows of its cluster and prints that for people, or as JSON.
+//! What a node knows of its cluster, for people, or as JSON.
 
-use anyhow::{Context, bail};
-use bytes::BytesMut;
+use anyhow::Context;
 use comfy_table::{ContentArrangement, Table, presets};
-use resp::{Protocol, ReplyDecoder, Tree, encode_request};
 use serde_json::{Map, Value};
 use std::fmt::Write as _;
-use std::io::{Read, Write};
-use std::net::{TcpStream, ToSocketAddrs};
-use std::time::Duration;
-
-/// How long a node may take to connect, and to answer.
-const ANSWER_MAX: Duration = Duration::from_secs(5);
-/// Bytes of a status.
-const STATUS_BYTES_MAX: usize = 64 << 20;
 
 /// How the status is printed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,63 +14,22 @@ pub enum Form {
     Json,
 }
 
-/// The status that the node at `address` (HOST:PORT of its clients' port) gives.
+/// A status as a node gives it, for printing.
 ///
 /// # Errors
-/// No node there, or it refuses.
-pub fn status(address: &str, password: &str, form: Form) -> anyhow::Result<String> {
-    let json = ask(address, password)?;
+/// It is no JSON.
+pub fn show(json: &str, form: Form) -> anyhow::Result<String> {
     match form {
-        Form::Json => Ok(json + "\n"),
+        Form::Json => Ok(json.to_owned() + "\n"),
         Form::Table => {
-            let value = serde_json::from_str(&json).context("the node's answer is not JSON")?;
+            let value = serde_json::from_str(json).context("the node's answer is not JSON")?;
             Ok(tables(&value))
         }
     }
 }
 
-fn ask(address: &str, password: &str) -> anyhow::Result<String> {
-    let target = address
-        .to_socket_addrs()
-        .with_context(|| format!("{address} is not HOST:PORT, or the name is not known"))?
-        .next()
-        .with_context(|| format!("{address} has no address"))?;
-    let mut stream = TcpStream::connect_timeout(&target, ANSWER_MAX)
-        .with_context(|| format!("no node answers at {address}"))?;
-    stream.set_read_timeout(Some(ANSWER_MAX))?;
-    stream.set_write_timeout(Some(ANSWER_MAX))?;
-    let mut requests = Vec::new();
-    if !password.is_empty() {
-        encode_request(&mut requests, &[b"AUTH".as_slice(), password.as_bytes()]);
-    }
-    encode_request(&mut requests, &[b"TORC".as_slice(), b"STATUS"]);
-    stream.write_all(&requests)?;
-    let mut decoder = ReplyDecoder::new(Protocol::Resp2, STATUS_BYTES_MAX);
-    let mut buffer = BytesMut::new();
-    let mut left = 1 + usize::from(!password.is_empty());
-    loop {
-        while let Some(reply) = decoder.decode(&mut buffer)? {
-            left -= 1;
-            match reply {
-                Tree::Error(words) => bail!("{address}: {}", String::from_utf8_lossy(&words)),
-                Tree::Bulk(text) if left == 0 => return Ok(String::from_utf8_lossy(&text).into()),
-                _ if left == 0 => bail!("{address} answers something else than a status"),
-                _ => {}
-            }
-        }
-        let mut piece = [0; 16 << 10];
-        let read = stream
-            .read(&mut piece)
-            .with_context(|| format!("{address} does not answer"))?;
-        if read == 0 {
-            bail!("{address} closed the connection");
-        }
-        buffer.extend_from_slice(&piece[..read]);
-    }
-}
-
 /// A status as tables: what stands alone first, a line each, then each list under its name.
-fn tables(status: &Value) -> String {
+pub fn tables(status: &Value) -> String {
     let mut text = String::new();
     let Value::Object(fields) = status else {
         return format!("{status}\n");

@@ -68,10 +68,14 @@ pub enum Fault {
     Stall,
     /// A wall clock was set.
     WallStep,
+    /// A node that was removed let its state go.
+    Retire,
+    /// An operator changed weights, places or leaders, or removed a node.
+    Operation,
 }
 
 /// All kinds, in order.
-pub const FAULTS: [Fault; 32] = [
+pub const FAULTS: [Fault; 34] = [
     Fault::Loss,
     Fault::Duplicate,
     Fault::SlowMessage,
@@ -104,15 +108,30 @@ pub const FAULTS: [Fault; 32] = [
     Fault::LinkBreak,
     Fault::Stall,
     Fault::WallStep,
+    Fault::Retire,
+    Fault::Operation,
 ];
 
 /// Kinds that only befall whole nodes.
-pub const FAULTS_OF_NODES: [Fault; 3] = [Fault::LinkBreak, Fault::Stall, Fault::WallStep];
+pub const FAULTS_OF_NODES: [Fault; 4] = [
+    Fault::LinkBreak,
+    Fault::Stall,
+    Fault::WallStep,
+    Fault::Operation,
+];
 
 /// How often each kind happened.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Tally {
     counts: [u64; FAULTS.len()],
+}
+
+impl Default for Tally {
+    fn default() -> Self {
+        Tally {
+            counts: [0; FAULTS.len()],
+        }
+    }
 }
 
 impl Tally {

@@ -298,6 +298,7 @@ impl Moment {
             log: log.collect(),
             chosen: member.chosen,
             log_ms_ceiling: member.log_ms_ceiling,
+            is_hollow: false,
         };
         member.replica = group.replica(number, start);
         member.applied = 0;

@@ -15,6 +15,7 @@ mod judge;
 mod links;
 mod machines;
 mod nemesis;
+mod operator;
 mod plan;
 mod requests;
 mod world;

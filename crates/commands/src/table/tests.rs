@@ -21,6 +21,11 @@ const NOT_IN_REDIS_7_0: &[&str] = &[
     "object|pinned",
     "torc",
     "torc|help",
+    "torc|hot",
+    "torc|node",
+    "torc|plan",
+    "torc|rebalance",
+    "torc|shard",
     "torc|status",
     "waitaof",
 ];

@@ -137,7 +137,9 @@ impl Shard {
     }
 
     fn set_mode(&mut self, work: &Work<'_>) {
-        let mode = match self.group.replica.can_skip() && !self.has_work() {
+        // Commands over several solo shards run by the node's clock, so it must be the group's.
+        let is_own_time = self.group.log_ahead_ms() == 0;
+        let mode = match self.group.replica.can_skip() && is_own_time && !self.has_work() {
             true => Mode::Solo,
             false => Mode::Grouped,
         };

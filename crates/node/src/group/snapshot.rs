@@ -5,8 +5,8 @@
 //! ```text
 //! offset  size  what
 //!      0     1  version, 1
-//!      1     1  part: 0 beginning, 1 keys, 2 end
-//! beginning:
+//!      1     1  part: 0 beginning, 1 keys, 2 end, 3 the beginning of a state that was dropped: only on disk, no keys follow
+//! beginning, of either kind:
 //!      2     8  the state is that after this index
 //!     10     8  its log time, ms
 //!     18     8  wall time minus log time as of its last entry, ms (i64)
@@ -40,6 +40,7 @@ const VERSION: u8 = 1;
 const BEGINNING: u8 = 0;
 const KEYS: u8 = 1;
 const END: u8 = 2;
+const HOLLOW: u8 = 3;
 const HEAD_BYTES: usize = 2;
 /// Bytes ahead of a key.
 const KEY_HEAD_BYTES: usize = 9 + effects::HEAD_BYTES;
@@ -75,7 +76,11 @@ pub(crate) struct Producer {
 impl Producer {
     /// A stream of the shard's state as it is.
     pub fn new(stream: u64, shard: &Shard) -> Self {
-        let mut beginning = vec![VERSION, BEGINNING];
+        let part = match shard.group.replica.is_hollow() {
+            true => HOLLOW,
+            false => BEGINNING,
+        };
+        let mut beginning = vec![VERSION, part];
         beginning.extend_from_slice(&shard.applied.to_le_bytes());
         beginning.extend_from_slice(&shard.cache.now_ms().to_le_bytes());
         beginning.extend_from_slice(&shard.wall_offset_ms.to_le_bytes());
@@ -203,6 +208,7 @@ pub(crate) struct Staging {
     pub stream: u64,
     cache: Cache,
     base: Option<(u64, u64, i64, Origins)>,
+    is_hollow: bool,
     sum: u64,
     /// Log time at the walk's end, ms, once the end is there.
     exact_from_ms: Option<u64>,
@@ -230,6 +236,8 @@ pub(crate) struct Staged {
     pub exact_from_ms: u64,
     /// Who wrote it.
     pub origins: Origins,
+    /// Whether the state was dropped: there are no keys, though there were some.
+    pub is_hollow: bool,
 }
 
 impl Staging {
@@ -239,6 +247,7 @@ impl Staging {
             stream,
             cache: Cache::new(seed),
             base: None,
+            is_hollow: false,
             sum: 0,
             exact_from_ms: None,
         }
@@ -260,11 +269,14 @@ impl Staging {
         if head[0] != VERSION {
             return Err(SnapshotError::Version(head[0]));
         }
-        if self.exact_from_ms.is_some() || self.base.is_none() != (head[1] == BEGINNING) {
+        if self.exact_from_ms.is_some()
+            || self.base.is_none() != matches!(head[1], BEGINNING | HOLLOW)
+        {
             return Err(SnapshotError::Order);
         }
         match head[1] {
-            BEGINNING => {
+            BEGINNING | HOLLOW => {
+                self.is_hollow = head[1] == HOLLOW;
                 let (index, rest) = split_u64(body)?;
                 let (log_ms, rest) = split_u64(rest)?;
                 let (offset, rest) = split_u64(rest)?;
@@ -276,6 +288,7 @@ impl Staging {
                 self.base = Some((index, log_ms, offset as i64, origins));
                 Ok(())
             }
+            KEYS if self.is_hollow => Err(SnapshotError::Order),
             KEYS => self.add_keys(body),
             END => {
                 let (sum, rest) = split_u64(body)?;
@@ -330,6 +343,7 @@ impl Staging {
             wall_offset_ms,
             exact_from_ms,
             origins,
+            is_hollow: self.is_hollow,
         })
     }
 }

@@ -2,10 +2,12 @@
 
 use super::Work;
 use super::op::{Op, OpKind};
+use super::origins::Origins;
 use super::snapshot::{Producer, Staged, Staging};
 use crate::journal::{Checkpoint, Journal};
 use crate::shard::Shard;
 use bytes::Bytes;
+use cache::Cache;
 use paxos::{Index, Input, SnapshotBase, SnapshotStep};
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -48,6 +50,11 @@ impl Streams {
     #[inline]
     pub fn is_producing(&self) -> bool {
         !self.producers.is_empty()
+    }
+
+    /// Whether a state is being received.
+    pub fn is_receiving(&self) -> bool {
+        self.staging.is_some()
     }
 
     /// Bytes of the state that is being received.
@@ -124,13 +131,13 @@ impl Shard {
             .take_if(|staging| staging.stream == stream)
             .map(Staging::finish);
         match staging {
-            Some(Ok(staged)) if staged.applied == base.index.0 => {
+            Some(Ok(staged)) if staged.applied == base.index.0 && !staged.is_hollow => {
                 let log_ms = staged.log_ms;
                 let base = SnapshotBase { log_ms, ..base };
                 if let Some(written) = streams.written.take() {
                     work.unless_failed(Some(written.finish(&base)));
                 }
-                self.put_state(staged);
+                work.graves.push(self.put_state(staged));
                 let installed = Input::SnapshotInstalled { stream, base };
                 self.group.streams.told.push_back(installed);
             }
@@ -141,13 +148,33 @@ impl Shard {
         }
     }
 
-    pub(crate) fn put_state(&mut self, staged: Staged) {
+    /// Replaces the state; returns the keys that were there, which take their time to be dropped.
+    pub(crate) fn put_state(&mut self, staged: Staged) -> Cache {
         self.group.streams.exact_from_ms = staged.exact_from_ms;
-        self.cache = staged.cache;
+        let former = std::mem::replace(&mut self.cache, staged.cache);
         self.origins = staged.origins;
         self.applied = staged.applied;
         self.wall_offset_ms = staged.wall_offset_ms;
         self.state_replaced();
+        former
+    }
+
+    /// Lets the state go, if this replica is no member of its group any more and nobody needs it.
+    pub(crate) fn retire(&mut self, work: &mut Work<'_>) {
+        if !self.group.replica.can_retire() {
+            return;
+        }
+        let refused = self.step(Input::Retire, work);
+        assert!(refused.is_none(), "it said that it could");
+        let log_ms = self.cache.now_ms();
+        let seed = self.cache.seed();
+        work.graves
+            .push(std::mem::replace(&mut self.cache, Cache::new(seed)));
+        self.cache.set_now(log_ms);
+        self.origins = Origins::default();
+        self.applied = self.group.replica.chosen().0;
+        self.state_replaced();
+        tracing::info!(group = self.group.id.0, "left the group, dropped its keys");
     }
 
     /// Begins a checkpoint of the state as it is; returns what it stands for.
@@ -180,15 +207,22 @@ impl Shard {
         }
     }
 
-    /// Makes one chunk that is wanted; whether more are.
+    /// Makes one chunk that is wanted; whether another may be made at once. What may not be sent yet is made by a tick.
     pub(super) fn make_chunk(&mut self, work: &mut Work<'_>) -> bool {
         let streams = &mut self.group.streams;
-        let Some(stream) = streams.wanted.pop_front() else {
+        let (cluster, now_us) = (work.cluster, work.now_us());
+        if streams.wanted.is_empty()
+            || !cluster
+                .bandwidth
+                .has_room(cluster.bandwidth_bytes(), now_us)
+        {
             return false;
-        };
+        }
+        let stream = streams.wanted.pop_front().expect("it is not empty");
         let producer = streams.producers.iter_mut().find(|p| p.stream == stream);
         if let Some(producer) = producer.filter(|producer| !producer.has_ended()) {
             let (bytes, last) = producer.next(&self.cache);
+            cluster.bandwidth.take(bytes.len());
             let made = Input::SnapshotChunk {
                 stream,
                 bytes,
@@ -215,7 +249,7 @@ impl Shard {
     }
 }
 
-fn save(producer: &mut Producer, cache: &cache::Cache, op: &Op<'_>) -> bool {
+fn save(producer: &mut Producer, cache: &Cache, op: &Op<'_>) -> bool {
     let (db, args) = (op.head.db, op.args());
     match op.head.kind {
         OpKind::Write | OpKind::Read => {

@@ -6,7 +6,7 @@ use crate::host::{Host, Now};
 use crate::journal::{JournalBatch, JournalError};
 use crate::memory::Budget;
 use crate::settings::ReadMode;
-use cache::Change;
+use cache::{Cache, Change};
 use parking_lot::{Mutex, MutexGuard};
 use paxos::Message;
 use resp::Output;
@@ -94,6 +94,8 @@ pub(crate) struct Work<'a> {
     pub tokens: Vec<(usize, u64)>,
     /// … before these leave.
     pub deferred: Vec<Message>,
+    /// Keys of shards that were replaced: dropped when no shard is locked.
+    pub graves: Vec<Cache>,
 }
 
 impl<'a> Work<'a> {
@@ -128,6 +130,7 @@ impl<'a> Work<'a> {
             records,
             tokens: Vec::new(),
             deferred: Vec::new(),
+            graves: Vec::new(),
         }
     }
 

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 /// Version of the bytes here. Also of the state in `state.rs`.
-pub(super) const VERSION: u8 = 1;
+pub(super) const VERSION: u8 = 2;
 
 /// Names a request over all its tries; drawn by whoever asks.
 #[derive(
@@ -80,8 +80,10 @@ pub enum MetaCommand {
         name: String,
         /// Where it is.
         addresses: NodeAddresses,
-        /// Its share of replicas relative to others', at least 1.
+        /// Its share of replicas relative to others'; 0: none before it is given one.
         weight: u32,
+        /// Where it stands; empty: nowhere in particular.
+        zone: String,
     },
     /// A node that kept its memory says where it is now.
     Announce {
@@ -104,15 +106,61 @@ pub enum MetaCommand {
         /// Its share of replicas relative to others'.
         weight: u32,
     },
-    /// A node is gone for good. Only one that holds nothing any more (weight 0) goes.
+    /// A node is gone for good. Only one that holds nothing any more goes: one without a share, as of an epoch at which it
+    /// was looked at.
     Remove {
         /// Which.
         node: u32,
+        /// The epoch; another has come since: refused.
+        epoch: u64,
     },
     /// How many replicas each shard is to have.
     SetReplicas {
         /// How many.
         replicas_wanted: u32,
+    },
+    /// Where a node stands: replicas of a shard are to lie in distinct zones.
+    Zone {
+        /// Which.
+        node: u32,
+        /// The zone's name; empty: none in particular.
+        zone: String,
+    },
+    /// A node has been silent for long: others are to hold what it held.
+    Lose {
+        /// Which.
+        node: u32,
+        /// In which life.
+        incarnation: u64,
+    },
+    /// A node that counted as lost is back.
+    Find {
+        /// Which.
+        node: u32,
+    },
+    /// A node that was removed has ended: nobody need tell it any more.
+    Forget {
+        /// Which.
+        node: u32,
+    },
+    /// A shard is to be held by these nodes, whatever the ring says; by those that the ring names if there are none.
+    Place {
+        /// Which shard.
+        shard: u32,
+        /// Their numbers.
+        nodes: Vec<u32>,
+    },
+    /// Shards are to be led by this node as long as it holds them; by whom the placement prefers if it is none.
+    Lead {
+        /// Which shards.
+        shards: Vec<u32>,
+        /// Its number.
+        node: Option<u32>,
+    },
+    /// The ring alone says again who holds and leads what; on the way some weights change.
+    Rebalance {
+        /// Nodes and their weights.
+        weights: Vec<(u32, u32)>,
     },
 }
 
@@ -229,6 +277,7 @@ mod tests {
                 name: "ab".into(),
                 addresses: addresses(),
                 weight: 1,
+                zone: String::new(),
             },
         };
         let hex = |bytes: Vec<u8>| {
@@ -239,7 +288,7 @@ mod tests {
         };
         assert_eq!(
             hex(request.encode()),
-            "01b42401026162016".to_string() + "8eb31d339fb7f0001"
+            "02b42401026162016".to_string() + "8eb31d339fb7f000100"
         );
         let configure = MetaRequest {
             id: RequestId(1),
@@ -247,13 +296,13 @@ mod tests {
                 pairs: vec![("a".into(), "b".into())],
             },
         };
-        assert_eq!(hex(configure.encode()), "0101030101610162");
+        assert_eq!(hex(configure.encode()), "0201030101610162");
         let joined = MetaAnswer::Joined {
             node: 3,
             incarnation: 300,
         };
-        assert_eq!(hex(joined.encode()), "010103ac02");
-        assert_eq!(hex(MetaAnswer::Done { epoch: 5 }.encode()), "010005");
+        assert_eq!(hex(joined.encode()), "020103ac02");
+        assert_eq!(hex(MetaAnswer::Done { epoch: 5 }.encode()), "020005");
     }
 
     #[test]
@@ -275,8 +324,29 @@ mod tests {
             found,
             announce,
             MetaCommand::Weigh { node: 1, weight: 0 },
-            MetaCommand::Remove { node: 1 },
+            MetaCommand::Remove { node: 1, epoch: 9 },
             MetaCommand::SetReplicas { replicas_wanted: 5 },
+            MetaCommand::Zone {
+                node: 1,
+                zone: "east".into(),
+            },
+            MetaCommand::Lose {
+                node: 1,
+                incarnation: 2,
+            },
+            MetaCommand::Find { node: 1 },
+            MetaCommand::Forget { node: 1 },
+            MetaCommand::Place {
+                shard: 7,
+                nodes: vec![1, 2, 300],
+            },
+            MetaCommand::Lead {
+                shards: vec![7, 8],
+                node: Some(3),
+            },
+            MetaCommand::Rebalance {
+                weights: vec![(1, 2)],
+            },
         ];
         for command in commands {
             let request = MetaRequest {
@@ -295,7 +365,7 @@ mod tests {
     fn bad_bytes_are_refused() {
         // Breaks if garbage from a peer, or a newer build's command, is taken for one of ours, or panics.
         assert_eq!(MetaRequest::decode(b""), Err(MetaError::Malformed));
-        assert_eq!(MetaRequest::decode(&[2, 0, 0]), Err(MetaError::Version(2)));
+        assert_eq!(MetaRequest::decode(&[1, 0, 0]), Err(MetaError::Version(1)));
         let mut bytes = MetaAnswer::Done { epoch: 5 }.encode();
         bytes.push(0);
         assert_eq!(MetaAnswer::decode(&bytes), Err(MetaError::Malformed));

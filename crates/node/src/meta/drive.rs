@@ -4,12 +4,13 @@
 use super::command::{MetaAnswer, MetaCommand, MetaError, MetaRequest, RequestId};
 use super::group::{Completion, META_GROUP, MetaGroup, MetaTurn, NoAnswer};
 use super::message::{JoinRequest, MetaMessage, Welcome};
+use super::pace::Pace;
 use super::reconcile::Reconciler;
 use crate::host::Now;
 use crate::journal::{Journal, JournalBatch, JournalError};
 use crate::node::Node;
 use crate::settings::Settings;
-use crate::view::ClusterView;
+use crate::view::{ClusterView, NodeView};
 use crate::wire::PeerMessage;
 use arc_swap::ArcSwap;
 use bytes::Bytes;
@@ -19,6 +20,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+/// A removed node that was silent for so long has heard of it and ended, or never will, us. Long, since one that is only cut
+/// off would go on for ever in a cluster that knows it no more.
+const GONE_US: u64 = 600_000_000;
 /// Between two looks at whether the shards' members are those wanted, us.
 const RECONCILE_US: u64 = 100_000;
 
@@ -75,6 +79,7 @@ impl Node {
             name: request.name,
             addresses: request.addresses,
             weight: request.weight,
+            zone: request.zone,
         };
         let id = request.id;
         self.submit(MetaRequest { id, command }, done);
@@ -140,7 +145,13 @@ impl Node {
         message: &Bytes,
         now: Now,
     ) -> Result<(), MetaError> {
-        let message = MetaMessage::decode(message)?;
+        let message = match MetaMessage::decode(message)? {
+            MetaMessage::Report(report) => {
+                self.on_report(from.node, report, now);
+                return Ok(());
+            }
+            message @ (MetaMessage::Ask(_) | MetaMessage::Refused { .. }) => message,
+        };
         self.meta_turn(|group, turn| group.on_message(from.node, message, now, turn));
         Ok(())
     }
@@ -166,8 +177,57 @@ impl Node {
             self.meta
                 .reconciled_us
                 .store(now.monotonic_us, Ordering::Relaxed);
+            self.look_for_lost(now);
             self.reconcile(now);
         }
+    }
+
+    /// The leader of the meta group sees to it that others take the place of who is dead for long, as long as there are
+    /// others: replicas that cannot be had elsewhere are not given up.
+    fn look_for_lost(&self, now: Now) {
+        let settings = self.settings.load();
+        let patience_us = settings.replace_after_s.saturating_mul(1_000_000);
+        self.cluster
+            .set_bandwidth_bytes(settings.move_bandwidth_bytes);
+        let me = self.cluster.me.node;
+        let command = {
+            let mut group = self.meta.group.lock();
+            if !group.replica().is_leader() {
+                return;
+            }
+            let view = group.view().clone();
+            let others = || view.nodes.iter().filter(|node| node.id != me);
+            let leaving = view.leaving.iter().map(|node| node.id);
+            let all = others().map(|node| node.id).chain(leaving);
+            let late = group.presence.miss(all, patience_us, now.monotonic_us);
+            let is_alive = |node: &NodeView| {
+                node.id == me
+                    || group
+                        .presence
+                        .alive_since(node.id, now.monotonic_us)
+                        .is_some()
+            };
+            let back = others().find(|node| node.is_lost && is_alive(node));
+            let gone = view.leaving.iter().find(|node| {
+                let missed_us = group.presence.missed_for_us(node.id, now.monotonic_us);
+                missed_us >= Some(GONE_US)
+            });
+            let active = view.nodes.iter().filter(|node| node.is_active());
+            let can_hold = active.filter(|node| is_alive(node)).count();
+            let lost =
+                others().find(|node| !node.is_lost && node.weight > 0 && late.contains(&node.id));
+            match (gone, back, lost) {
+                (Some(node), _, _) => MetaCommand::Forget { node: node.id.0 },
+                (None, Some(node), _) => MetaCommand::Find { node: node.id.0 },
+                (None, None, Some(node)) if can_hold >= view.voters_count() => MetaCommand::Lose {
+                    node: node.id.0,
+                    incarnation: node.incarnation.0,
+                },
+                (None, None, _) => return,
+            }
+        };
+        tracing::info!(?command, "the cluster changes by itself");
+        self.change_cluster(command, Box::new(drop));
     }
 
     /// Brings the shards that this node leads one step nearer to the members that are wanted.
@@ -179,16 +239,39 @@ impl Node {
         }
         let presence = self.with_meta(|group| group.presence.clone());
         let alive_since = |node| presence.alive_since(node, now.monotonic_us);
+        let mut pace = Pace::new(&self.reports.all(now));
+        for shard in 0..self.shards_count() {
+            let guard = self.lock(shard);
+            let replica = &guard.group.replica;
+            let feeds = replica.is_leader() && !replica.have_learners_caught_up();
+            if feeds {
+                pace.sends(guard.cache.used_bytes() as u64);
+            }
+        }
         let mut reconcilers = self.meta.reconcilers.lock();
         let mut work = self.work(now);
         for (shard, reconciler) in reconcilers.iter_mut().enumerate() {
             self.on_shard(shard, &mut work, |shard, work| {
                 let replica = &shard.group.replica;
+                let bytes = shard.cache.used_bytes() as u64;
                 if !replica.is_leader() {
+                    let wanted = view.wanted_of(replica.group());
+                    if !wanted.contains(&replica.me()) {
+                        shard.retire(work);
+                    }
                     return;
                 }
-                let next = reconciler.next(&view, replica, &alive_since, now.monotonic_us);
+                let admits = |node| pace.admits(node, bytes);
+                let next = reconciler.next(&view, replica, &alive_since, &admits, now.monotonic_us);
                 if let Some(input) = next {
+                    if let Input::Reconfigure { learners, .. } = &input {
+                        let present = replica.config();
+                        let is_new = |id: &&ReplicaId| {
+                            !present.learners.contains(id) && !present.voters.contains(id)
+                        };
+                        let new = learners.iter().filter(is_new);
+                        new.for_each(|id| pace.begins(id.node, bytes));
+                    }
                     shard.step(input, work);
                 }
                 shard.forget_origins(&|life| view.is_over(life), work);
@@ -284,7 +367,7 @@ impl Node {
             false => view.clone(),
         });
         let view = self.view();
-        let others = view.nodes.iter().map(|node| node.id);
+        let others = view.reachable().map(|node| node.id);
         let others: Vec<NodeId> = others.filter(|id| *id != me.node).collect();
         self.cluster.peers.set_nodes(&others);
         self.take_settings();

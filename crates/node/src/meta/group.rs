@@ -192,6 +192,7 @@ impl MetaGroup {
                     self.submit(request, None, now, turn);
                 }
             }
+            MetaMessage::Report(_) => unreachable!("taken by the node"),
             MetaMessage::Refused { id, reason } => {
                 if let Some(waiting) = self.waiting.remove(&id) {
                     let answer = MetaAnswer::Refused { reason };
@@ -248,9 +249,9 @@ impl MetaGroup {
         if self.replica.is_leader() && now_us >= self.reconciled_us + RECONCILE_US {
             self.reconciled_us = now_us;
             let alive_since = |node| self.presence.alive_since(node, now_us);
-            let next = self
-                .reconciler
-                .next(&self.view, &self.replica, &alive_since, now_us);
+            let next =
+                self.reconciler
+                    .next(&self.view, &self.replica, &alive_since, &|_| true, now_us);
             if let Some(input) = next {
                 self.step(input, now, turn);
             }

@@ -2,6 +2,7 @@
 
 use super::command::{MetaError, MetaRequest, NodeAddresses, RequestId, decode, encode};
 use super::state::MetaState;
+use crate::report::NodeReport;
 use paxos::{Incarnation, NodeId, ReplicaId};
 use serde::{Deserialize, Serialize};
 
@@ -17,6 +18,8 @@ pub enum MetaMessage {
         /// A sentence for people.
         reason: String,
     },
+    /// What the sender tells everybody of itself. Not for the group.
+    Report(NodeReport),
 }
 
 /// What a process that wants to join says of itself.
@@ -28,8 +31,10 @@ pub struct JoinRequest {
     pub name: String,
     /// Where other nodes and clients reach it. The host must be one that means something to others.
     pub addresses: NodeAddresses,
-    /// Its share of replicas relative to others', at least 1.
+    /// Its share of replicas relative to others'; 0: none before it is given one.
     pub weight: u32,
+    /// Where it stands; empty: nowhere in particular.
+    pub zone: String,
 }
 
 /// What it is told.

@@ -8,12 +8,13 @@
 //! What it does not hold: who leads what and who is alive (that changes too fast, and hints do), and who the members of
 //! a shard's group are (the group's own log says that).
 //!
-//! Reading order: `command`, `state`, `group`, `reconcile`, `message`, `drive`.
+//! Reading order: `command`, `state`, `group`, `reconcile`, `pace`, `message`, `drive`.
 
 mod command;
 mod drive;
 mod group;
 mod message;
+mod pace;
 mod presence;
 mod reconcile;
 mod state;
@@ -25,4 +26,5 @@ pub(crate) use drive::{Meta, founding_command};
 pub(crate) use group::MetaGroup;
 pub use group::{Completion, META_GROUP, NoAnswer};
 pub use message::{JoinRequest, MetaMessage, Welcome};
+pub(crate) use state::ZONE_BYTES_MAX;
 pub use state::{MetaState, NodeRecord};

@@ -8,6 +8,7 @@
 //! - A group never gets an even number of voters, and none it has leaves before its place can be taken.
 //! - A replica whose life is over is replaced by its node's next life, or by another node, in one entry.
 //! - Whoever votes and is wanted stays a voter: members change no more than they must.
+//! - A node becomes a learner only when there is room for one more state on its way (`pace`).
 //! - Leadership goes to the preferred node only when that has been alive for a while and has everything, and not twice
 //!   in a row within a while.
 //!
@@ -40,6 +41,8 @@ pub(crate) struct Standing<'a> {
     pub acked: &'a dyn Fn(ReplicaId) -> Index,
     /// Since when a node has been alive without a break, us; none if it is not.
     pub alive_since: &'a dyn Fn(NodeId) -> Option<u64>,
+    /// Whether a node may be fed the state now that it lacks.
+    pub admits: &'a dyn Fn(NodeId) -> bool,
     /// The clock, us.
     pub now_us: u64,
 }
@@ -58,6 +61,7 @@ impl Reconciler {
         view: &ClusterView,
         replica: &Replica,
         alive_since: &dyn Fn(NodeId) -> Option<u64>,
+        admits: &dyn Fn(NodeId) -> bool,
         now_us: u64,
     ) -> Option<Input> {
         if !replica.can_propose() {
@@ -73,6 +77,7 @@ impl Reconciler {
                 chosen: replica.chosen(),
                 acked: &|id| replica.acked(id),
                 alive_since,
+                admits,
                 now_us,
             },
         )
@@ -197,7 +202,7 @@ fn next_learners(
         .filter(|id| {
             config.learners.contains(id)
                 || config.voters.contains(id)
-                || (standing.alive_since)(id.node).is_some()
+                || (standing.alive_since)(id.node).is_some() && (standing.admits)(id.node)
         })
         .collect();
     learners.sort_unstable();

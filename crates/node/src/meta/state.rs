@@ -12,6 +12,8 @@ const ANSWERED_MAX: usize = 1024;
 const NODES_MAX: usize = 64;
 /// Settings that are kept.
 const SETTINGS_MAX: usize = 1024;
+/// Bytes of a zone's name.
+pub(crate) const ZONE_BYTES_MAX: usize = 64;
 /// Weight of one node at most: with so many nodes of it, a ring still has room for all points.
 const WEIGHT_MAX: u32 = 16;
 
@@ -36,6 +38,12 @@ pub struct MetaState {
     pub nodes_ever: u32,
     /// Nodes by id.
     pub nodes: BTreeMap<u32, NodeRecord>,
+    /// Nodes that were removed and may not have heard of it.
+    pub leaving: BTreeMap<u32, NodeRecord>,
+    /// Shards that an operator placed by hand, and who is to hold them.
+    pub placed: BTreeMap<u32, Vec<u32>>,
+    /// Shards that are to be led by a node of somebody's choice.
+    pub led_by: BTreeMap<u32, u32>,
     /// Runtime configuration of all nodes: names as CONFIG GET answers them, values.
     pub settings: BTreeMap<String, String>,
     /// The last requests and what came of them, oldest first.
@@ -53,6 +61,20 @@ pub struct NodeRecord {
     pub addresses: NodeAddresses,
     /// Share of replicas relative to others'; 0: it is being drained.
     pub weight: u32,
+    /// Where it stands; empty: nowhere in particular.
+    pub zone: String,
+    /// Whether it has been silent for so long that others hold what it held.
+    pub is_lost: bool,
+}
+
+impl NodeRecord {
+    /// Its share of replicas as it is.
+    pub fn share(&self) -> u32 {
+        match self.is_lost {
+            true => 0,
+            false => self.weight,
+        }
+    }
 }
 
 impl MetaState {
@@ -70,6 +92,14 @@ impl MetaState {
         }
         self.answered.push_back((request.id, answer.clone()));
         answer
+    }
+
+    /// Does what a command says, to see what would come of it.
+    ///
+    /// # Errors
+    /// Why it is refused: a sentence for people.
+    pub fn try_command(&mut self, command: &MetaCommand) -> Result<MetaAnswer, String> {
+        self.change(command)
     }
 
     /// What came of a request that was applied not long ago.
@@ -108,7 +138,7 @@ impl MetaState {
                 self.shards_count = *shards_count;
                 self.replicas_wanted = *replicas_wanted;
                 for (name, addresses) in founders {
-                    self.add(name, addresses, 1)?;
+                    self.add(name, addresses, (1, ""))?;
                 }
                 self.epoch += 1;
                 Ok(self.done())
@@ -117,7 +147,8 @@ impl MetaState {
                 name,
                 addresses,
                 weight,
-            } => self.join(name, addresses, *weight),
+                zone,
+            } => self.join(name, addresses, (*weight, zone)),
             MetaCommand::Announce {
                 node,
                 incarnation,
@@ -134,19 +165,18 @@ impl MetaState {
                 Ok(self.done())
             }
             MetaCommand::Configure { pairs } => self.configure(pairs),
-            MetaCommand::Weigh { node, weight } => {
-                if *weight > WEIGHT_MAX {
-                    return Err(format!("a weight is 0 to {WEIGHT_MAX}"));
+            MetaCommand::Weigh { node, weight } => self.weigh(&[(*node, *weight)]),
+            MetaCommand::Remove { node, epoch } => {
+                if *epoch != self.epoch {
+                    return Err("the cluster has changed since, look again".into());
                 }
-                self.record(*node)?.weight = *weight;
-                self.epoch += 1;
-                Ok(self.done())
-            }
-            MetaCommand::Remove { node } => {
-                if self.record(*node)?.weight > 0 {
+                if self.record(*node)?.share() > 0 {
                     return Err("a node that holds replicas is drained before it is removed".into());
                 }
-                self.nodes.remove(node);
+                if let Some(record) = self.nodes.remove(node) {
+                    self.leaving.insert(*node, record);
+                }
+                self.forget_wishes_for(*node);
                 self.epoch += 1;
                 Ok(self.done())
             }
@@ -155,7 +185,128 @@ impl MetaState {
                 self.epoch += 1;
                 Ok(self.done())
             }
+            MetaCommand::Zone { node, zone } => {
+                if zone.len() > ZONE_BYTES_MAX {
+                    return Err(format!("a zone's name has at most {ZONE_BYTES_MAX} bytes"));
+                }
+                self.record(*node)?.zone.clone_from(zone);
+                self.epoch += 1;
+                Ok(self.done())
+            }
+            MetaCommand::Lose { node, incarnation } => {
+                let record = self.record(*node)?;
+                if record.incarnation != *incarnation {
+                    return Err("the node has begun another life since".into());
+                }
+                if std::mem::replace(&mut record.is_lost, true) {
+                    return Ok(self.done());
+                }
+                self.forget_wishes_for(*node);
+                self.epoch += 1;
+                Ok(self.done())
+            }
+            MetaCommand::Find { node } => {
+                let record = self.record(*node)?;
+                if std::mem::replace(&mut record.is_lost, false) {
+                    self.epoch += 1;
+                }
+                Ok(self.done())
+            }
+            MetaCommand::Forget { node } => {
+                if self.leaving.remove(node).is_some() {
+                    self.epoch += 1;
+                }
+                Ok(self.done())
+            }
+            MetaCommand::Place { shard, nodes } => self.place(*shard, nodes),
+            MetaCommand::Lead { shards, node } => self.prefer(shards, *node),
+            MetaCommand::Rebalance { weights } => {
+                let answer = self.weigh(weights)?;
+                self.placed.clear();
+                self.led_by.clear();
+                Ok(answer)
+            }
         }
+    }
+
+    fn weigh(&mut self, weights: &[(u32, u32)]) -> Result<MetaAnswer, String> {
+        for (node, weight) in weights {
+            self.record(*node)?;
+            if *weight > WEIGHT_MAX {
+                return Err(format!("a weight is 0 to {WEIGHT_MAX}"));
+            }
+        }
+        let weight_after = |(node, record): (&u32, &NodeRecord)| {
+            let change = weights.iter().rfind(|(changed, _)| changed == node);
+            change.map_or(record.weight, |(_, weight)| *weight)
+        };
+        if !weights.is_empty()
+            && self
+                .nodes
+                .iter()
+                .map(weight_after)
+                .all(|weight| weight == 0)
+        {
+            return Err("no node would be left to hold anything".into());
+        }
+        for (node, weight) in weights {
+            self.record(*node)?.weight = *weight;
+            if *weight == 0 {
+                self.forget_wishes_for(*node);
+            }
+        }
+        self.epoch += 1;
+        Ok(self.done())
+    }
+
+    fn place(&mut self, shard: u32, nodes: &[u32]) -> Result<MetaAnswer, String> {
+        self.check_shard(shard)?;
+        for (at, node) in nodes.iter().enumerate() {
+            if self.record(*node)?.share() == 0 {
+                return Err(format!("node {node} is drained or lost and holds no shard"));
+            }
+            if nodes[..at].contains(node) {
+                return Err(format!("node {node} cannot hold a shard twice"));
+            }
+        }
+        match nodes.is_empty() {
+            true => self.placed.remove(&shard),
+            false => self.placed.insert(shard, nodes.to_vec()),
+        };
+        self.epoch += 1;
+        Ok(self.done())
+    }
+
+    fn prefer(&mut self, shards: &[u32], node: Option<u32>) -> Result<MetaAnswer, String> {
+        for &shard in shards {
+            self.check_shard(shard)?;
+        }
+        if let Some(node) = node
+            && self.record(node)?.share() == 0
+        {
+            return Err(format!("node {node} is drained or lost and leads no shard"));
+        }
+        for &shard in shards {
+            match node {
+                None => self.led_by.remove(&shard),
+                Some(node) => self.led_by.insert(shard, node),
+            };
+        }
+        self.epoch += 1;
+        Ok(self.done())
+    }
+
+    fn check_shard(&self, shard: u32) -> Result<(), String> {
+        match shard < self.shards_count {
+            true => Ok(()),
+            false => Err(format!("shards are 0 to {}", self.shards_count - 1)),
+        }
+    }
+
+    /// A node holds nothing any more: what was wished of it by hand is for the ring to say again.
+    fn forget_wishes_for(&mut self, node: u32) {
+        self.placed.retain(|_, nodes| !nodes.contains(&node));
+        self.led_by.retain(|_, leader| *leader != node);
     }
 
     /// Who comes under a known name, or from a known address, is that node in a new life.
@@ -163,14 +314,18 @@ impl MetaState {
         &mut self,
         name: &str,
         addresses: &NodeAddresses,
-        weight: u32,
+        (weight, zone): (u32, &str),
     ) -> Result<MetaAnswer, String> {
-        let weight = weight.clamp(1, WEIGHT_MAX);
+        if zone.len() > ZONE_BYTES_MAX {
+            return Err(format!("a zone's name has at most {ZONE_BYTES_MAX} bytes"));
+        }
+        let weight = weight.min(WEIGHT_MAX);
         let known = self.node_of(name, addresses);
         self.epoch += 1;
         if let Some(id) = known {
             let record = self.record(id)?;
             record.incarnation += 1;
+            record.is_lost = false;
             record.addresses.clone_from(addresses);
             let incarnation = record.incarnation;
             return Ok(MetaAnswer::Joined {
@@ -178,7 +333,7 @@ impl MetaState {
                 incarnation,
             });
         }
-        let node = self.add(name, addresses, weight)?;
+        let node = self.add(name, addresses, (weight, zone))?;
         Ok(MetaAnswer::Joined {
             node,
             incarnation: 1,
@@ -186,7 +341,12 @@ impl MetaState {
     }
 
     /// A node that was not known.
-    fn add(&mut self, name: &str, addresses: &NodeAddresses, weight: u32) -> Result<u32, String> {
+    fn add(
+        &mut self,
+        name: &str,
+        addresses: &NodeAddresses,
+        (weight, zone): (u32, &str),
+    ) -> Result<u32, String> {
         if self.nodes.len() == NODES_MAX {
             return Err(format!("a cluster has {NODES_MAX} nodes at most"));
         }
@@ -196,6 +356,8 @@ impl MetaState {
             name: name.into(),
             addresses: addresses.clone(),
             weight,
+            zone: zone.into(),
+            is_lost: false,
         };
         self.nodes.insert(self.nodes_ever, record);
         Ok(self.nodes_ever)

@@ -34,6 +34,7 @@ pub(crate) fn state_of(nodes: u32) -> MetaState {
                 name,
                 addresses,
                 weight: 1,
+                zone: String::new(),
             }
         };
         let id = RequestId(id.into());

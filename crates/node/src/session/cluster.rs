@@ -389,10 +389,7 @@ fn refusal(sub: &[u8]) -> String {
         b"replicate" => {
             "the cluster places the replicas of its shards by itself, as many as 'torc serve --replicas N' says"
         }
-        b"failover" => "each shard elects its leader by itself; 'torc status' shows them",
-        b"forget" | b"reset" => {
-            "a node that comes back takes its own place again; 'torc status' shows all nodes"
-        }
+        b"reset" => "a node leaves a cluster by 'torc node drain' and 'torc node remove'",
         b"bumpepoch" | b"set-config-epoch" | b"saveconfig" => {
             "the cluster agrees on its state by itself; 'torc status' shows it"
         }

@@ -273,6 +273,13 @@ impl Session {
             C::Spublish => self.publish(turn, PublishKind::Shard, args, access, output),
             C::Pubsub => self.pubsub(turn, args, &mut reply),
             C::Cluster => self.cluster(turn, args, access, &mut reply),
+            C::Operate => self.operate(turn, args, access, output),
+            C::TorcHot => {
+                let hot = turn.node.hot(turn.now);
+                let json = serde_json::to_string(&hot).expect("plain data is written to memory");
+                reply.bulk(json.as_bytes());
+            }
+            C::TorcPlan => self.plan(turn, args, &mut reply),
             C::Command => commands::command(args, &mut reply),
             C::Info => self.info(turn, args, access, &mut reply),
             C::Latency => self.latency(turn, args, &mut reply),

@@ -61,6 +61,12 @@ impl Window {
         &self.requests
     }
 
+    /// Keys that are known of all of them.
+    #[inline]
+    pub fn keys_count(&self) -> u32 {
+        self.places.len() as u32
+    }
+
     /// Where the keys of one of them live; empty if it has none or they are not known ahead.
     #[inline]
     pub fn places(&self, request: Prepared) -> &[Place] {
@@ -101,6 +107,28 @@ fn place(node: &Node, args: Args<'_>, position: usize) -> Place {
 }
 
 impl Session {
+    /// Has one key of a window counted, of which there is at least one: for whoever asks which are hot.
+    #[cold]
+    pub(super) fn sample_key(
+        &self,
+        turn: Turn<'_>,
+        buffer: &[u8],
+        batch: &Batch,
+        first: usize,
+        window: &Window,
+    ) {
+        let drawn = turn.node.host.random() % u64::from(window.keys_count());
+        let is_behind = |request: &Prepared| u64::from(request.first_place) > drawn;
+        let behind = window.requests.iter().position(is_behind);
+        let request = behind.unwrap_or(window.requests.len()) - 1;
+        let place = window.places[drawn as usize];
+        let args = batch.args(buffer, first + request);
+        let key = args.get(place.position as usize);
+        turn.node
+            .hot_keys
+            .sample(self.db, place.hash, key, turn.now);
+    }
+
     /// Looks at the requests from `first` on, as many as make a window.
     pub(super) fn look_ahead(
         &self,

@@ -8,6 +8,7 @@ use super::values::{
     parse_percentiles, parse_policy, parse_read_mode, parse_yes_no, policy_name, yes_no,
 };
 use crate::journal::SyncPolicy;
+use crate::meta::ZONE_BYTES_MAX;
 
 use super::{DATABASES_MAX, MAXMEMORY_MIN_BYTES, Settings};
 
@@ -121,6 +122,10 @@ const WORKER_THREADS_MAX: i64 = 1024;
 
 /// Replicas at most: beyond it each write waits for more nodes than it gains safety by.
 const REPLICAS_MAX: i64 = 9;
+/// Weight of a node.
+const WEIGHT_MAX: i64 = 16;
+/// A slower move would never end.
+const BANDWIDTH_MIN: u64 = 64 << 10;
 
 /// Settings first, in the order of the help page; then what tools ask for and has one truth here.
 pub(super) static ROWS: &[Row] = &[
@@ -251,6 +256,31 @@ pub(super) static ROWS: &[Row] = &[
         "read-mode",
         |s| s.read_mode.name().into(),
         |s, v| put(&mut s.read_mode, parse_read_mode(v)),
+    ),
+    startup(
+        "weight",
+        |s| s.weight.to_string(),
+        |s, v| put(&mut s.weight, integer_within(v, 0..=WEIGHT_MAX)),
+    ),
+    startup(
+        "zone",
+        |s| s.zone.clone(),
+        |s, v| put(&mut s.zone, parse_zone(v)),
+    ),
+    mutable(
+        "replace-after",
+        |s| s.replace_after_s.to_string(),
+        |s, v| put(&mut s.replace_after_s, integer_within(v, 1..=INT_MAX)),
+    ),
+    mutable(
+        "move-bandwidth",
+        |s| s.move_bandwidth_bytes.to_string(),
+        |s, v| {
+            put(
+                &mut s.move_bandwidth_bytes,
+                memory_within(v, BANDWIDTH_MIN..=i64::MAX as u64),
+            )
+        },
     ),
     startup(
         "cluster-secret",
@@ -454,6 +484,16 @@ fn parse_host(text: &str) -> Result<String, Refusal> {
         Ok(text.into())
     } else {
         Err(format!("'{text}' is neither a host name nor an IP address"))
+    }
+}
+
+fn parse_zone(text: &str) -> Result<String, Refusal> {
+    let is_fit = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
+    match text.len() <= ZONE_BYTES_MAX && text.chars().all(is_fit) {
+        true => Ok(text.into()),
+        false => Err(format!(
+            "'{text}' is no zone: up to {ZONE_BYTES_MAX} letters, digits, dots, dashes and underscores"
+        )),
     }
 }
 

@@ -115,6 +115,7 @@ impl Network {
                 ports: [number as u16; 4],
             },
             weight: 1,
+            zone: String::new(),
         };
         let told = Arc::new(Mutex::new(None));
         let slot = told.clone();

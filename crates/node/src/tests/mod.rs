@@ -1,6 +1,7 @@
 //! Tests of the node's core as a whole: what commands through sessions leave in the log, in memory and for others.
 
 mod bad_peers;
+mod elastic;
 mod expiry;
 mod forming;
 mod group_faults;

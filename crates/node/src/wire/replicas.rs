@@ -18,6 +18,7 @@
 //! | 14 | transfer | ballot, log_ms u64 |
 //! | 15 | read probe | ballot, round u64, log_ms u64 |
 //! | 16 | answer to it | ballot, round u64 |
+//! | 17 | left | index u64, chosen u64, config |
 //!
 //! An entry is a byte and what belongs to it: 0 nothing; 1 log_ms u64, payload bytes; 2 a configuration, which is
 //! number u64, count u32 and the voters, count u32 and the learners.
@@ -33,7 +34,7 @@ use super::WireError;
 use super::codec::{BALLOT_BYTES, LEASE_LEFT_US_MAX, NUMBER_MAX, REPLICA_BYTES, Reader, Writer};
 
 /// Highest of the kinds here.
-pub(super) const KIND_MAX: u8 = 16;
+pub(super) const KIND_MAX: u8 = 17;
 
 /// The kind's number.
 pub(super) fn number(kind: &Kind) -> u8 {
@@ -54,6 +55,7 @@ pub(super) fn number(kind: &Kind) -> u8 {
         Kind::Transfer { .. } => 14,
         Kind::ReadProbe { .. } => 15,
         Kind::ReadProbeReply { .. } => 16,
+        Kind::Left { .. } => 17,
     }
 }
 
@@ -155,6 +157,15 @@ pub(super) fn encode(message: &Message, out: &mut Writer<'_>) {
             out.u64(first.0);
             out.u64(chosen.0);
             encode_entries(entries, out);
+        }
+        Kind::Left {
+            config,
+            index,
+            chosen,
+        } => {
+            out.u64(index.0);
+            out.u64(chosen.0);
+            encode_config(config, out);
         }
         Kind::SnapshotOffer {
             stream,
@@ -317,12 +328,20 @@ fn decode_kind(number: u8, from: &mut Reader) -> Result<Kind, WireError> {
             ballot: from.ballot()?,
             log_ms: from.time()?,
         },
+        KIND_MAX => {
+            let (index, chosen) = (from.index()?, from.index()?);
+            Kind::Left {
+                config: decode_config(from)?,
+                index,
+                chosen,
+            }
+        }
         15 => Kind::ReadProbe {
             ballot: from.ballot()?,
             round: from.at_most(NUMBER_MAX)?,
             log_ms: from.time()?,
         },
-        KIND_MAX => Kind::ReadProbeReply {
+        16 => Kind::ReadProbeReply {
             ballot: from.ballot()?,
             round: from.at_most(NUMBER_MAX)?,
         },

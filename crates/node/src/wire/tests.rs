@@ -142,6 +142,11 @@ fn kinds() -> impl Strategy<Value = Kind> {
         }),
         (ballots(), ballots()).prop_map(|(ballot, promised)| Kind::Nack { ballot, promised }),
         indexes().prop_map(|from| Kind::CatchUpRequest { from }),
+        (configs(), indexes(), indexes()).prop_map(|(config, index, chosen)| Kind::Left {
+            config,
+            index,
+            chosen
+        }),
         (indexes(), lists(), indexes()).prop_map(|(first, entries, chosen)| Kind::CatchUp {
             first,
             entries,

@@ -154,6 +154,15 @@ impl World {
             .retain(|flight| flight.message.to.node.0 != node);
     }
 
+    /// A member that may lets its state go.
+    pub fn retire(&mut self, node: u32) {
+        let member = self.members.get_mut(&node).expect("a member");
+        if member.replica.as_ref().is_some_and(Replica::can_retire) {
+            member.state.clear();
+        }
+        self.step(node, Input::Retire);
+    }
+
     /// Starts a crashed member with what is on its disk: the founding configuration and the records.
     pub fn restart(&mut self, node: u32) {
         let member = &self.members[&node];
@@ -198,6 +207,7 @@ impl World {
             log,
             chosen,
             log_ms_ceiling,
+            is_hollow: false,
         };
         let replica = self.start(me, start);
         self.members.get_mut(&node).expect("a member").replica = Some(replica);

@@ -109,6 +109,16 @@ pub fn kind_text(kind: &Kind) -> String {
             format!("nack {ballot}: promised {promised}")
         }
         Kind::CatchUpRequest { from } => format!("catch-up from {}?", from.0),
+        Kind::Left {
+            config,
+            index,
+            chosen,
+        } => format!(
+            "you have left: {} at {}, {} is chosen",
+            config_text(config),
+            index.0,
+            chosen.0
+        ),
         Kind::CatchUp {
             first,
             entries,

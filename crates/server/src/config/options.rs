@@ -223,6 +223,35 @@ pub(crate) static OPTIONS: &[Opt] = &[
          asking a majority, once for all reads that wait; as right as no clock can be, for a round trip)",
     ),
     row(
+        "weight",
+        Group::Cluster,
+        Shape::Word("COUNT"),
+        "1",
+        "Share of replicas that this node gets when it joins, relative to others', up to 16; 0 is none before \
+         'torc node weight' says so",
+    ),
+    row(
+        "zone",
+        Group::Cluster,
+        Shape::Word("NAME"),
+        "",
+        "Where this node stands: replicas of a shard are kept in distinct zones where there are enough",
+    ),
+    row(
+        "replace-after",
+        Group::Cluster,
+        Shape::Word("SECONDS"),
+        "600",
+        "How long a node may be silent before others take its place",
+    ),
+    row(
+        "move-bandwidth",
+        Group::Cluster,
+        Shape::Memory,
+        "100m",
+        "Bytes of moving shards that a node sends in a second",
+    ),
+    row(
         "cluster-secret",
         Group::Cluster,
         Shape::Secret,

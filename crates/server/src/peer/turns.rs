@@ -172,8 +172,7 @@ pub async fn tick(member: Arc<Member>, mut dialers: Dialers) {
             if epoch != Some(view.epoch) {
                 epoch = Some(view.epoch);
                 let nodes: BTreeMap<NodeId, String> = view
-                    .nodes
-                    .iter()
+                    .reachable()
                     .map(|node| {
                         let addresses = &node.addresses;
                         (node.id, host_and_port(&addresses.host, addresses.peer_port))

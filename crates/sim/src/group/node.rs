@@ -160,6 +160,7 @@ impl Node {
             log,
             chosen,
             log_ms_ceiling,
+            is_hollow: machine.is_hollow(),
         };
         (start, machine)
     }

@@ -134,6 +134,19 @@ impl Machine {
         }
     }
 
+    /// What is left of the state after an index when it was dropped: nothing that any replica may go on from.
+    pub fn hollow(applied: u64) -> Machine {
+        Machine {
+            applied,
+            ..Machine::default()
+        }
+    }
+
+    /// Whether the state was dropped.
+    pub fn is_hollow(&self) -> bool {
+        self.registers.is_empty()
+    }
+
     /// Applies one operation of an entry.
     pub fn run(&mut self, key: usize, action: &Action) -> Answer {
         let (state, answer) = action.run(&self.registers[key]);

@@ -1,6 +1,8 @@
 //! The operator: brings the voters to what is wanted, replaces who lost its memory, and sees after the trouble whether
 //! the group recovers.
 
+use super::node::Process;
+use super::operations::Machine;
 use super::trace;
 use super::world::{Event, Phase, World};
 use crate::faults::Fault;
@@ -18,6 +20,7 @@ impl World {
             if self.random.chance(100_000) {
                 self.checkpoint(number);
             }
+            self.retire(number);
         }
         if let Some(leader) = self.leader()
             && self.nodes[leader].is_awake()
@@ -28,6 +31,25 @@ impl World {
             Phase::Trouble if self.now_us >= self.plan.trouble_us => self.heal(),
             Phase::Trouble | Phase::Done => {}
             Phase::Healing | Phase::Settling => self.look_at_recovery(),
+        }
+    }
+
+    /// A node that is no member any more may let its state go.
+    fn retire(&mut self, number: usize) {
+        let node = &self.nodes[number];
+        let can_retire = |process: &Process| process.replica.can_retire();
+        if node.is_paused
+            || !node.process.as_deref().is_some_and(can_retire)
+            || !self.random.chance(500_000)
+        {
+            return;
+        }
+        self.note(|| format!("OPERATOR lets n{number} retire"));
+        self.tally.count(Fault::Retire);
+        self.step(number, Input::Retire);
+        if let Some(process) = &mut self.nodes[number].process {
+            process.machine = Machine::hollow(process.replica.chosen().0);
+            process.streams.clear();
         }
     }
 

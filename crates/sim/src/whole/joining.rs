@@ -83,6 +83,7 @@ impl World {
             name: format!("{:040x}", bits()),
             addresses: addresses_of(number),
             weight: 1,
+            zone: String::new(),
         };
         Joining {
             request,

@@ -184,6 +184,9 @@ impl Judge {
 
     /// Looks at a node's copy of a shard: at one index and one log time all are equal.
     pub fn compare(&mut self, number: usize, shard: usize, copy: &node::ShardCopy) {
+        if copy.hollow {
+            return;
+        }
         let place = (shard, copy.applied, copy.log_ms);
         let keys = copy.exact.then_some(copy.keys);
         let seen = self.copies.entry(place).or_insert(Seen {

@@ -9,6 +9,7 @@ use super::judge::Judge;
 use super::links::{LinkId, Links};
 use super::machines::Machine;
 use super::nemesis::Trouble;
+use super::operator::Operator;
 use super::plan::Plan;
 use crate::agenda::Agenda;
 use crate::faults::Tally;
@@ -68,6 +69,8 @@ pub enum Event {
     TroubleGoesOn(Trouble),
     /// The judge looks at the copies.
     Look,
+    /// The operator does something.
+    Operate,
     /// No more trouble.
     Heal,
     /// Clients ask no more.
@@ -108,6 +111,7 @@ pub struct World {
     pub(super) made: u64,
     /// A node that clients turn to more often for a while, and until when.
     pub(super) focus: Option<(usize, u64)>,
+    pub(super) operator: Option<Operator>,
     pub(super) leaderships: u64,
     pub(super) events_done: u64,
     pub(super) digest: DefaultHasher,
@@ -141,6 +145,7 @@ impl World {
             answered_since_healing: 0,
             made: 0,
             focus: None,
+            operator: Operator::draw(seed),
             leaderships: 0,
             events_done: 0,
             digest: DefaultHasher::new(),
@@ -163,6 +168,7 @@ impl World {
             let soon_us = self.random.below(FORMING_US * 2);
             self.after(soon_us, Event::Trouble);
         }
+        self.call_operator(FORMING_US);
         self.after(LOOK_US, Event::Look);
         self.after(FORMING_US + self.plan.trouble_us, Event::Heal);
     }
@@ -220,6 +226,7 @@ impl World {
             | Event::Trouble
             | Event::TroubleGoesOn(_)
             | Event::Look
+            | Event::Operate
             | Event::Heal
             | Event::Settle => None,
         }
@@ -253,6 +260,7 @@ impl World {
             Event::Trouble => self.make_trouble(),
             Event::TroubleGoesOn(trouble) => self.go_on(trouble),
             Event::Look => self.look(),
+            Event::Operate => self.operate(),
             Event::Heal => self.heal(),
             Event::Settle => self.phase = Phase::Settling,
         }
@@ -290,8 +298,7 @@ impl World {
             if let Some(process) = &self.machines[number].process
                 && process.node.is_over()
             {
-                self.judge
-                    .accuse(format!("n{number} is over, though it lives"));
+                self.on_over(number);
             }
         }
         match self.phase {
@@ -336,10 +343,8 @@ impl World {
             return Some(format!("shard {shard} has no leader"));
         };
         let led = self.copy(leader, shard)?;
-        let wanted = if self.plan.nodes < 3 { 1 } else { 3 };
-        if led.voters.len() != wanted {
-            let voters = &led.voters;
-            return Some(format!("shard {shard} has voters {voters:?}, not {wanted}"));
+        if let Some(missing) = self.misplaced(leader, shard, &led) {
+            return Some(missing);
         }
         for id in led.voters.iter().chain(&led.learners) {
             let Some(number) = self.home_of(*id) else {
@@ -354,6 +359,37 @@ impl World {
             }
         }
         None
+    }
+
+    /// Whether a shard is not where its leader's view of the cluster wants it, or somebody else keeps a state of it.
+    fn misplaced(&self, leader: usize, shard: usize, led: &node::ShardCopy) -> Option<String> {
+        let view = self.machines[leader].process.as_ref()?.node.view();
+        let group = if shard == self.plan.shards {
+            node::GroupId(0)
+        } else {
+            node::GroupId(shard as u32 + 1)
+        };
+        let mut wanted = view.wanted_of(group);
+        wanted.retain(|id| view.may_vote(id.node));
+        let (voters, count) = (&led.voters, view.voters_count().min(wanted.len()));
+        // Nobody is to hold anything: then all stays as it is.
+        if count == 0 {
+            return None;
+        }
+        if voters.len() != count || !voters.iter().all(|id| wanted.contains(id)) {
+            return Some(format!(
+                "shard {shard} has voters {voters:?}, not {count} of {wanted:?}"
+            ));
+        }
+        let keeps = |number: &usize| {
+            let id = self.machines[*number].id;
+            let is_member = voters.contains(&id) || led.learners.contains(&id);
+            let copy = self.copy(*number, shard);
+            !is_member && copy.is_some_and(|copy| copy.applied > 0 && !copy.hollow)
+        };
+        let keeper = (0..self.machines.len()).find(keeps)?;
+        (group != node::GroupId(0))
+            .then(|| format!("n{keeper} keeps shard {shard}, of which it is no member"))
     }
 
     /// At the end all copies of a shard are looked at as of one time.

@@ -147,6 +147,7 @@ impl Net {
             name: format!("{:040x}", node as u128 + (self.next_id << 32)),
             addresses: addresses_of(node),
             weight: 1,
+            zone: String::new(),
         };
         let answer = self.ask(at, command);
         self.run_ms(700);
@@ -284,6 +285,7 @@ fn who_is_alive_cannot_join_again() {
         name: "e".repeat(40),
         addresses: addresses_of(2),
         weight: 1,
+        zone: String::new(),
     };
     let answer = net.ask(3, command);
     net.run_ms(200);

@@ -25,6 +25,7 @@ struct Group {
     leader: ReplicaId,
     alive: BTreeMap<u32, u64>,
     lagging: BTreeSet<ReplicaId>,
+    busy: BTreeSet<u32>,
     now_us: u64,
     reconciler: Reconciler,
 }
@@ -43,6 +44,7 @@ impl Group {
             leader: first(1),
             alive: (1..=nodes).map(|node| (node, 0)).collect(),
             lagging: BTreeSet::new(),
+            busy: BTreeSet::new(),
             now_us: 100_000_000,
             reconciler: Reconciler::default(),
         }
@@ -68,6 +70,7 @@ impl Group {
                 false => Index(1000),
             },
             alive_since: &|node| self.alive.get(&node.0).copied(),
+            admits: &|node| !self.busy.contains(&node.0),
             now_us: self.now_us,
         };
         self.reconciler.step(&self.view(), &standing)

@@ -1,5 +1,7 @@
 use super::*;
 use crate::meta::testing::{addresses_of, name_of, state_of};
+use crate::view::ClusterView;
+use paxos::NodeId;
 
 fn request(id: u128, command: MetaCommand) -> MetaRequest {
     MetaRequest {
@@ -13,6 +15,7 @@ fn join(id: u128, node: u32) -> MetaRequest {
         name: name_of(node),
         addresses: addresses_of(node),
         weight: 1,
+        zone: String::new(),
     };
     request(id, command)
 }
@@ -30,7 +33,13 @@ fn ids_are_given_out_once() {
     let mut state = state_of(3);
     assert_eq!(state.nodes_ever, 3);
     state.apply(&request(100, MetaCommand::Weigh { node: 3, weight: 0 }));
-    state.apply(&request(101, MetaCommand::Remove { node: 3 }));
+    state.apply(&request(
+        101,
+        MetaCommand::Remove {
+            node: 3,
+            epoch: state.epoch,
+        },
+    ));
     let answer = state.apply(&join(102, 9));
     assert_eq!(
         answer,
@@ -59,6 +68,7 @@ fn who_comes_back_is_the_same_node_in_a_new_life() {
         name: "f".repeat(40), // drawn anew: it remembers nothing
         addresses: addresses_of(2),
         weight: 1,
+        zone: String::new(),
     };
     let answer = state.apply(&request(100, back));
     assert_eq!(
@@ -74,6 +84,7 @@ fn who_comes_back_is_the_same_node_in_a_new_life() {
         name: name_of(2),
         addresses: addresses_of(77),
         weight: 1,
+        zone: String::new(),
     };
     let answer = state.apply(&request(101, moved));
     assert_eq!(
@@ -102,6 +113,7 @@ fn an_earlier_life_announces_nothing() {
         name: name_of(2),
         addresses: addresses_of(51),
         weight: 1,
+        zone: String::new(),
     };
     state.apply(&request(101, back));
     let answer = state.apply(&request(102, announce(1, 50)));
@@ -132,13 +144,33 @@ fn only_a_drained_node_is_removed() {
     // Breaks if removing a node takes replicas away with it.
     let mut state = state_of(3);
     assert!(
-        reason(state.apply(&request(100, MetaCommand::Remove { node: 2 }))).contains("drained")
+        reason(state.apply(&request(
+            100,
+            MetaCommand::Remove {
+                node: 2,
+                epoch: state.epoch
+            }
+        )))
+        .contains("drained")
     );
     assert!(
-        reason(state.apply(&request(101, MetaCommand::Remove { node: 9 }))).contains("no node 9")
+        reason(state.apply(&request(
+            101,
+            MetaCommand::Remove {
+                node: 9,
+                epoch: state.epoch
+            }
+        )))
+        .contains("no node 9")
     );
     state.apply(&request(102, MetaCommand::Weigh { node: 2, weight: 0 }));
-    let answer = state.apply(&request(103, MetaCommand::Remove { node: 2 }));
+    let answer = state.apply(&request(
+        103,
+        MetaCommand::Remove {
+            node: 2,
+            epoch: state.epoch,
+        },
+    ));
     assert_eq!(answer, MetaAnswer::Done { epoch: state.epoch });
     assert_eq!(state.nodes.keys().copied().collect::<Vec<_>>(), [1, 3]);
 }
@@ -174,7 +206,7 @@ fn the_state_has_fixed_bytes() {
     // Breaks if a snapshot written by this build cannot be read by the next.
     let bytes = state_of(1).encode();
     let expected = [
-        vec![1],                             // version
+        vec![2],                             // version
         [vec![32], vec![b'c'; 32]].concat(), // cluster id
         vec![11, 8, 3],                      // seed, shards, replicas
         vec![1, 1],                          // epoch, highest id
@@ -184,8 +216,92 @@ fn the_state_has_fixed_bytes() {
         [vec![9], b"127.0.0.1".to_vec()].concat(),
         vec![217, 54, 193, 62, 233, 132, 1, 0], // ports
         vec![1],                                // weight
-        vec![0],                                // settings
-        vec![1, 1, 0, 1],                       // one answer: to request 1, done as of epoch 1
+        vec![0, 0],                             // no zone, not lost
+        vec![0, 0, 0, 0], // nobody leaves, nothing is placed or led by hand, no settings
+        vec![1, 1, 0, 1], // one answer: to request 1, done as of epoch 1
     ];
     assert_eq!(bytes, expected.concat());
+}
+
+#[test]
+fn wishes_of_operators_end_with_the_nodes_that_they_name() {
+    // Breaks if a shard is wanted on a node that is gone, or a wish outlives a rebalancing.
+    let mut state = state_of(4);
+    let mut id = 100;
+    let mut apply = |state: &mut MetaState, command| {
+        id += 1;
+        state.apply(&request(id, command))
+    };
+    let place = |shard, nodes: &[u32]| MetaCommand::Place {
+        shard,
+        nodes: nodes.to_vec(),
+    };
+    let lead = |shards: &[u32], node| MetaCommand::Lead {
+        shards: shards.to_vec(),
+        node,
+    };
+    for refused in [
+        place(8, &[1]),
+        place(0, &[1, 1]),
+        place(0, &[7]),
+        lead(&[0, 8], Some(1)),
+        lead(&[0], Some(7)),
+    ] {
+        let before = state.clone();
+        let answer = apply(&mut state, refused);
+        assert!(matches!(answer, MetaAnswer::Refused { .. }), "{answer:?}");
+        assert_eq!(
+            (&state.placed, &state.led_by),
+            (&before.placed, &before.led_by)
+        );
+    }
+    apply(&mut state, place(0, &[4, 2]));
+    apply(&mut state, lead(&[0, 1], Some(4)));
+    let wanted = ClusterView::of(&state).wanted;
+    assert_eq!(wanted[0][..2], [NodeId(4), NodeId(2)]);
+    assert_eq!(wanted[0].len(), 3);
+    apply(
+        &mut state,
+        MetaCommand::Lose {
+            node: 4,
+            incarnation: 1,
+        },
+    );
+    assert!(state.placed.is_empty() && state.led_by.is_empty());
+    assert!(
+        ClusterView::of(&state)
+            .wanted
+            .iter()
+            .flatten()
+            .all(|id| *id != NodeId(4))
+    );
+    let placed = apply(&mut state, place(0, &[4]));
+    assert!(matches!(placed, MetaAnswer::Refused { .. }), "{placed:?}");
+    apply(&mut state, MetaCommand::Find { node: 4 });
+    apply(&mut state, place(0, &[4]));
+    apply(
+        &mut state,
+        MetaCommand::Rebalance {
+            weights: vec![(4, 2)],
+        },
+    );
+    assert!(state.placed.is_empty());
+    assert_eq!(state.nodes[&4].weight, 2);
+}
+
+#[test]
+fn somebody_holds_what_there_is() {
+    // Breaks if the last node can be drained: its keys would have nowhere to go, and nothing else would be done either.
+    let mut state = state_of(2);
+    let drain = |node| MetaCommand::Weigh { node, weight: 0 };
+    assert!(matches!(
+        state.apply(&request(100, drain(1))),
+        MetaAnswer::Done { .. }
+    ));
+    let answer = state.apply(&request(101, drain(2)));
+    assert!(matches!(answer, MetaAnswer::Refused { .. }), "{answer:?}");
+    let weights = vec![(1, 1), (2, 0), (1, 0)];
+    let answer = state.apply(&request(102, MetaCommand::Rebalance { weights }));
+    assert!(matches!(answer, MetaAnswer::Refused { .. }), "{answer:?}");
+    assert_eq!(state.nodes[&2].weight, 1);
 }
