@@ -8,6 +8,7 @@
 mod deployment;
 mod etcd;
 mod failover;
+mod moves;
 mod source;
 
 use anyhow::{Context, Result};
@@ -22,6 +23,7 @@ use crate::statistics::{Ratio, median};
 use crate::workload::Keyspace;
 use crate::{compare, process};
 use deployment::{Deployment, Kind, Torc};
+pub use moves::MovesOptions;
 use source::{Keys, Mix, MixedRequests};
 use std::time::Duration;
 
@@ -104,6 +106,19 @@ pub fn run(options: &ClusterOptions, servers: &ServerOptions, cpus: &[usize]) ->
         failover::run(&torc, &placement, options.kills)?;
     }
     Ok(())
+}
+
+/// Moves shards to a node that joins, and prints what was seen.
+///
+/// # Errors
+/// As [`run`].
+pub fn run_moves(options: &MovesOptions, servers: &ServerOptions, cpus: &[usize]) -> Result<()> {
+    println!("{}  \n", process::describe_machine(cpus));
+    let torc = Torc {
+        path: servers.torc_path()?,
+        worker_threads: options.worker_threads,
+    };
+    moves::run(options, &torc, &Placement::shared(cpus))
 }
 
 fn tables(

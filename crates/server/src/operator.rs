@@ -115,7 +115,7 @@ fn plan_text(plan: &str) -> anyhow::Result<String> {
     };
     if let Some(unknown) = unknown.filter(|list| !list.is_empty()) {
         text += &format!(
-            "{} shards have no leader and are not counted.\n",
+            "{} shards are not counted, as nobody has said yet who leads them.\n",
             unknown.len()
         );
     }
