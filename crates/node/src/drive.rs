@@ -364,7 +364,12 @@ impl Node {
         }
         work.graves.clear();
         let (needs_room, now) = (work.needs_room, work.now);
+        let begins_to_lead = work.begins_to_lead;
         self.cluster.rooms.put(work);
+        if begins_to_lead {
+            self.send_beat(now);
+            self.request_flush();
+        }
         if needs_room {
             self.relieve(now);
         }
