@@ -23,6 +23,9 @@ pub(crate) struct Follower {
     /// `acked + 1` was sent at this time at the latest, if it was: an answer to something later that does not
     /// acknowledge it says that it was lost. Us.
     sent_us: u64,
+    /// All up to here was sent as chosen. That goes another way than beats, with whatever else is large, and may be long
+    /// under way: that a beat's answer does not acknowledge it says nothing, and what is sent behind it would overtake it.
+    caught_up_to: Index,
     /// The latest send time that it has answered, us.
     pub(crate) echoed_us: u64,
     /// The latest read round that it has answered.
@@ -61,6 +64,7 @@ impl Follower {
             next: Index(1),
             flight_bytes: 0,
             sent_us: 0,
+            caught_up_to: Index(0),
             echoed_us: 0,
             probe: 0,
             snapshot_after_us: 0,
@@ -73,11 +77,22 @@ impl Follower {
         self.acked = self.acked.max(upto);
         self.next = self.acked.next();
         self.flight_bytes = 0;
+        self.caught_up_to = self.acked;
         self.sent_us = now_us;
     }
 
-    /// Takes in an acknowledgement.
-    pub(crate) fn on_upto(&mut self, upto: Index, sent_us: u64, log: &Log, now_us: u64) {
+    /// Takes in an acknowledgement. What is chosen counts as lost after `patience_us` without progress.
+    pub(crate) fn on_upto(
+        &mut self,
+        upto: Index,
+        sent_us: u64,
+        log: &Log,
+        (now_us, patience_us): (u64, u64),
+    ) {
+        let lost_after_us = match self.acked < self.caught_up_to && upto == self.acked {
+            true => self.sent_us + patience_us,
+            false => self.sent_us,
+        };
         if !self.is_known {
             self.go_on_from(upto, now_us);
         } else if upto > self.acked {
@@ -91,7 +106,7 @@ impl Follower {
             }
             self.acked = upto;
             self.sent_us = now_us;
-        } else if sent_us > self.sent_us && (upto < self.acked || self.next > self.acked.next()) {
+        } else if sent_us > lost_after_us && (upto < self.acked || self.next > self.acked.next()) {
             // Something sent later was answered, so what was in flight is lost; or it came back from its disk, where
             // how far it knew the log chosen may lag.
             self.acked = upto;
@@ -117,6 +132,9 @@ impl Follower {
                 break;
             }
             let first = self.next;
+            if first > view.chosen && self.acked < self.caught_up_to {
+                break;
+            }
             // What is chosen goes as such: its value stands under every ballot.
             let end = if first <= view.chosen {
                 view.chosen
@@ -131,6 +149,9 @@ impl Follower {
             }
             self.next = Index(first.0 + entries.len() as u64);
             self.flight_bytes += bytes;
+            if first <= view.chosen {
+                self.caught_up_to = Index(self.next.0 - 1);
+            }
             let kind = if first <= view.chosen {
                 Kind::CatchUp {
                     first,

@@ -12,6 +12,9 @@ use crate::transfer::Transfer;
 use crate::types::{Ballot, Config, Index, NodeId, ReplicaId};
 use std::collections::VecDeque;
 
+/// Beats in which a follower that is sent what is chosen may make no progress, before that counts as lost.
+const CATCH_UP_BEATS: u64 = 10;
+
 /// What a leader knows beside what every acceptor knows.
 ///
 /// - Nothing is proposed while `ready` is false, or behind `barrier`.
@@ -289,7 +292,8 @@ impl Replica {
         if let Some(follower) = leader.followers.iter_mut().find(|f| f.id == from) {
             let echoed_us = if from_ack { now_us } else { sent_us };
             follower.echoed_us = follower.echoed_us.max(echoed_us);
-            follower.on_upto(upto, sent_us, &self.log, now_us);
+            let patience_us = CATCH_UP_BEATS * self.settings.heartbeat_us;
+            follower.on_upto(upto, sent_us, &self.log, (now_us, patience_us));
         }
     }
 
