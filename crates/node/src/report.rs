@@ -42,7 +42,7 @@ pub struct NodeReport {
 pub struct LedShard {
     /// Its number.
     pub shard: u32,
-    /// The epoch of the cluster's state that its leader knows.
+    /// The epoch of the cluster's state by which its members are those told here; 0 while they change.
     pub epoch: u64,
     /// Bytes of its keys and values.
     pub bytes: u64,
@@ -175,7 +175,8 @@ impl Node {
                     |ids: &[paxos::ReplicaId]| ids.iter().map(|id| id.node.0).collect::<Vec<u32>>();
                 report.led.push(LedShard {
                     shard: shard as u32,
-                    epoch,
+                    // Who is about to vote is not known for sure while that changes.
+                    epoch: if replica.is_changing() { 0 } else { epoch },
                     bytes,
                     requests_per_s: rates.shards_per_s.get(shard).copied().unwrap_or(0),
                     voters: numbers(&config.voters),

@@ -111,6 +111,14 @@ impl Replica {
         learners.all(|&id| self.has_caught_up(id))
     }
 
+    /// A leader's: whether another configuration waits, or is proposed and not chosen yet.
+    pub fn is_changing(&self) -> bool {
+        match &self.role {
+            Role::Leader(leader) => leader.wanted.is_some() || leader.barrier.is_some(),
+            Role::Follower | Role::Asking(_) | Role::Candidate(_) => false,
+        }
+    }
+
     /// A leader's: the configuration that waits until all before it is chosen.
     pub fn config_wanted(&self) -> Option<&Config> {
         match &self.role {

@@ -145,7 +145,7 @@ impl Shard {
             event_mask: work.event_mask,
             watchdog: scripts.begin(Place::Grouped),
         };
-        self.cache.set_now(stamp.log_ms);
+        // The shard's own time stays: this may never be chosen, and another leader's time need not be so far.
         let cache = &self.cache;
         let overlay = Overlay::new(cache.seed(), &invocation.keys, terms, |_| Some(cache));
         let Verdict {

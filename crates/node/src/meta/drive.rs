@@ -15,7 +15,7 @@ use crate::wire::PeerMessage;
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 use parking_lot::Mutex;
-use paxos::{Generation, Input, Message, NodeId, ReplicaId, SnapshotBase};
+use paxos::{Generation, Input, Message, NodeId, Replica, ReplicaId, SnapshotBase};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -105,6 +105,16 @@ impl Node {
     /// Whether another process has this node's place, or the node was removed: this one must end.
     pub fn is_over(&self) -> bool {
         self.meta.view.load().is_over(self.cluster.me)
+    }
+
+    /// Whether the process may end because its node was removed: it votes nowhere any more, as far as it knows. Until then
+    /// others may need it; they are about to replace it. Locks each shard for a moment.
+    pub fn has_left(&self) -> bool {
+        let me = self.cluster.me;
+        let votes = |replica: &Replica| replica.config().voters.contains(&me);
+        self.is_over()
+            && !self.with_meta(|group| votes(group.replica()))
+            && (0..self.shards_count()).all(|shard| !votes(&self.lock(shard).group.replica))
     }
 
     /// Since when another node has been alive without a break, us; none if it is not.

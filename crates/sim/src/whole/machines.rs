@@ -526,15 +526,6 @@ impl World {
 
     /// Whether every group, as any of its copies knows it, has a majority of its voters without this machine.
     pub(super) fn may_lose(&self, number: usize) -> bool {
-        self.stands_without(number, |_| true)
-    }
-
-    /// The same of a machine whose node was removed: what it believes itself does not matter.
-    pub(super) fn may_leave(&self, number: usize) -> bool {
-        self.stands_without(number, |other| other != number)
-    }
-
-    fn stands_without(&self, number: usize, counts: impl Fn(usize) -> bool) -> bool {
         let lives = |id: &&ReplicaId| self.home_of(**id).is_some_and(|home| home != number);
         let stands =
             |copy: &ShardCopy| 2 * copy.voters.iter().filter(lives).count() > copy.voters.len();
@@ -542,7 +533,6 @@ impl World {
             && (0..=self.plan.shards).all(|shard| {
                 self.leader(shard).is_some()
                     && (0..self.machines.len())
-                        .filter(|other| counts(*other))
                         .filter_map(|other| self.copy(other, shard))
                         .filter(|copy| !copy.voters.is_empty() && !copy.hollow)
                         .all(|copy| stands(&copy))

@@ -104,7 +104,11 @@ impl World {
                 .judge
                 .accuse(format!("n{number} is over, though it lives"));
         }
-        if self.may_leave(number) {
+        let node = self.machines[number]
+            .process
+            .as_ref()
+            .map(|process| &process.node);
+        if node.is_some_and(|node| node.has_left()) {
             self.note(|| format!("LEAVES n{number}"));
             self.crash(number);
             self.after(100_000, Event::Join(number));

@@ -346,7 +346,11 @@ impl World {
         if let Some(missing) = self.misplaced(leader, shard, &led) {
             return Some(missing);
         }
-        for id in led.voters.iter().chain(&led.learners) {
+        let view = self.machines[leader].process.as_ref()?.node.view();
+        let leaves = |id: &&node::ReplicaId| view.leaving.iter().any(|node| node.id == id.node);
+        let members = led.voters.iter().chain(&led.learners);
+        // A removed node is told so for long after its end.
+        for id in members.filter(|id| !leaves(id)) {
             let Some(number) = self.home_of(*id) else {
                 return Some(format!("shard {shard} has {id:?}, who is no more"));
             };
