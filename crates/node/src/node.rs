@@ -299,6 +299,8 @@ impl Node {
             .set_limit_ms(settings.lua_time_limit_ms);
         self.tracking
             .resize(settings.tracking_table_max_keys as usize);
+        self.cluster
+            .set_bandwidth_bytes(settings.move_bandwidth_bytes);
     }
 
     /// Tells every shard whether changes are wanted: somebody tracks keys, or expiry and eviction are events.

@@ -300,8 +300,12 @@ impl Node {
                 wanted_of_all(&state)
             }
         };
-        let known = self.led_shards(now);
-        let mut before = wanted.clone();
+        Ok(self.plan_of(&wanted, &self.led_shards(now)))
+    }
+
+    /// What turns the placement that leaders report into the one that is wanted.
+    pub(crate) fn plan_of(&self, wanted: &[Vec<NodeId>], known: &BTreeMap<u32, LedShard>) -> Plan {
+        let mut before = wanted.to_vec();
         let mut plan = Plan::default();
         for (shard, holders) in (0..).zip(&mut before) {
             let Some(led) = known.get(&shard) else {
@@ -316,7 +320,7 @@ impl Node {
                 .filter(|id| Some(*id) != leader);
             *holders = leader.into_iter().chain(members).collect();
         }
-        let steps = placement::plan(&replicas_of(&before), &replicas_of(&wanted));
+        let steps = placement::plan(&replicas_of(&before), &replicas_of(wanted));
         plan.leaders = steps.hand_overs.len();
         plan.replicas = steps.copies_count();
         for step in steps.moves {
@@ -329,7 +333,7 @@ impl Node {
                 bytes,
             });
         }
-        Ok(plan)
+        plan
     }
 }
 

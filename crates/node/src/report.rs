@@ -91,6 +91,16 @@ impl Reports {
             .collect()
     }
 
+    /// How many states each node is receiving, by what it told not long ago.
+    pub fn receiving(&self, now: Now) -> BTreeMap<NodeId, u32> {
+        let latest = self.latest.lock();
+        latest
+            .iter()
+            .filter(|(_, (at_us, _))| now.monotonic_us < at_us + FRESH_US)
+            .map(|(&node, (_, report))| (node, report.receiving))
+            .collect()
+    }
+
     fn take(&self, node: NodeId, report: NodeReport, now: Now) {
         self.latest.lock().insert(node, (now.monotonic_us, report));
     }

@@ -133,7 +133,7 @@ impl Node {
         let shards: Vec<ShardStatus> = (0..self.shards_count())
             .map(|shard| self.shard_status(shard, reported.get(&(shard as u32)), now))
             .collect();
-        let plan = self.plan(&[], now).unwrap_or_default();
+        let plan = self.plan_of(&overview.view.wanted, &reported);
         let led = overview.led_shards().count();
         Status {
             version: env!("CARGO_PKG_VERSION").into(),

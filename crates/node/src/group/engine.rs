@@ -21,8 +21,8 @@ impl Shard {
         self.mode
     }
 
-    /// Runs a read at a leader with a lease, where reads go by leases; `after` is the last write that the same connection has queued for this
-    /// shard, 0 if none. A connection that has a read in the queue ([`Shard::is_read_open`]) must queue this one too, or
+    /// Runs a read at a leader with a lease, where reads go by leases; `after` is the last write that the same connection
+    /// has queued for this shard, 0 if none. A connection that has a read in the queue ([`Shard::is_read_open`]) must queue this one too, or
     /// it would overtake. Returns the clock time, us, that must not have come when the reply leaves.
     ///
     /// # Errors

@@ -85,16 +85,15 @@ impl Shard {
         if fresh {
             self.group.requests.writes.sealed(payload.clone());
         }
-        self.group
-            .in_flight
-            .push_back((stamp.log_ms, payload.clone()));
-        let proposal = Input::Propose {
-            log_ms: stamp.log_ms,
-            payload,
-        };
-        let refused = self.step(proposal, work);
-        assert!(refused.is_none(), "proposed while it could: {refused:?}");
+        self.propose_payload(stamp.log_ms, payload, work);
         true
+    }
+
+    /// Proposes a batch, which this leader may.
+    pub(super) fn propose_payload(&mut self, log_ms: u64, payload: Bytes, work: &mut Work<'_>) {
+        self.group.in_flight.push_back((log_ms, payload.clone()));
+        let refused = self.step(Input::Propose { log_ms, payload }, work);
+        assert!(refused.is_none(), "proposed while it could: {refused:?}");
     }
 
     /// The beginning of a batch: this node's own writes, if any wait; none if nothing waits at all. Whether its memory is

@@ -13,7 +13,7 @@ use crate::overlay::{Invocation, Memory, Overlay, Terms, Verdict, Writes, triple
 use crate::scripts::Place;
 use crate::shard::Shard;
 use bytes::Bytes;
-use paxos::{Input, ReplicaId};
+use paxos::ReplicaId;
 use resp::{Args, parse_u64};
 
 /// Bytes of what a script changed, beyond which it is refused: an outcome must fit into a message between nodes.
@@ -69,17 +69,8 @@ impl Shard {
         };
         push_run(&mut payload, run);
         write_batch_head(&mut payload, stamp.wall_offset_ms, stamp.random);
-        let payload = Bytes::from(payload);
         self.group.has_outcome_in_flight = true;
-        self.group
-            .in_flight
-            .push_back((stamp.log_ms, payload.clone()));
-        let proposal = Input::Propose {
-            log_ms: stamp.log_ms,
-            payload,
-        };
-        let refused = self.step(proposal, work);
-        assert!(refused.is_none(), "proposed while it could: {refused:?}");
+        self.propose_payload(stamp.log_ms, Bytes::from(payload), work);
         true
     }
 

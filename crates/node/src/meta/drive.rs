@@ -195,10 +195,8 @@ impl Node {
     /// The leader of the meta group sees to it that others take the place of who is dead for long, as long as there are
     /// others: replicas that cannot be had elsewhere are not given up.
     fn look_for_lost(&self, now: Now) {
-        let settings = self.settings.load();
-        let patience_us = settings.replace_after_s.saturating_mul(1_000_000);
-        self.cluster
-            .set_bandwidth_bytes(settings.move_bandwidth_bytes);
+        let replace_after_s = self.settings.load().replace_after_s;
+        let patience_us = replace_after_s.saturating_mul(1_000_000);
         let me = self.cluster.me.node;
         let command = {
             let mut group = self.meta.group.lock();
@@ -249,7 +247,7 @@ impl Node {
         }
         let presence = self.with_meta(|group| group.presence.clone());
         let alive_since = |node| presence.alive_since(node, now.monotonic_us);
-        let mut pace = Pace::new(&self.reports.all(now));
+        let mut pace = Pace::new(self.reports.receiving(now));
         for shard in 0..self.shards_count() {
             let guard = self.lock(shard);
             let replica = &guard.group.replica;

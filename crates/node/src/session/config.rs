@@ -2,11 +2,14 @@
 
 use super::access::Access;
 use super::holes::Fill;
+use super::operate::answered;
 use super::{Session, Turn};
-use crate::meta::{MetaAnswer, NoAnswer};
 use crate::settings::Settings;
 use commands::glob;
 use resp::{Args, Output, Reply};
+
+/// Ahead of why the others did not take a setting over.
+const ON_ONE_NODE: &str = "CONFIG SET took effect on this node alone: ";
 
 impl Session {
     pub(super) fn config(
@@ -94,7 +97,7 @@ impl Session {
             return reply.ok();
         }
         let (slot, ticket) = self.open_slot();
-        let done = Box::new(move |answer| ticket.fill(&configured(answer)));
+        let done = Box::new(move |answer| ticket.fill(&answered(answer, ON_ONE_NODE)));
         turn.node.configure_cluster(of_cluster, done);
         let row = commands::lookup(args.get(0)).expect("it was found by its name");
         self.open_hole(row, Fill::Reply(slot), output);
@@ -108,16 +111,6 @@ impl Session {
             turn.node.listen_again();
         }
     }
-}
-
-/// The reply to CONFIG SET by what the cluster says.
-fn configured(answer: Result<MetaAnswer, NoAnswer>) -> Vec<u8> {
-    let reason = match answer {
-        Ok(MetaAnswer::Done { .. } | MetaAnswer::Joined { .. }) => return b"+OK\r\n".to_vec(),
-        Ok(MetaAnswer::Refused { reason }) => reason,
-        Err(no_answer) => no_answer.to_string(),
-    };
-    format!("-ERR CONFIG SET took effect on this node alone: {reason}\r\n").into_bytes()
 }
 
 /// How a setting that the first of `patterns` matches is named in the reply: a plain name as the client wrote it,

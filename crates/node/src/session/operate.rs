@@ -44,7 +44,7 @@ impl Session {
         };
         let row: &'static Row = commands::lookup(args.get(0)).expect("it was found by its name");
         let (slot, ticket) = self.open_slot();
-        let done = Box::new(move |answer| ticket.fill(&answered(answer)));
+        let done = Box::new(move |answer| ticket.fill(&answered(answer, "")));
         turn.node.change_cluster(command, done);
         self.open_hole(row, Fill::Reply(slot), output);
     }
@@ -65,13 +65,14 @@ impl Session {
     }
 }
 
-fn answered(answer: Result<MetaAnswer, NoAnswer>) -> Vec<u8> {
+/// The reply to what the cluster was to agree on; `before` goes ahead of why it did not.
+pub(super) fn answered(answer: Result<MetaAnswer, NoAnswer>, before: &str) -> Vec<u8> {
     let reason = match answer {
         Ok(MetaAnswer::Done { .. } | MetaAnswer::Joined { .. }) => return b"+OK\r\n".to_vec(),
         Ok(MetaAnswer::Refused { reason }) => reason,
         Err(no_answer) => no_answer.to_string(),
     };
-    format!("-ERR {reason}\r\n").into_bytes()
+    format!("-ERR {before}{reason}\r\n").into_bytes()
 }
 
 fn operation_of(args: Args<'_>) -> Result<Operation<'_>, Refusal> {

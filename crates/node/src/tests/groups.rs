@@ -11,6 +11,23 @@ use paxos::{Ballot, GroupId, Incarnation, Input, ReplicaId};
 use resp::OwnedArgs;
 use std::sync::Arc;
 
+/// Every increment of each asker was answered, in its order, and all together count from 1 to `count`.
+pub(super) fn are_counted_once(askers: &[Asker], slots: &[Vec<u32>], count: u64) {
+    let mut seen: Vec<u64> = Vec::new();
+    for (asker, slots) in askers.iter().zip(slots) {
+        let mut before = 0;
+        for slot in slots {
+            let reply = asker.reply(*slot).expect("every write is answered");
+            let value: u64 = reply[1..].parse().expect("a number");
+            assert!(value > before, "one node's writes are applied in order");
+            before = value;
+            seen.push(value);
+        }
+    }
+    seen.sort_unstable();
+    assert_eq!(seen, (1..=count).collect::<Vec<u64>>());
+}
+
 /// Somebody at one node who queues requests and looks at what came of them.
 pub(super) struct Asker {
     node: u32,
@@ -156,19 +173,7 @@ fn every_increment_counts_once_while_leaders_come_and_go() {
     }
     network.heal();
     network.run_ms(3000);
-    let mut seen: Vec<u64> = Vec::new();
-    for (asker, slots) in askers.iter().zip(&slots) {
-        let mut before = 0;
-        for slot in slots {
-            let reply = asker.reply(*slot).expect("every write is answered");
-            let value: u64 = reply[1..].parse().expect("a number");
-            assert!(value > before, "one node's writes are applied in order");
-            before = value;
-            seen.push(value);
-        }
-    }
-    seen.sort_unstable();
-    assert_eq!(seen, (1..=540).collect::<Vec<u64>>());
+    are_counted_once(&askers, &slots, 540);
     compare(&network, 1);
 }
 

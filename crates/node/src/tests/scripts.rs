@@ -1,6 +1,6 @@
 //! Scripts: on a node alone, and on three nodes whose leaders come and go.
 
-use super::groups::{Asker, compare};
+use super::groups::{Asker, are_counted_once, compare};
 use crate::group::OpKind;
 use crate::host::Host;
 use crate::node::Node;
@@ -153,19 +153,7 @@ fn a_script_counts_once_while_leaders_come_and_go() {
     }
     network.heal();
     network.run_ms(3000);
-    let mut seen: Vec<u64> = Vec::new();
-    for (asker, slots) in askers.iter().zip(&slots) {
-        let mut before = 0;
-        for slot in slots {
-            let reply = asker.reply(*slot).expect("every write is answered");
-            let value: u64 = reply[1..].parse().expect("a number");
-            assert!(value > before, "one node's writes are applied in order");
-            before = value;
-            seen.push(value);
-        }
-    }
-    seen.sort_unstable();
-    assert_eq!(seen, (1..=270).collect::<Vec<u64>>());
+    are_counted_once(&askers, &slots, 270);
     compare(&network, 1);
 }
 
