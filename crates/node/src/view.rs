@@ -139,6 +139,12 @@ impl ClusterView {
         }
     }
 
+    /// Whether that life of a node is listened to: it goes on, or the node was removed and may have to ask before it knows.
+    pub fn is_heard(&self, replica: ReplicaId) -> bool {
+        let leaves = |node: &NodeView| node.replica() == replica;
+        !self.is_over(replica) || self.leaving.iter().any(leaves)
+    }
+
     /// Who should hold a group's replicas, in their present lives, as many as are wanted and can be had; the first should
     /// lead, those in front should vote. Empty: nobody is wanted, so nothing is to be changed. All nodes hold the meta
     /// group, also those that are to learn from it that they left.
@@ -242,6 +248,19 @@ mod tests {
         // This node just joined and the view is older than that.
         assert!(!view.is_over(replica(4, 1)));
         assert!(!view.is_over(replica(2, 6)));
+    }
+
+    #[test]
+    fn who_was_removed_is_heard_until_it_is_forgotten() {
+        // Breaks if a removed node that lacks the entry that says so could not ask for it, and went on for ever.
+        let mut state = state_of(3);
+        let gone = state.nodes.remove(&3).unwrap();
+        assert!(!ClusterView::of(&state).is_heard(replica(3, 1)));
+        state.leaving.insert(3, gone);
+        let view = ClusterView::of(&state);
+        assert!(view.is_over(replica(3, 1)) && view.is_heard(replica(3, 1)));
+        assert!(!view.is_heard(replica(3, 0)), "an earlier life");
+        assert!(view.is_heard(replica(2, 1)) && view.is_heard(replica(4, 1)));
     }
 
     #[test]

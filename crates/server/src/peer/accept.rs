@@ -97,7 +97,7 @@ impl Door {
         if hello.from.node == me.me.node {
             return Err(format!("node {} is this one, already", me.me.node.0));
         }
-        if self.ear.is_over(hello.from) {
+        if !self.ear.is_heard(hello.from) {
             return Err(format!(
                 "node {} has begun another life than its {}th, or has left",
                 hello.from.node.0, hello.from.incarnation.0

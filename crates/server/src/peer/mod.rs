@@ -60,8 +60,8 @@ pub trait Ear: Send + Sync + 'static {
     fn on_up(&self, node: NodeId);
     /// The link to this node broke, or it refuses to have one.
     fn on_down(&self, node: NodeId);
-    /// Whether this life of a node's memory is over, as far as is known.
-    fn is_over(&self, replica: ReplicaId) -> bool;
+    /// Whether this life of a node may say something: it is not over, as far as is known, or has yet to hear that it is.
+    fn is_heard(&self, replica: ReplicaId) -> bool;
     /// A process that knows the secret wants to join and sent this; the answer is for it, an error a sentence for
     /// people.
     fn join(

@@ -51,8 +51,8 @@ impl Ear for Notes {
         self.downs.lock().push(node);
     }
 
-    fn is_over(&self, replica: ReplicaId) -> bool {
-        self.over.lock().contains(&replica)
+    fn is_heard(&self, replica: ReplicaId) -> bool {
+        !self.over.lock().contains(&replica)
     }
 
     fn join(

@@ -61,8 +61,8 @@ impl Ear for Member {
         self.node.peer_down(node, self.node.now());
     }
 
-    fn is_over(&self, replica: ReplicaId) -> bool {
-        self.node.view().is_over(replica)
+    fn is_heard(&self, replica: ReplicaId) -> bool {
+        self.node.view().is_heard(replica)
     }
 
     fn join(

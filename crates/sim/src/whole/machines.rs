@@ -450,7 +450,7 @@ impl World {
         let reaches = |from, to| self.plan.is_unruly || !self.network.is_cut(from, to);
         let is_open = reaches(id.from, id.to) && reaches(id.to, id.from);
         let receiver = &self.machines[id.to];
-        let takes = |node: &Arc<Node>| !receiver.is_paused && !node.view().is_over(me);
+        let takes = |node: &Arc<Node>| !receiver.is_paused && node.view().is_heard(me);
         let is_taken = receiver
             .process
             .as_ref()

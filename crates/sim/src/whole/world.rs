@@ -335,6 +335,15 @@ impl World {
         if let Some(number) = self.machines.iter().position(is_away) {
             return Some(format!("n{number} has not joined"));
         }
+        let views = || {
+            self.machines
+                .iter()
+                .filter_map(|machine| Some(machine.process.as_ref()?.node.view()))
+        };
+        let is_over = |machine: &Machine| views().any(|view| view.is_over(machine.id));
+        if let Some(number) = self.machines.iter().position(is_over) {
+            return Some(format!("n{number} was removed and has not heard of it"));
+        }
         (0..=self.plan.shards).find_map(|shard| self.unrest_of(shard))
     }
 
