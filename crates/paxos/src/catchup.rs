@@ -70,7 +70,10 @@ impl Replica {
                 self.hole_asked = self.chosen.next();
                 self.ask_for_chosen(from, out);
             }
-        } else if news && chosen > self.chosen {
+        }
+        // Who has not led for a while may have left, and then feeds nobody.
+        let is_fed = from == self.promised.replica && self.now_us < self.sticky_until_us;
+        if news && chosen > self.chosen && !is_fed {
             self.ask_for_chosen(from, out);
         }
         if news {

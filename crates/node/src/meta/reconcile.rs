@@ -9,6 +9,7 @@
 //! - A replica whose life is over is replaced by its node's next life, or by another node, in one entry.
 //! - Whoever votes and is wanted stays a voter: members change no more than they must.
 //! - A node becomes a learner only when there is room for one more state on its way (`pace`).
+//! - A leader that is to leave hands over first, if it can: an election would take longer.
 //! - Leadership goes to the preferred node only when that has been alive for a while and has everything, and not twice
 //!   in a row within a while.
 //!
@@ -24,6 +25,9 @@ const LAG_MAX: u64 = 64;
 const STEADY_US: u64 = 2_000_000;
 /// Between two tries to hand leadership over, us.
 const TRANSFER_PAUSE_US: u64 = 2_000_000;
+/// After a change of members nobody is handed leadership for so long, us: a little longer than a lease. Who learns of a
+/// configuration owes the former members' leader a lease, and no release says that it is over.
+const SETTLED_US: u64 = 300_000;
 
 /// What a leader knows of its group and the nodes.
 pub(crate) struct Standing<'a> {
@@ -52,6 +56,10 @@ pub(crate) struct Standing<'a> {
 pub(crate) struct Reconciler {
     /// No transfer before this time, us.
     transfer_after_us: u64,
+    /// The configuration that was last seen, by its number …
+    seen: u64,
+    /// … and since when it has been, us.
+    seen_us: u64,
 }
 
 impl Reconciler {
@@ -88,13 +96,51 @@ impl Reconciler {
         if wanted.is_empty() {
             return None;
         }
+        if standing.config.number != self.seen {
+            (self.seen, self.seen_us) = (standing.config.number, standing.now_us);
+        }
         let target = target_voters(view, standing.config, &wanted);
         let voters = next_voters(view, standing, &target);
         let learners = next_learners(standing, &wanted, &voters);
         if voters != standing.config.voters || learners != standing.config.learners {
-            return Some(Input::Reconfigure { voters, learners });
+            return match self.heir_of_leaver(standing, &wanted, &voters) {
+                Some(_) if !self.has_settled(standing) => None,
+                Some(heir) => self.transfer(standing, heir),
+                None => Some(Input::Reconfigure { voters, learners }),
+            };
         }
-        self.hand_over(standing, &wanted, &target)
+        match self.has_settled(standing) {
+            true => self.hand_over(standing, &wanted, &target),
+            false => None,
+        }
+    }
+
+    /// Whether the members have been the same for a while.
+    fn has_settled(&self, standing: &Standing<'_>) -> bool {
+        standing.now_us >= self.seen_us + SETTLED_US
+    }
+
+    fn may_transfer(&self, standing: &Standing<'_>) -> bool {
+        standing.now_us >= self.transfer_after_us
+    }
+
+    fn transfer(&mut self, standing: &Standing<'_>, heir: ReplicaId) -> Option<Input> {
+        self.transfer_after_us = standing.now_us + TRANSFER_PAUSE_US;
+        (heir != standing.me).then_some(Input::TransferTo(heir))
+    }
+
+    /// To whom a leader hands over that does not vote after the next step; none if it stays, or nobody can take over.
+    fn heir_of_leaver(
+        &self,
+        standing: &Standing<'_>,
+        wanted: &[ReplicaId],
+        next: &[ReplicaId],
+    ) -> Option<ReplicaId> {
+        if next.contains(&standing.me) || !self.may_transfer(standing) {
+            return None;
+        }
+        let can_lead = |id: &&ReplicaId| next.contains(id) && standing.can_lead(**id);
+        wanted.iter().chain(next).find(can_lead).copied()
     }
 
     /// Gives leadership to the node that should have it, or to any that may keep it.
@@ -104,15 +150,10 @@ impl Reconciler {
         wanted: &[ReplicaId],
         target: &[ReplicaId],
     ) -> Option<Input> {
-        if standing.now_us < self.transfer_after_us {
+        if !self.may_transfer(standing) {
             return None;
         }
-        let can_lead = |id: &ReplicaId| {
-            standing.config.voters.contains(id)
-                && standing.has_caught_up(*id)
-                && (standing.alive_since)(id.node)
-                    .is_some_and(|since_us| since_us + STEADY_US <= standing.now_us)
-        };
+        let can_lead = |id: &ReplicaId| standing.can_lead(*id);
         let may_stay = target.contains(&standing.me);
         let heir = match standing.group {
             // Nobody is preferred for the meta group; only who has to go goes.
@@ -123,9 +164,7 @@ impl Reconciler {
             _ if may_stay => None,
             _ => target.iter().find(|id| can_lead(id)),
         };
-        let heir = *heir?;
-        self.transfer_after_us = standing.now_us + TRANSFER_PAUSE_US;
-        (heir != standing.me).then_some(Input::TransferTo(heir))
+        self.transfer(standing, *heir?)
     }
 }
 
@@ -133,6 +172,13 @@ impl Standing<'_> {
     fn has_caught_up(&self, id: ReplicaId) -> bool {
         let acked = (self.acked)(id);
         id == self.me || acked.0 + LAG_MAX >= self.chosen.0 && acked >= self.config_index
+    }
+
+    fn can_lead(&self, id: ReplicaId) -> bool {
+        let is_steady = |since_us: u64| since_us + STEADY_US <= self.now_us;
+        self.config.voters.contains(&id)
+            && self.has_caught_up(id)
+            && (self.alive_since)(id.node).is_some_and(is_steady)
     }
 
     fn is_ready(&self, id: ReplicaId) -> bool {
