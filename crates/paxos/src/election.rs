@@ -58,6 +58,8 @@ pub(crate) struct Promised {
     is_complete: bool,
     /// Its chosen prefix, as it said.
     pub(crate) chosen: Index,
+    /// Until then, own clock, us, it owes leases to former leaders, as it said.
+    lease_until_us: u64,
 }
 
 /// What phase 1 comes to in a configuration.
@@ -218,6 +220,7 @@ impl Replica {
                 covered: self.log.last(),
                 is_complete: true,
                 chosen: self.chosen,
+                lease_until_us: 0,
             }],
             best,
             visible_us,
@@ -291,21 +294,27 @@ impl Replica {
         let (settings, now_us) = (self.settings, self.now_us);
         let own_chosen = self.chosen;
         let mutations = self.mutations;
-        let (phase1, last) = match &mut self.role {
-            Role::Candidate(phase1) => (&mut **phase1, own_chosen),
-            Role::Leader(leader) => (&mut leader.phase1, leader.last),
+        let (phase1, last, has_quorum) = match &mut self.role {
+            Role::Candidate(phase1) => (&mut **phase1, own_chosen, false),
+            Role::Leader(leader) => (&mut leader.phase1, leader.last, leader.ready),
             Role::Follower | Role::Asking(_) => return,
         };
         if phase1.ballot != ballot {
             return;
         }
+        let mut lease_until_us = 0;
         if lease_left_us > 0 && !mutations.has(Mutation::IgnoreReportedLeases) {
-            let until_us = now_us + scaled_up(&settings, lease_left_us) + settings.epsilon_us;
-            phase1.visible_us = phase1.visible_us.max(until_us);
+            lease_until_us = now_us + scaled_up(&settings, lease_left_us) + settings.epsilon_us;
+            // Whoever leads on a quorum of promises has heard of all leases that can last under this configuration. A
+            // newcomer's, which is mostly owed to this very leader, waits for the next one (`make_ready`).
+            if !has_quorum {
+                phase1.visible_us = phase1.visible_us.max(lease_until_us);
+            }
         }
         let first = accepted.first().map(|entry| entry.index);
         let end = accepted.last().map(|entry| entry.index);
-        if phase1.note_part(from, chosen, (first, end), more, mutations) {
+        let said = (chosen, lease_until_us);
+        if phase1.note_part(from, said, (first, end), more, mutations) {
             let longest = mutations.has(Mutation::LongestLogWins);
             let longer = end > phase1.best.last_key_value().map(|(index, _)| *index);
             for entry in accepted {
@@ -411,7 +420,13 @@ impl Replica {
             Verdict::Short => {}
             Verdict::Behind => self.ask_ahead(out),
             Verdict::Done(limbo) => {
+                let voters = &self.config.voters;
                 if let Role::Leader(leader) = &mut self.role {
+                    let promises = leader.phase1.promises.iter();
+                    let counted = promises.filter(|promised| voters.contains(&promised.id));
+                    let lease_until_us = counted.map(|promised| promised.lease_until_us).max();
+                    let visible_us = leader.phase1.visible_us;
+                    leader.phase1.visible_us = visible_us.max(lease_until_us.unwrap_or(0));
                     leader.ready = true;
                     leader.fill_beyond(limbo, self.settings.fill_entries);
                 }
@@ -501,7 +516,7 @@ impl Phase1 {
     fn note_part(
         &mut self,
         id: ReplicaId,
-        chosen: Index,
+        (chosen, lease_until_us): (Index, u64),
         (first, end): (Option<Index>, Option<Index>),
         more: bool,
         mutations: Mutations,
@@ -519,11 +534,16 @@ impl Phase1 {
             covered: end.map_or(covered, |end| end.max(covered)),
             is_complete: !more || at.is_some_and(|at| self.promises[at].is_complete),
             chosen,
+            lease_until_us,
         };
         match at {
             Some(at) => {
-                let chosen = self.promises[at].chosen.max(chosen);
-                self.promises[at] = Promised { chosen, ..part };
+                let before = &self.promises[at];
+                self.promises[at] = Promised {
+                    chosen: before.chosen.max(chosen),
+                    lease_until_us: before.lease_until_us.max(lease_until_us),
+                    ..part
+                };
             }
             None => self.promises.push(part),
         }

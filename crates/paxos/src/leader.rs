@@ -79,6 +79,10 @@ impl Leader {
         } else {
             self.beat_us
         };
+        let transfer_us = self
+            .transfer
+            .map_or(u64::MAX, |transfer| transfer.wake_us());
+        let beat_us = beat_us.min(transfer_us);
         if self.phase1.visible_us > now_us {
             beat_us.min(self.phase1.visible_us)
         } else {

@@ -20,7 +20,7 @@ impl Replica {
                         || self.mutations.has(Mutation::AcknowledgeBeforeVisible))
                     && leader.barrier.is_none()
                     && leader.wanted.is_none()
-                    && leader.transfer.is_none()
+                    && !leader.transfer.is_some_and(|transfer| transfer.is_closed())
                     && leader.phase1.best.is_empty()
                     && leader.last >= leader.fill_to
                     && ((leader.last.0 - self.chosen.0) as usize) < self.settings.window_entries_max

@@ -1,4 +1,11 @@
 //! Hand-over of leadership (DESIGN-PAXOS §3.6, Transfer).
+//!
+//! ```text
+//!   wanted ─(the target is about level)─▶ closing: nothing is proposed ─(it has everything)─▶ released: it is asked to campaign
+//!                                            └─(not within half a heartbeat)─▶ wanted
+//! ```
+//!
+//! So a target that is slow costs nobody a wait.
 
 use crate::door::Output;
 use crate::message::Kind;
@@ -12,6 +19,24 @@ pub(crate) struct Transfer {
     target: ReplicaId,
     /// Given up then, us.
     until_us: u64,
+    /// Nothing is proposed until then, us, so that the target comes to have everything.
+    closed_until_us: Option<u64>,
+}
+
+/// So many entries behind the last a target counts as about level.
+const CLOSING_LAG_MAX: u64 = 2;
+
+impl Transfer {
+    /// Whether nothing may be proposed.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.closed_until_us.is_some()
+    }
+
+    /// The earliest time at which a tick does anything about it, us.
+    pub(crate) fn wake_us(&self) -> u64 {
+        self.closed_until_us
+            .map_or(self.until_us, |us| us.min(self.until_us))
+    }
 }
 
 impl Replica {
@@ -27,7 +52,11 @@ impl Replica {
                     && leader.wanted.is_none()
                     && leader.transfer.is_none() =>
             {
-                leader.transfer = Some(Transfer { target, until_us });
+                leader.transfer = Some(Transfer {
+                    target,
+                    until_us,
+                    closed_until_us: None,
+                });
             }
             Role::Leader(_) | Role::Follower | Role::Asking(_) | Role::Candidate(_) => {
                 out.refused = Some("no hand-over now");
@@ -39,6 +68,7 @@ impl Replica {
     pub(crate) fn hand_over(&mut self, out: &mut Output) {
         let (now_us, chosen) = (self.now_us, self.chosen);
         let until_us = now_us + self.settings.election_min_us;
+        let closed_until_us = now_us + self.settings.heartbeat_us / 2;
         let Role::Leader(leader) = &mut self.role else {
             return;
         };
@@ -46,10 +76,13 @@ impl Replica {
             return;
         };
         let target = transfer.target;
-        let has_all = leader
-            .followers
-            .iter()
-            .any(|f| f.id == target && f.acked >= leader.last);
+        let follower = leader.followers.iter().find(|f| f.id == target);
+        let acked = follower.map(|follower| follower.acked);
+        let has_all = acked >= Some(leader.last);
+        let is_level = acked.is_some_and(|acked| acked.0 + CLOSING_LAG_MAX >= leader.last.0);
+        if is_level && !transfer.is_closed() {
+            transfer.closed_until_us = Some(closed_until_us);
+        }
         // Before it may show anything itself, its release would hide that former leases last.
         let shows = now_us >= leader.phase1.visible_us;
         if leader.released || !has_all || leader.last > chosen || !shows {
@@ -57,6 +90,7 @@ impl Replica {
         }
         leader.released = true;
         transfer.until_us = until_us;
+        transfer.closed_until_us = Some(until_us);
         let ballot = leader.phase1.ballot;
         self.send_transfer(ballot, target, out);
     }
@@ -72,9 +106,13 @@ impl Replica {
     /// A hand-over that takes too long: not sent yet, it is forgotten; sent, the lease is gone for good, so this
     /// replica campaigns for a new ballot.
     pub(crate) fn tick_transfer(&mut self, out: &mut Output) {
+        let now_us = self.now_us;
         let Role::Leader(leader) = &mut self.role else {
             return;
         };
+        if let Some(transfer) = &mut leader.transfer {
+            transfer.closed_until_us.take_if(|us| now_us >= *us);
+        }
         if leader
             .transfer
             .is_none_or(|transfer| self.now_us < transfer.until_us)

@@ -270,7 +270,15 @@ impl Node {
                     return;
                 }
                 let admits = |node| pace.admits(node, bytes);
-                let next = reconciler.next(&view, replica, &alive_since, &admits, now.monotonic_us);
+                let is_busy = |node| pace.is_receiving(node);
+                let next = reconciler.next(
+                    &view,
+                    replica,
+                    &alive_since,
+                    &admits,
+                    &is_busy,
+                    now.monotonic_us,
+                );
                 if let Some(input) = next {
                     if let Input::Reconfigure { learners, .. } = &input {
                         let present = replica.config();

@@ -249,9 +249,14 @@ impl MetaGroup {
         if self.replica.is_leader() && now_us >= self.reconciled_us + RECONCILE_US {
             self.reconciled_us = now_us;
             let alive_since = |node| self.presence.alive_since(node, now_us);
-            let next =
-                self.reconciler
-                    .next(&self.view, &self.replica, &alive_since, &|_| true, now_us);
+            let next = self.reconciler.next(
+                &self.view,
+                &self.replica,
+                &alive_since,
+                &|_| true,
+                &|_| false,
+                now_us,
+            );
             if let Some(input) = next {
                 self.step(input, now, turn);
             }

@@ -33,6 +33,11 @@ impl Pace {
         self.sending += u32::from(bytes >= SMALL_BYTES_MAX);
     }
 
+    /// Whether a node takes in states.
+    pub fn is_receiving(&self, node: NodeId) -> bool {
+        self.receiving.get(&node).is_some_and(|count| *count > 0)
+    }
+
     /// Whether a state of so many bytes may begin its way from here to a node.
     pub fn admits(&self, to: NodeId, bytes: u64) -> bool {
         let receiving = self.receiving.get(&to).copied().unwrap_or(0);

@@ -10,8 +10,8 @@
 //! - Whoever votes and is wanted stays a voter: members change no more than they must.
 //! - A node becomes a learner only when there is room for one more state on its way (`pace`).
 //! - A leader that is to leave hands over first, if it can: an election would take longer.
-//! - Leadership goes to the preferred node only when that has been alive for a while and has everything, and not twice
-//!   in a row within a while.
+//! - Leadership goes to the preferred node only when that has been alive for a while, has everything and takes in no
+//!   shards, and not twice in a row within a while.
 //!
 //! Pure: what is known goes in, the next input for the replica comes out. What comes of it shows in the next round;
 //! the replica refuses what is not safe.
@@ -25,9 +25,9 @@ const LAG_MAX: u64 = 64;
 const STEADY_US: u64 = 2_000_000;
 /// Between two tries to hand leadership over, us.
 const TRANSFER_PAUSE_US: u64 = 2_000_000;
-/// After a change of members nobody is handed leadership for so long, us: a little longer than a lease. Who learns of a
+/// After a change of members nobody is handed leadership for so long, us: longer than a lease and a few beats. Who learns of a
 /// configuration owes the former members' leader a lease, and no release says that it is over.
-const SETTLED_US: u64 = 300_000;
+const SETTLED_US: u64 = 400_000;
 
 /// What a leader knows of its group and the nodes.
 pub(crate) struct Standing<'a> {
@@ -47,6 +47,8 @@ pub(crate) struct Standing<'a> {
     pub alive_since: &'a dyn Fn(NodeId) -> Option<u64>,
     /// Whether a node may be fed the state now that it lacks.
     pub admits: &'a dyn Fn(NodeId) -> bool,
+    /// Whether a node is taking in shards at the moment, and has little time.
+    pub is_busy: &'a dyn Fn(NodeId) -> bool,
     /// The clock, us.
     pub now_us: u64,
 }
@@ -70,6 +72,7 @@ impl Reconciler {
         replica: &Replica,
         alive_since: &dyn Fn(NodeId) -> Option<u64>,
         admits: &dyn Fn(NodeId) -> bool,
+        is_busy: &dyn Fn(NodeId) -> bool,
         now_us: u64,
     ) -> Option<Input> {
         if !replica.can_propose() {
@@ -86,6 +89,7 @@ impl Reconciler {
                 acked: &|id| replica.acked(id),
                 alive_since,
                 admits,
+                is_busy,
                 now_us,
             },
         )
@@ -160,6 +164,7 @@ impl Reconciler {
             GroupId(0) if may_stay => None,
             GroupId(0) => target.iter().find(|id| can_lead(id)),
             _ if wanted[0] == standing.me => None,
+            _ if may_stay && (standing.is_busy)(wanted[0].node) => None,
             _ if can_lead(&wanted[0]) => Some(&wanted[0]),
             _ if may_stay => None,
             _ => target.iter().find(|id| can_lead(id)),
