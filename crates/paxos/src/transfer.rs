@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   wanted ─(the target is about level)─▶ closing: nothing is proposed ─(it has everything)─▶ released: it is asked to campaign
-//!                                            └─(not within half a heartbeat)─▶ wanted
+//!                                            └─(not within half a heartbeat)─▶ given up
 //! ```
 //!
 //! So a target that is slow costs nobody a wait.
@@ -110,12 +110,9 @@ impl Replica {
         let Role::Leader(leader) = &mut self.role else {
             return;
         };
-        if let Some(transfer) = &mut leader.transfer {
-            transfer.closed_until_us.take_if(|us| now_us >= *us);
-        }
         if leader
             .transfer
-            .is_none_or(|transfer| self.now_us < transfer.until_us)
+            .is_none_or(|transfer| now_us < transfer.wake_us())
         {
             return;
         }
