@@ -13,6 +13,7 @@ mod limits;
 mod memory;
 mod peers;
 mod protocol_errors;
+mod scripts;
 mod startup;
 mod tools;
 

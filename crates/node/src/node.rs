@@ -220,6 +220,7 @@ impl Node {
         };
         let start = memory.meta_start(&membership);
         let meta = membership.meta_group(start, &id, &settings, &*host);
+        cluster.scripts.take_facts(meta.state().scripts.facts());
         let meta = Meta::new(meta, map.shards_count() as usize);
         let log_base_ms = (host.wall_us() / 1000).saturating_sub(host.monotonic_us() / 1000);
         let node = Node {

@@ -1,28 +1,42 @@
-//! Scripts on this node: the engine, the cache by SHA1, and whether those that run are to be stopped.
+//! Scripts on this node: the engine, those that are at hand by SHA1, and whether those that run are to be stopped.
+//!
+//! What all nodes know is in the meta group's state ([`crate::meta::ScriptStore`]). A node keeps what it met of it, ready
+//! to run, by its last use; and what it was given to run and has not shared yet (`sharing`).
+
+mod sharing;
 
 use crate::host::Host;
+use crate::meta::{ScriptStore, StoreFacts};
 use lru::LruCache;
 use parking_lot::Mutex;
 use script::{Engine, Script, ScriptError, Sha};
+pub(crate) use sharing::WishError;
+use sharing::Wishes;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
-/// Scripts that are kept.
-pub(crate) const SCRIPTS_MAX: usize = 1000;
+/// Scripts that are at hand.
+const KNOWN_MAX: usize = 1000;
 /// Bytes of their sources together; the longest unused go first, as by count.
-pub(crate) const SCRIPTS_BYTES_MAX: usize = 4 << 20;
+const KNOWN_BYTES_MAX: usize = 4 << 20;
 /// How long a script may run on a shard with replicas, ms: its leader does nothing else for the shard meanwhile, and a
 /// lease lasts 250.
 const GROUPED_MS_MAX: u64 = 100;
 /// What a script is told whose SHA1 nobody knows.
 pub(crate) const NOSCRIPT: &str = "NOSCRIPT No matching script. Please use EVAL.";
+/// Between two scripts that are shared because they were run, us, once [`SHARED_AT_ONCE_MAX`] are through: a client that
+/// makes a source of its own for each call does not fill the meta group's log.
+const SHARE_US: u64 = 50_000;
+/// So many at once.
+const SHARED_AT_ONCE_MAX: u64 = 200;
 
 /// What a node has of scripts; shared by all that run one.
 pub(crate) struct Scripts {
     pub engine: Engine,
     host: Arc<dyn Host>,
     known: Mutex<Known>,
+    wishes: Mutex<Wishes>,
     /// How many run.
     running: AtomicUsize,
     /// Rises with each SCRIPT KILL: what began before is to end.
@@ -32,8 +46,22 @@ pub(crate) struct Scripts {
 }
 
 struct Known {
-    scripts: LruCache<Sha, Script>,
+    scripts: LruCache<Sha, KnownScript>,
     bytes: usize,
+    /// What this node has applied of the store.
+    facts: StoreFacts,
+    /// When sharing is paid off, us.
+    shared_until_us: u64,
+}
+
+/// A script that is at hand.
+struct KnownScript {
+    script: Script,
+    /// Whether EVALSHA finds it here: not if only the log brought it.
+    is_named: bool,
+    /// When it was loaded into the store, by [`StoreFacts::added`]; none if it never was, as far as this node knows.
+    loaded_at: Option<u64>,
+    is_being_shared: bool,
 }
 
 impl std::fmt::Debug for Scripts {
@@ -53,14 +81,17 @@ pub(crate) enum Place {
 
 impl Scripts {
     pub fn new(host: Arc<dyn Host>) -> Scripts {
-        let count = NonZeroUsize::new(SCRIPTS_MAX).expect("not zero");
+        let count = NonZeroUsize::new(KNOWN_MAX).expect("not zero");
         Scripts {
             engine: Engine::default(),
             host,
             known: Mutex::new(Known {
                 scripts: LruCache::new(count),
                 bytes: 0,
+                facts: StoreFacts::default(),
+                shared_until_us: 0,
             }),
+            wishes: Mutex::default(),
             running: AtomicUsize::new(0),
             kills: AtomicU64::new(0),
             limit_ms: AtomicU64::new(5000),
@@ -72,53 +103,83 @@ impl Scripts {
         self.limit_ms.store(limit_ms, Ordering::Relaxed);
     }
 
-    /// A script by its name, whatever the case of its digits.
-    pub fn get(&self, name: &[u8]) -> Option<Script> {
-        let mut sha: Sha = name.try_into().ok()?;
-        sha.make_ascii_lowercase();
-        self.known.lock().scripts.get(&sha).cloned()
+    /// A script by its name, if it is at hand. One whose loading lies far back is to be shared again.
+    pub fn named(&self, sha: &Sha) -> Option<Script> {
+        let mut known = self.known.lock();
+        known.scripts.get(sha).filter(|known| known.is_named)?;
+        Some(self.used(known, sha))
     }
 
-    /// A script of this source: from the cache, or looked at and put there.
+    /// A script of this source that somebody wants run: at hand from now on, and to be shared if it is not.
     ///
     /// # Errors
     /// It is no script.
     pub fn learn(&self, source: &[u8]) -> Result<Script, ScriptError> {
-        if source.len() <= script::SCRIPT_BYTES_MAX
-            && let Some(known) = self.get(&script::sha_of(source))
-        {
-            return Ok(known);
-        }
-        let script = self.engine.check(source)?;
-        self.keep(script.clone());
+        let script = self.check(source)?;
+        let mut known = self.known.lock();
+        known.name(&script);
+        Ok(self.used(known, script.sha()))
+    }
+
+    /// The same of a script that is to be loaded ([`Scripts::load`]), which shares it.
+    ///
+    /// # Errors
+    /// It is no script.
+    pub fn learn_for_load(&self, source: &[u8]) -> Result<Script, ScriptError> {
+        let script = self.check(source)?;
+        self.known.lock().name(&script);
         Ok(script)
     }
 
-    fn keep(&self, script: Script) {
-        let mut known = self.known.lock();
-        known.bytes += script.source().len();
-        if let Some((_, old)) = known.scripts.push(*script.sha(), script) {
-            known.bytes -= old.source().len();
+    /// A script of this source, known to nobody by its name for that.
+    ///
+    /// # Errors
+    /// It is no script.
+    pub fn check(&self, source: &[u8]) -> Result<Script, ScriptError> {
+        if source.len() <= script::SCRIPT_BYTES_MAX {
+            let sha = script::sha_of(source);
+            if let Some(known) = self.known.lock().scripts.get(&sha) {
+                return Ok(known.script.clone());
+            }
         }
-        while known.bytes > SCRIPTS_BYTES_MAX && known.scripts.len() > 1 {
-            let Some((_, old)) = known.scripts.pop_lru() else {
-                break;
-            };
-            known.bytes -= old.source().len();
+        let script = self.engine.check(source)?;
+        self.known.lock().keep(KnownScript {
+            script: script.clone(),
+            is_named: false,
+            loaded_at: None,
+            is_being_shared: false,
+        });
+        Ok(script)
+    }
+
+    /// A script came out of the store as it was after so many `flushes`.
+    pub fn found(&self, script: &Script, loaded_at: u64, flushes: u64) {
+        let mut known = self.known.lock();
+        if known.facts.flushes == flushes {
+            known.name(script);
+            if let Some(known) = known.scripts.get_mut(script.sha()) {
+                known.loaded_at = Some(loaded_at);
+            }
         }
     }
 
-    /// Forgets all.
-    pub fn flush(&self) {
+    /// The store has changed, or is another.
+    pub fn take_facts(&self, facts: StoreFacts) {
         let mut known = self.known.lock();
-        known.scripts.clear();
-        known.bytes = 0;
+        if facts.version < known.facts.version {
+            return; // a later one was faster, or what a node knew before it joined
+        }
+        if known.facts.flushes != facts.flushes {
+            known.scripts.clear();
+            known.bytes = 0;
+        }
+        known.facts = facts;
     }
 
-    /// How many are known, and their bytes.
+    /// How many scripts all nodes know, and their bytes.
     pub fn counts(&self) -> (usize, usize) {
-        let known = self.known.lock();
-        (known.scripts.len(), known.bytes)
+        let facts = self.known.lock().facts;
+        (facts.count, facts.bytes)
     }
 
     /// Stops what runs; whether anything does.
@@ -145,6 +206,51 @@ impl Scripts {
             kills: self.kills.load(Ordering::Acquire),
             until_us: limit_ms.map(|limit_ms| now_us + limit_ms * 1000),
         }
+    }
+}
+
+impl Known {
+    /// A script is found by its name from now on.
+    fn name(&mut self, script: &Script) {
+        match self.scripts.get_mut(script.sha()) {
+            Some(known) => known.is_named = true,
+            None => self.keep(KnownScript {
+                script: script.clone(),
+                is_named: true,
+                loaded_at: None,
+                is_being_shared: false,
+            }),
+        }
+    }
+
+    fn keep(&mut self, known: KnownScript) {
+        self.bytes += known.script.source().len();
+        let sha = *known.script.sha();
+        if let Some((_, old)) = self.scripts.push(sha, known) {
+            self.bytes -= old.script.source().len();
+        }
+        while self.bytes > KNOWN_BYTES_MAX && self.scripts.len() > 1 {
+            let Some((_, old)) = self.scripts.pop_lru() else {
+                break;
+            };
+            self.bytes -= old.script.source().len();
+        }
+    }
+
+    /// Whether a script is to be shared at this time: it is not in the store, or may soon be gone from there.
+    fn is_due(&self, known: &KnownScript) -> bool {
+        let is_old = |loaded_at| ScriptStore::is_old(loaded_at, self.facts.added);
+        !known.is_being_shared && known.loaded_at.is_none_or(is_old)
+    }
+
+    /// Whether one more script may be shared because it was run; if so it counts.
+    fn may_share(&mut self, now_us: u64) -> bool {
+        let paid_us = self.shared_until_us.max(now_us) + SHARE_US;
+        let may = paid_us <= now_us + SHARED_AT_ONCE_MAX * SHARE_US;
+        if may {
+            self.shared_until_us = paid_us;
+        }
+        may
     }
 }
 

@@ -117,6 +117,8 @@ pub struct Session {
     keys_seen: u32,
     /// Whether CLIENT PAUSE held the last request back.
     postponed: bool,
+    /// Whether all scripts that were loaded before the running request are applied here.
+    has_looked_up: bool,
     /// EXEC put off to tell the shards who listens.
     listen_later: bool,
     /// EXEC put off to tell the cluster of these settings.
@@ -176,6 +178,7 @@ impl Session {
             holds_shards: false,
             keys_seen: 0,
             postponed: false,
+            has_looked_up: false,
             listen_later: false,
             configure_later: Vec::new(),
             tally: None,

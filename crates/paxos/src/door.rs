@@ -114,6 +114,8 @@ pub enum Input {
     Checkpointed(Index),
     /// The owner drops the state of a replica that is no member any more. Refused unless `Replica::can_retire`.
     Retire,
+    /// The owner, a leader, has the others told at once how far the log is chosen, ahead of the next beat.
+    Announce,
 }
 
 /// What a snapshot's state stands for.

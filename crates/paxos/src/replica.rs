@@ -147,6 +147,7 @@ impl Replica {
                 self.trim(out);
             }
             Input::Retire => self.on_retire(out),
+            Input::Announce => self.send_beats(out),
         }
         self.lead_on(out);
         self.begin_streams(out);

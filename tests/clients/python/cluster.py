@@ -73,7 +73,49 @@ async def asyncio_works(ports):
         assert values == [str(number).encode() for number in range(KEYS)]
 
 
+class Balanced(redis.Redis):
+    """A client behind a load balancer: each command goes to the next node."""
+
+    def __init__(self, ports):
+        super().__init__()
+        self.nodes = [redis.Redis(port=port, socket_timeout=10) for port in ports]
+        self.turn = 0
+
+    def execute_command(self, *args, **options):
+        self.turn += 1
+        return self.nodes[self.turn % len(self.nodes)].execute_command(*args, **options)
+
+
+def locks_behind_a_balancer(r):
+    """redis-py's Lock, whose scripts are called by EVALSHA on nodes that never saw them."""
+    sent = []
+    for node in r.nodes:
+        execute = node.execute_command
+        node.execute_command = lambda *args, _execute=execute, **options: sent.append(args[0]) or _execute(*args, **options)
+    for lap in range(60):
+        mine, theirs = r.lock(f"lock:{lap % 7}", timeout=10), r.lock(f"lock:{lap % 7}", timeout=10)
+        assert mine.acquire() and not theirs.acquire(blocking=False)
+        assert mine.extend(5) and mine.reacquire()
+        theirs.local.token = b"not the owner's"
+        try:
+            theirs.release()
+            raise AssertionError("a lock was released by who does not own it")
+        except redis.exceptions.LockNotOwnedError:
+            pass
+        mine.release()
+    # redis-py loads a script by itself when a node does not know it: three scripts, once each, whichever node is next.
+    assert sent.count("EVALSHA") >= 240 and sent.count("SCRIPT LOAD") == 3, sent.count("SCRIPT LOAD")
+    add = r.nodes[0].register_script("return redis.call('incrby', KEYS[1], ARGV[1])")
+    pipe = r.nodes[1].pipeline(transaction=False)
+    for _ in range(10):
+        add(keys=["sum"], args=[2], client=pipe)
+    assert pipe.execute() == list(range(2, 22, 2))
+    assert r.nodes[2].evalsha(add.sha, 1, "sum", 0) == 20
+
+
 def main(ports):
+    # A node's port for cluster-aware clients is 1000 above the one for all others.
+    report.run("redis-py Lock behind a load balancer", lambda: locks_behind_a_balancer(Balanced([p - 1000 for p in ports])))
     report.run("redis-py cluster whole", lambda: whole(connect(ports)))
     asyncio.run(report.run_async("redis-py cluster asyncio", asyncio_works, ports))
     report.run("redis-py cluster follows a failover", lambda: follows_a_failover(connect(ports)))

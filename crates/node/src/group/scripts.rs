@@ -108,7 +108,7 @@ impl Shard {
     fn outcome_of(&mut self, op: &Op<'_>, stamp: Stamp, work: &Work<'_>) -> Vec<u8> {
         let (args, seq) = (op.args(), op.head.seq);
         let scripts = &work.cluster.scripts;
-        let script = match scripts.learn(args.get(1)) {
+        let script = match scripts.check(args.get(1)) {
             Ok(script) => script,
             Err(error) => return refused(seq, format!("-{error}\r\n").as_bytes()),
         };

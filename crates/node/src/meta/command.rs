@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 /// Version of the bytes here. Also of the state in `state.rs`.
-pub(super) const VERSION: u8 = 2;
+pub(super) const VERSION: u8 = 3;
 
 /// Names a request over all its tries; drawn by whoever asks.
 #[derive(
@@ -162,6 +162,21 @@ pub enum MetaCommand {
         /// Nodes and their weights.
         weights: Vec<(u32, u32)>,
     },
+    /// Changes of the scripts that all nodes know, in order. None at all: whoever has applied it knows every script that
+    /// was loaded before it was asked for.
+    Scripts {
+        /// The changes.
+        changes: Vec<ScriptChange>,
+    },
+}
+
+/// One change of the scripts that all nodes know.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ScriptChange {
+    /// This source is known from now on, by its SHA1.
+    Load(Vec<u8>),
+    /// None is known any more.
+    Flush,
 }
 
 /// A command with its name.
@@ -288,7 +303,7 @@ mod tests {
         };
         assert_eq!(
             hex(request.encode()),
-            "02b42401026162016".to_string() + "8eb31d339fb7f000100"
+            "03b42401026162016".to_string() + "8eb31d339fb7f000100"
         );
         let configure = MetaRequest {
             id: RequestId(1),
@@ -296,13 +311,13 @@ mod tests {
                 pairs: vec![("a".into(), "b".into())],
             },
         };
-        assert_eq!(hex(configure.encode()), "0201030101610162");
+        assert_eq!(hex(configure.encode()), "0301030101610162");
         let joined = MetaAnswer::Joined {
             node: 3,
             incarnation: 300,
         };
-        assert_eq!(hex(joined.encode()), "020103ac02");
-        assert_eq!(hex(MetaAnswer::Done { epoch: 5 }.encode()), "020005");
+        assert_eq!(hex(joined.encode()), "030103ac02");
+        assert_eq!(hex(MetaAnswer::Done { epoch: 5 }.encode()), "030005");
     }
 
     #[test]
@@ -346,6 +361,12 @@ mod tests {
             },
             MetaCommand::Rebalance {
                 weights: vec![(1, 2)],
+            },
+            MetaCommand::Scripts {
+                changes: vec![
+                    ScriptChange::Load(b"return 1".to_vec()),
+                    ScriptChange::Flush,
+                ],
             },
         ];
         for command in commands {

@@ -326,8 +326,13 @@ impl Node {
                 .step(persisted, self.now(), &mut turn);
         }
         drop(durable_turn);
+        let is_any_done = !done.is_empty();
         for (done, answer) in done {
             done(answer);
+        }
+        if is_any_done {
+            // What gathered behind it.
+            self.share_scripts();
         }
     }
 
@@ -369,6 +374,9 @@ impl Node {
         }
         if let Some(leader) = turn.leader {
             self.cluster.set_leader(META_GROUP, leader);
+        }
+        if let Some(facts) = turn.scripts {
+            self.cluster.scripts.take_facts(facts);
         }
         if let Some(view) = turn.view {
             self.take_view(view);

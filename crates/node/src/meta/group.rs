@@ -8,6 +8,7 @@ use super::command::{MetaAnswer, MetaCommand, MetaRequest, RequestId};
 use super::message::MetaMessage;
 use super::presence::Presence;
 use super::reconcile::Reconciler;
+use super::scripts::StoreFacts;
 use super::state::MetaState;
 use crate::host::Now;
 use crate::view::ClusterView;
@@ -56,6 +57,8 @@ pub(crate) struct MetaTurn {
     pub view: Option<Arc<ClusterView>>,
     /// A snapshot that replaced the state, and its base: on the disk before the record of the base is.
     pub installed: Option<(Vec<u8>, SnapshotBase)>,
+    /// What the scripts that all nodes know have come to, if they changed.
+    pub scripts: Option<StoreFacts>,
     /// Who leads now, if that changed.
     pub leader: Option<Option<NodeId>>,
 }
@@ -74,6 +77,8 @@ pub(crate) struct MetaGroup {
     streams: BTreeMap<u64, Bytes>,
     /// A snapshot that is received: which, and what has come of it.
     staged: Option<(u64, Vec<u8>)>,
+    /// Whether another node waits for what was applied here just now.
+    announces: bool,
     reconciler: Reconciler,
     reconciled_us: u64,
     view: Arc<ClusterView>,
@@ -113,6 +118,7 @@ impl MetaGroup {
             waiting: BTreeMap::new(),
             streams: BTreeMap::new(),
             staged: None,
+            announces: false,
             reconciler: Reconciler::default(),
             reconciled_us: 0,
             presence: Presence::default(),
@@ -336,6 +342,7 @@ impl MetaGroup {
     /// Does what came out of the replica, but for what is to be sent and made durable.
     fn settle(&mut self, now: Now, turn: &mut MetaTurn) {
         let epoch = self.state.epoch;
+        let scripts = self.state.scripts.facts();
         loop {
             for (index, entry) in std::mem::take(&mut turn.out.apply) {
                 self.apply(index, entry, turn);
@@ -347,7 +354,11 @@ impl MetaGroup {
             }
             let steps = std::mem::take(&mut turn.out.snapshot);
             if steps.is_empty() {
-                break;
+                if !std::mem::take(&mut self.announces) || !self.replica.is_leader() {
+                    break;
+                }
+                self.replica
+                    .step(now.monotonic_us, Input::Announce, &mut turn.out);
             }
             for step in steps {
                 self.on_snapshot(step, now, turn);
@@ -356,6 +367,9 @@ impl MetaGroup {
         if self.state.epoch != epoch {
             self.view = Arc::new(ClusterView::of(&self.state));
             turn.view = Some(self.view.clone());
+        }
+        if self.state.scripts.facts() != scripts {
+            turn.scripts = Some(self.state.scripts.facts());
         }
     }
 
@@ -374,6 +388,7 @@ impl MetaGroup {
             .expect("what was chosen is a command that this build knows");
         let answer = self.state.apply(&request);
         if let Some(waiting) = self.waiting.remove(&request.id) {
+            self.announces |= waiting.done.is_none();
             turn.done
                 .extend(waiting.done.map(|done| (done, Ok(answer))));
         }

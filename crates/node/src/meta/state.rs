@@ -3,10 +3,11 @@
 use super::command::{
     MetaAnswer, MetaCommand, MetaError, MetaRequest, NodeAddresses, RequestId, decode, encode,
 };
+use super::scripts::ScriptStore;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, VecDeque};
 
-/// Answers kept for requests that come again.
+/// Answers kept for requests that come again, of either kind.
 const ANSWERED_MAX: usize = 1024;
 /// Nodes of one cluster: all of them are members of the meta group, and a group has no more.
 const NODES_MAX: usize = 64;
@@ -46,8 +47,30 @@ pub struct MetaState {
     pub led_by: BTreeMap<u32, u32>,
     /// Runtime configuration of all nodes: names as CONFIG GET answers them, values.
     pub settings: BTreeMap<String, String>,
-    /// The last requests and what came of them, oldest first.
-    answered: VecDeque<(RequestId, MetaAnswer)>,
+    /// The last requests that changed any of this.
+    answered: Answered,
+    /// The scripts that all nodes know. They are no part of the epoch.
+    pub(crate) scripts: ScriptStore,
+}
+
+/// The last requests and what came of them, oldest first.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Answered(VecDeque<(RequestId, MetaAnswer)>);
+
+impl Answered {
+    /// Takes note of what came of a request.
+    pub fn keep(&mut self, id: RequestId, answer: &MetaAnswer) {
+        if self.0.len() == ANSWERED_MAX {
+            self.0.pop_front();
+        }
+        self.0.push_back((id, answer.clone()));
+    }
+
+    /// What came of a request.
+    pub fn find(&self, id: RequestId) -> Option<&MetaAnswer> {
+        let found = self.0.iter().rev().find(|(known, _)| *known == id);
+        found.map(|(_, answer)| answer)
+    }
 }
 
 /// What is known of a node.
@@ -83,14 +106,18 @@ impl MetaState {
         if let Some(answer) = self.answer_of(request.id) {
             return answer.clone();
         }
+        if let MetaCommand::Scripts { changes } = &request.command
+            && self.is_founded()
+        {
+            let answer = self.done();
+            self.scripts.change(request.id, changes, &answer);
+            return answer;
+        }
         let answer = match self.change(&request.command) {
             Ok(answer) => answer,
             Err(reason) => MetaAnswer::Refused { reason },
         };
-        if self.answered.len() == ANSWERED_MAX {
-            self.answered.pop_front();
-        }
-        self.answered.push_back((request.id, answer.clone()));
+        self.answered.keep(request.id, &answer);
         answer
     }
 
@@ -104,8 +131,8 @@ impl MetaState {
 
     /// What came of a request that was applied not long ago.
     pub fn answer_of(&self, id: RequestId) -> Option<&MetaAnswer> {
-        let found = self.answered.iter().rev().find(|(known, _)| *known == id);
-        found.map(|(_, answer)| answer)
+        let answered = self.answered.find(id);
+        answered.or_else(|| self.scripts.answered.find(id))
     }
 
     /// Whether there is a cluster yet.
@@ -226,6 +253,8 @@ impl MetaState {
                 self.led_by.clear();
                 Ok(answer)
             }
+            // Done in `apply`, where its name is known.
+            MetaCommand::Scripts { .. } => Ok(self.done()),
         }
     }
 

@@ -1,7 +1,7 @@
 //! A request that gave way: what it waits for, and how it goes on.
 
 use super::holes::Fill;
-use super::{Session, Step, Turn, exec, random, wait, walk};
+use super::{Session, Step, Turn, exec, random, scripting, wait, walk};
 use crate::client::ClientFlag;
 use crate::group::{Mode, OpFlags, OpKind, Request};
 use crate::questions;
@@ -19,6 +19,8 @@ pub(super) enum Pending {
     Exec(exec::HalfExec),
     /// FLUSHDB or FLUSHALL of `db`: what the shards' answers come to.
     Flush { db: u8, fill: Fill },
+    /// A request that needs scripts which may be known elsewhere.
+    Script(scripting::HalfLookup),
     /// WAIT, WAITAOF of what shards with replicas hold.
     Wait(wait::HalfWait),
     /// DEBUG SLEEP: until then, then `+OK`.
@@ -56,6 +58,7 @@ impl Session {
             Pending::Random(random) => self.go_on_random(turn, random, output),
             Pending::Watch(watch) => self.go_on_watch(watch, output),
             Pending::Exec(exec) => self.go_on_exec(turn, exec, output),
+            Pending::Script(lookup) => self.go_on_lookup(turn, lookup, output),
             Pending::Wait(wait) => self.go_on_wait(turn, wait, output),
             Pending::Flush { db, fill } => self.go_on_flush(turn, db, fill, output),
             Pending::Sleep { until_us } if turn.now.monotonic_us >= until_us => {

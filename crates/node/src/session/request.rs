@@ -228,13 +228,9 @@ impl Session {
                     C::Evalsha => (Named::BySha, Writes::Allowed),
                     _ => (Named::BySha, Writes::Refused),
                 };
-                self.eval(turn, args, how, access, output);
-                return Step::Done;
+                return self.eval(turn, args, how, access, output);
             }
-            C::Script => {
-                self.script(turn, args, output);
-                return Step::Done;
-            }
+            C::Script => return self.script(turn, args, access, output),
             C::Config => {
                 self.config(turn, args, access, output);
                 return Step::Done;

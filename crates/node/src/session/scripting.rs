@@ -1,15 +1,23 @@
 //! EVAL and kin, SCRIPT: which script, on which keys, and where it runs.
+//!
+//! What all nodes know of scripts is in the meta group's log. A node that does not know one by its SHA1 waits until it has
+//! applied all that was loaded before it was asked, and only then answers NOSCRIPT.
 
 use super::access::{Access, Guards, held, lock_all};
 use super::grouped::CROSSSLOT;
 use super::holes::Fill;
-use super::{Session, Turn, server};
+use super::pending::Pending;
+use super::transaction::Transaction;
+use super::{Session, Step, Turn, server};
 use crate::entry::Stamp;
 use crate::group::{Mode, OpKind, Request};
 use crate::overlay::{Invocation, Memory, Overlay, Terms, Verdict, Writes, triples};
-use crate::scripts::{NOSCRIPT, Place};
+use crate::scripts::{NOSCRIPT, Place, WishError};
+use crate::slots::Ticket;
 use cache::{Cache, Change};
+use commands::{Row, Run, Session as SessionCommand};
 use resp::{Args, Output, OwnedArgs, Reply, parse_i64};
+use script::Script;
 use std::sync::Arc;
 
 /// Which script an EVAL means.
@@ -29,32 +37,50 @@ impl Session {
         &mut self,
         turn: Turn<'_>,
         args: Args<'_>,
-        (named, writes): (Named, Writes),
+        how: (Named, Writes),
+        access: &mut Access<'_>,
+        output: &mut Output,
+    ) -> Step {
+        let count = match keys_count(args) {
+            Ok(count) => count,
+            Err(refusal) => {
+                Reply::new(output, self.protocol).error(refusal);
+                return Step::Done;
+            }
+        };
+        let (node, (named, writes)) = (turn.node, how);
+        let found = match named {
+            Named::BySource => {
+                let learned = node.cluster.scripts.learn(args.get(1));
+                learned.map_err(|error| error.to_string())
+            }
+            Named::BySha => {
+                let name = args.get(1);
+                let script = node.script_named(name);
+                if script.is_none() && self.may_look_up(turn, &[name], access) {
+                    let args = args.to_owned();
+                    return self.look_up(turn, Goal::Eval { how, args }, output);
+                }
+                script.ok_or_else(|| NOSCRIPT.to_owned())
+            }
+        };
+        self.share_scripts(turn);
+        match found {
+            Ok(script) => self.eval_found(turn, args, (&script, count, writes), access, output),
+            Err(refusal) => Reply::new(output, self.protocol).error(&refusal),
+        }
+        Step::Done
+    }
+
+    fn eval_found(
+        &mut self,
+        turn: Turn<'_>,
+        args: Args<'_>,
+        (script, count, writes): (&Script, usize, Writes),
         access: &mut Access<'_>,
         output: &mut Output,
     ) {
         let mut reply = Reply::new(output, self.protocol);
-        let count = match parse_i64(args.get(2)) {
-            None => return reply.error("ERR value is not an integer or out of range"),
-            Some(count) if count > args.len() as i64 - 3 => {
-                return reply.error("ERR Number of keys can't be greater than number of args");
-            }
-            Some(count) if count < 0 => {
-                return reply.error("ERR Number of keys can't be negative");
-            }
-            Some(count) => count as usize,
-        };
-        let scripts = &turn.node.cluster.scripts;
-        let script = match named {
-            Named::BySource => match scripts.learn(args.get(1)) {
-                Ok(script) => script,
-                Err(error) => return reply.error(&error.to_string()),
-            },
-            Named::BySha => match scripts.get(args.get(1)) {
-                Some(script) => script,
-                None => return reply.error(NOSCRIPT),
-            },
-        };
         let writes = match (writes, script.writes()) {
             (Writes::Refused, true) if script.has_shebang() => {
                 return reply
@@ -64,7 +90,7 @@ impl Session {
             (writes, true) => writes,
         };
         let invocation = Invocation {
-            script: &script,
+            script,
             keys: args.iter().skip(3).take(count).collect(),
             args: args.iter().skip(3 + count).collect(),
         };
@@ -240,29 +266,49 @@ impl Session {
     }
 
     /// SCRIPT.
-    pub(super) fn script(&mut self, turn: Turn<'_>, args: Args<'_>, output: &mut Output) {
+    pub(super) fn script(
+        &mut self,
+        turn: Turn<'_>,
+        args: Args<'_>,
+        access: &Access<'_>,
+        output: &mut Output,
+    ) -> Step {
         let mut reply = Reply::new(output, self.protocol);
         let scripts = &turn.node.cluster.scripts;
         match args.get(1).to_ascii_lowercase().as_slice() {
-            b"load" => match scripts.learn(args.get(2)) {
-                Ok(script) => reply.bulk(script.sha()),
+            b"load" => match scripts.learn_for_load(args.get(2)) {
+                Ok(script) => {
+                    let load = |ticket| scripts.load(&script, ticket);
+                    match self.wish(turn, args, access, load, output) {
+                        Ok(true) => {}
+                        Ok(false) => Reply::new(output, self.protocol).bulk(script.sha()),
+                        Err(refusal) => Reply::new(output, self.protocol).error(&refusal),
+                    }
+                }
                 Err(error) => reply.error(&error.to_string()),
             },
             b"exists" => {
-                reply.array(args.len() - 2);
-                for name in args.from(2).iter() {
-                    reply.integer(i64::from(scripts.get(name).is_some()));
+                let names: Vec<&[u8]> = args.from(2).iter().collect();
+                if self.may_look_up(turn, &names, access) {
+                    let args = args.to_owned();
+                    return self.look_up(turn, Goal::Exists { args }, output);
                 }
+                self.script_exists(turn, args, output);
             }
             b"flush" => {
                 let is_known = |mode: &[u8]| {
                     mode.eq_ignore_ascii_case(b"sync") || mode.eq_ignore_ascii_case(b"async")
                 };
                 if args.len() > 3 || args.len() == 3 && !is_known(args.get(2)) {
-                    return reply.error("ERR SCRIPT FLUSH only support SYNC|ASYNC option");
+                    reply.error("ERR SCRIPT FLUSH only support SYNC|ASYNC option");
+                    return Step::Done;
                 }
-                scripts.flush();
-                reply.ok();
+                let flush = |ticket| scripts.flush(ticket);
+                match self.wish(turn, args, access, flush, output) {
+                    Ok(true) => {}
+                    Ok(false) => Reply::new(output, self.protocol).ok(),
+                    Err(refusal) => Reply::new(output, self.protocol).error(&refusal),
+                }
             }
             b"kill" => match scripts.kill() {
                 true => reply.ok(),
@@ -270,5 +316,166 @@ impl Session {
             },
             _ => server::help(b"script", &mut reply),
         }
+        Step::Done
+    }
+
+    fn script_exists(&self, turn: Turn<'_>, args: Args<'_>, output: &mut Output) {
+        let mut reply = Reply::new(output, self.protocol);
+        reply.array(args.len() - 2);
+        for name in args.from(2).iter() {
+            reply.integer(i64::from(turn.node.script_named(name).is_some()));
+        }
+        self.share_scripts(turn);
+    }
+
+    /// Wants something of the scripts that all nodes know. Whether the reply comes when they agreed; in a transaction,
+    /// whose reply waits for nobody else, it does not.
+    fn wish(
+        &mut self,
+        turn: Turn<'_>,
+        args: Args<'_>,
+        access: &Access<'_>,
+        wish: impl FnOnce(Option<Ticket>) -> Result<(), WishError>,
+        output: &Output,
+    ) -> Result<bool, String> {
+        let waits = !access.is_held();
+        let opened = waits.then(|| self.open_slot());
+        let slot = opened.as_ref().map(|(slot, _)| *slot);
+        if let Err(full) = wish(opened.map(|(_, ticket)| ticket)) {
+            if waits {
+                self.close_last_slot();
+            }
+            return Err(full.to_string());
+        }
+        if let Some(slot) = slot {
+            let row = commands::lookup(args.get(0)).expect("it was found by its name");
+            self.open_hole(row, Fill::Reply(slot), output);
+        }
+        self.share_scripts(turn);
+        Ok(waits)
+    }
+
+    /// Has the other nodes told what this one wants of scripts, unless EXEC holds shards: then at its end.
+    pub(super) fn share_scripts(&self, turn: Turn<'_>) {
+        if !self.holds_shards && turn.node.cluster.scripts.has_wishes() {
+            turn.node.share_scripts();
+        }
+    }
+}
+
+/// Scripts that may be known elsewhere.
+impl Session {
+    /// Whether any of these is not known here, but may be elsewhere, and the request may wait for that.
+    fn may_look_up(&self, turn: Turn<'_>, names: &[&[u8]], access: &Access<'_>) -> bool {
+        let is_missing =
+            |name: &&[u8]| name.len() == SHA_DIGITS && turn.node.script_named(name).is_none();
+        !self.has_looked_up
+            && !access.is_held()
+            && turn.node.may_lack_scripts()
+            && names.iter().any(is_missing)
+    }
+
+    /// The same of the scripts of a transaction.
+    pub(super) fn lacks_scripts(&self, turn: Turn<'_>, transaction: &Transaction) -> bool {
+        use SessionCommand as C;
+        let is_by_sha = |row: &Row| matches!(row.run, Run::Session(C::Evalsha | C::EvalshaRo));
+        let by_sha = transaction
+            .commands
+            .iter()
+            .filter(|(row, _)| is_by_sha(row));
+        let names: Vec<&[u8]> = by_sha.map(|(_, args)| args.args().get(1)).collect();
+        self.may_look_up(turn, &names, &Access::Free)
+    }
+
+    /// Waits until this node has applied all scripts that were loaded before.
+    pub(super) fn look_up(&mut self, turn: Turn<'_>, goal: Goal, output: &mut Output) -> Step {
+        let (slot, ticket) = self.open_slot();
+        if let Err(full) = turn.node.cluster.scripts.look(ticket) {
+            self.close_last_slot();
+            return self.give_up(&full.to_string(), output);
+        }
+        self.share_scripts(turn);
+        self.wait_alone(turn, Pending::Script(HalfLookup { goal, slot }), output)
+    }
+
+    /// Goes on with a request whose scripts are at hand now, if anybody knew them.
+    pub(super) fn go_on_lookup(
+        &mut self,
+        turn: Turn<'_>,
+        half: HalfLookup,
+        output: &mut Output,
+    ) -> Step {
+        let Some(reply) =
+            self.take_replies(|slots| slots.get(half.slot).unwrap_or_default().to_vec())
+        else {
+            self.pending = Some(Pending::Script(half));
+            return Step::Replies;
+        };
+        let mark = output.mark();
+        let is_known = !reply.starts_with(b"-");
+        if !is_known {
+            output.tail_mut().extend_from_slice(&reply);
+        }
+        self.has_looked_up = true;
+        let (step, row) = match half.goal {
+            Goal::Eval { how, args } => {
+                let args = args.args();
+                let step = match is_known {
+                    true => self.eval(turn, args, how, &mut Access::Free, output),
+                    false => Step::Done,
+                };
+                (step, commands::lookup(args.get(0)))
+            }
+            Goal::Exists { args } => {
+                if is_known {
+                    self.script_exists(turn, args.args(), output);
+                }
+                (Step::Done, commands::lookup(args.args().get(0)))
+            }
+            Goal::Exec(transaction) if is_known => (self.exec_all(turn, transaction, output), None),
+            Goal::Exec(_) => {
+                self.forget_watches(turn.node, &mut Access::Free);
+                (Step::Done, None)
+            }
+        };
+        self.has_looked_up = false;
+        if let Some(row) = row {
+            self.note_error(turn, Some(row), mark, output);
+        }
+        step
+    }
+}
+
+/// Hexadecimal digits of a script's name.
+const SHA_DIGITS: usize = 40;
+
+/// A request that waits for scripts which may be known elsewhere.
+pub(super) struct HalfLookup {
+    goal: Goal,
+    slot: u32,
+}
+
+/// Which.
+pub(super) enum Goal {
+    /// EVALSHA.
+    Eval {
+        how: (Named, Writes),
+        args: OwnedArgs,
+    },
+    /// SCRIPT EXISTS.
+    Exists { args: OwnedArgs },
+    /// EXEC of a transaction with EVALSHA.
+    Exec(Transaction),
+}
+
+/// How many of the arguments are keys, or the refusal.
+fn keys_count(args: Args<'_>) -> Result<usize, &'static str> {
+    match parse_i64(args.get(2)) {
+        None => Err("ERR value is not an integer or out of range"),
+        Some(count) if count > args.len() as i64 - 3 => {
+            Err("ERR Number of keys can't be greater than number of args")
+        }
+        Some(count) if count < 0 => Err("ERR Number of keys can't be negative"),
+        Some(count) => Ok(count as usize),
     }
 }

@@ -2,6 +2,7 @@
 //! shards that the queued commands name, in ascending order.
 
 use super::access::{Access, lock_all};
+use super::scripting::Goal;
 use super::{Session, Step, Turn};
 use crate::client::ClientFlag;
 use crate::group::Mode;
@@ -222,6 +223,20 @@ impl Session {
             Reply::new(output, self.protocol).error(reason);
             return Step::Done;
         }
+        if self.lacks_scripts(turn, &transaction) {
+            return self.look_up(turn, Goal::Exec(transaction), output);
+        }
+        self.exec_all(turn, transaction, output)
+    }
+
+    /// EXEC of a transaction whose scripts are at hand, as far as anybody knows them.
+    pub(super) fn exec_all(
+        &mut self,
+        turn: Turn<'_>,
+        transaction: Transaction,
+        output: &mut Output,
+    ) -> Step {
+        let node = turn.node;
         let shards = self.shards_of(turn, &transaction);
         let guards = lock_all(node, &shards);
         if guards
@@ -272,6 +287,7 @@ impl Session {
         if std::mem::take(&mut self.listen_later) {
             node.listen_again();
         }
+        self.share_scripts(turn);
         if !self.configure_later.is_empty() {
             let pairs = std::mem::take(&mut self.configure_later);
             node.configure_cluster(pairs, Box::new(drop));

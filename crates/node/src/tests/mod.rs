@@ -8,6 +8,7 @@ mod group_faults;
 mod group_memory;
 mod groups;
 mod hints;
+mod known_scripts;
 mod memory;
 mod read_mode;
 mod recovery;

@@ -183,7 +183,7 @@ fn memory_of_answers_is_bounded() {
         let pairs = vec![("timeout".into(), id.to_string())];
         state.apply(&request(1000 + id, MetaCommand::Configure { pairs }));
     }
-    assert_eq!(state.answered.len(), ANSWERED_MAX);
+    assert_eq!(state.answered.0.len(), ANSWERED_MAX);
     assert!(state.answer_of(RequestId(3999)).is_some());
     assert!(state.answer_of(RequestId(1000)).is_none());
     assert_eq!(state.settings["timeout"], "2999");
@@ -206,7 +206,7 @@ fn the_state_has_fixed_bytes() {
     // Breaks if a snapshot written by this build cannot be read by the next.
     let bytes = state_of(1).encode();
     let expected = [
-        vec![2],                             // version
+        vec![3],                             // version
         [vec![32], vec![b'c'; 32]].concat(), // cluster id
         vec![11, 8, 3],                      // seed, shards, replicas
         vec![1, 1],                          // epoch, highest id
@@ -219,6 +219,7 @@ fn the_state_has_fixed_bytes() {
         vec![0, 0],                             // no zone, not lost
         vec![0, 0, 0, 0], // nobody leaves, nothing is placed or led by hand, no settings
         vec![1, 1, 0, 1], // one answer: to request 1, done as of epoch 1
+        vec![0, 0, 0, 0, 0], // no scripts: none now, ever or flushed, no version, no answers
     ];
     assert_eq!(bytes, expected.concat());
 }
