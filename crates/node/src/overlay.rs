@@ -54,6 +54,20 @@ pub(crate) struct Verdict {
     pub changed: BTreeMap<Box<[u8]>, [Vec<u8>; 2]>,
     /// Keyspace events, in order.
     pub events: Events,
+    /// Why it was stopped, if it was: then nothing of it is left.
+    pub stopped: Option<Stop>,
+}
+
+impl Verdict {
+    /// Nothing but an error.
+    pub fn error(text: &str) -> Verdict {
+        Verdict {
+            reply: format!("-{text}\r\n").into_bytes(),
+            changed: BTreeMap::new(),
+            events: Events::new(),
+            stopped: None,
+        }
+    }
 }
 
 /// A script's keys and what may be done to them.
@@ -99,22 +113,22 @@ impl Overlay {
             protocol: self.terms.protocol,
         };
         let (outcome, overlay) = engine.run(&request, self);
-        let stopped = |text: &str| Verdict {
-            reply: format!("-{text}\r\n").into_bytes(),
-            changed: BTreeMap::new(),
-            events: Events::new(),
+        let stop = match outcome {
+            Outcome::Replied(reply) | Outcome::Failed(reply) => return overlay.into_verdict(reply),
+            Outcome::Stopped(stop) => stop,
         };
-        match outcome {
-            Outcome::Replied(reply) | Outcome::Failed(reply) => overlay.into_verdict(reply),
-            Outcome::Stopped(Stop::Killed) => {
-                stopped("ERR Error running script: Script killed by user with SCRIPT KILL...")
+        let text = match stop {
+            Stop::Killed => "ERR Error running script: Script killed by user with SCRIPT KILL...",
+            Stop::Timeout => {
+                "ERR Error running script: it ran for too long and was stopped, nothing of what it did is left"
             }
-            Outcome::Stopped(Stop::Timeout) => stopped(
-                "ERR Error running script: it ran for too long and was stopped, nothing of what it did is left",
-            ),
-            Outcome::Stopped(Stop::Memory) => stopped(
-                "ERR Error running script: it wanted too much memory and was stopped, nothing of what it did is left",
-            ),
+            Stop::Memory => {
+                "ERR Error running script: it wanted too much memory and was stopped, nothing of what it did is left"
+            }
+        };
+        Verdict {
+            stopped: Some(stop),
+            ..Verdict::error(text)
         }
     }
 
@@ -137,6 +151,7 @@ impl Overlay {
                 .map(|key| (Box::from(key), state_of(key)))
                 .collect(),
             events: self.events,
+            stopped: None,
         }
     }
 

@@ -9,6 +9,7 @@
 //! | `walk` | five (`commands::walk`) | array |
 //! | `random` | draw | bulk: a key; null if none was hit |
 //! | `holding` | index, 0 = the last applied | array of integers: the index, and how many replicas but the leader's hold all up to it |
+//! | `script` | source, count of keys, keys, arguments | what the script replies, in the client's protocol |
 //! | `fingerprint` | key … | array of bulks: 8 bytes each, what [`fingerprint`] says |
 
 use crate::group::apply::fingerprint;
@@ -25,6 +26,8 @@ pub(crate) const WALK: &[u8] = b"walk";
 pub(crate) const RANDOM: &[u8] = b"random";
 /// How many replicas hold what was written.
 pub(crate) const HOLDING: &[u8] = b"holding";
+/// A script that only reads. Answered in `group/scripts.rs`.
+pub(crate) const SCRIPT: &[u8] = b"script";
 /// What watched keys hold.
 pub(crate) const FINGERPRINT: &[u8] = b"fingerprint";
 

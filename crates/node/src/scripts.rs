@@ -20,9 +20,11 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 const KNOWN_MAX: usize = 1000;
 /// Bytes of their sources together; the longest unused go first, as by count.
 const KNOWN_BYTES_MAX: usize = 4 << 20;
-/// How long a script may run on a shard with replicas, ms: its leader does nothing else for the shard meanwhile, and a
+/// How long a script may run where others wait for its end, ms: a leader does nothing else for the shard meanwhile, and a
 /// lease lasts 250.
-const GROUPED_MS_MAX: u64 = 100;
+const BRIEF_MS_MAX: u64 = 100;
+/// Scripts that run for longer at a time, each on a thread of its own.
+const LONG_MAX: usize = 4;
 /// What a script is told whose SHA1 nobody knows.
 pub(crate) const NOSCRIPT: &str = "NOSCRIPT No matching script. Please use EVAL.";
 /// Between two scripts that are shared because they were run, us, once [`SHARED_AT_ONCE_MAX`] are through: a client that
@@ -39,6 +41,8 @@ pub(crate) struct Scripts {
     wishes: Mutex<Wishes>,
     /// How many run.
     running: AtomicUsize,
+    /// How many of them run long.
+    long: AtomicUsize,
     /// Rises with each SCRIPT KILL: what began before is to end.
     kills: AtomicU64,
     /// `lua-time-limit`, ms; 0 = none.
@@ -73,10 +77,10 @@ impl std::fmt::Debug for Scripts {
 /// Where a script runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Place {
-    /// On shards that nobody else holds.
-    Solo,
-    /// At a leader, ahead of its log.
-    Grouped,
+    /// Where others wait for its end: with shards locked, or at a leader.
+    Briefly,
+    /// With nothing held and on a thread that may take its time.
+    Long,
 }
 
 impl Scripts {
@@ -93,6 +97,7 @@ impl Scripts {
             }),
             wishes: Mutex::default(),
             running: AtomicUsize::new(0),
+            long: AtomicUsize::new(0),
             kills: AtomicU64::new(0),
             limit_ms: AtomicU64::new(5000),
         }
@@ -163,6 +168,13 @@ impl Scripts {
         }
     }
 
+    /// Has nothing at hand any more.
+    pub fn forget(&self) {
+        let mut known = self.known.lock();
+        known.scripts.clear();
+        known.bytes = 0;
+    }
+
     /// The store has changed, or is another.
     pub fn take_facts(&self, facts: StoreFacts) {
         let mut known = self.known.lock();
@@ -191,14 +203,30 @@ impl Scripts {
         runs
     }
 
+    /// Whether a script that was stopped after its brief run may run for longer.
+    pub fn allows_long(&self) -> bool {
+        let limit_ms = self.limit_ms.load(Ordering::Relaxed);
+        limit_ms == 0 || limit_ms > BRIEF_MS_MAX
+    }
+
+    /// The right to run long, if not too many have it.
+    pub fn begin_long(self: &Arc<Self>) -> Option<LongRun> {
+        let begun = self
+            .long
+            .fetch_update(Ordering::AcqRel, Ordering::Acquire, |count| {
+                (count < LONG_MAX).then_some(count + 1)
+            });
+        begun.ok().map(|_| LongRun(self.clone()))
+    }
+
     /// A run begins.
     pub fn begin(self: &Arc<Self>, place: Place) -> Watchdog {
         self.running.fetch_add(1, Ordering::AcqRel);
         let limit_ms = match (self.limit_ms.load(Ordering::Relaxed), place) {
-            (0, Place::Solo) => None,
-            (limit_ms, Place::Solo) => Some(limit_ms),
-            (0, Place::Grouped) => Some(GROUPED_MS_MAX),
-            (limit_ms, Place::Grouped) => Some(limit_ms.min(GROUPED_MS_MAX)),
+            (0, Place::Long) => None,
+            (limit_ms, Place::Long) => Some(limit_ms),
+            (0, Place::Briefly) => Some(BRIEF_MS_MAX),
+            (limit_ms, Place::Briefly) => Some(limit_ms.min(BRIEF_MS_MAX)),
         };
         let now_us = self.host.monotonic_us();
         Watchdog {
@@ -251,6 +279,15 @@ impl Known {
             self.shared_until_us = paid_us;
         }
         may
+    }
+}
+
+/// The right to run long; given back when it is dropped.
+pub(crate) struct LongRun(Arc<Scripts>);
+
+impl Drop for LongRun {
+    fn drop(&mut self) {
+        self.0.long.fetch_sub(1, Ordering::AcqRel);
     }
 }
 

@@ -18,6 +18,7 @@ mod exec;
 mod grouped;
 mod holes;
 mod info;
+mod long_scripts;
 mod operate;
 mod pending;
 mod pubsub;
@@ -62,6 +63,8 @@ pub enum Step {
     Flush,
     /// Let others run, then call again: a long walk goes on in steps.
     Yield,
+    /// Write the output, then call again where a thread may be held up for seconds without others waiting for it.
+    Long,
     /// Call again at this monotonic microsecond (never, if none) or when roused.
     Wait {
         /// [`crate::Host::monotonic_us`]; none = only when roused.
@@ -119,6 +122,8 @@ pub struct Session {
     postponed: bool,
     /// Whether all scripts that were loaded before the running request are applied here.
     has_looked_up: bool,
+    /// Whether the running transaction emptied the cache of scripts.
+    has_flushed_scripts: bool,
     /// EXEC put off to tell the shards who listens.
     listen_later: bool,
     /// EXEC put off to tell the cluster of these settings.
@@ -179,6 +184,7 @@ impl Session {
             keys_seen: 0,
             postponed: false,
             has_looked_up: false,
+            has_flushed_scripts: false,
             listen_later: false,
             configure_later: Vec::new(),
             tally: None,
@@ -292,6 +298,7 @@ impl Session {
                     Step::Wait { .. } if self.pending.is_none() => return step, // paused: the request has not begun
                     Step::Flush
                     | Step::Yield
+                    | Step::Long
                     | Step::Wait { .. }
                     | Step::Replies
                     | Step::Close

@@ -195,7 +195,7 @@ impl<'n> Client<'n> {
                 .session
                 .run(self.node, &self.buffer, batch, next, &mut self.output);
             match self.step {
-                Step::Flush => {}
+                Step::Flush | Step::Long => {}
                 Step::Yield => self.yields += 1,
                 Step::Done
                 | Step::Wait { .. }

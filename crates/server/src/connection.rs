@@ -342,14 +342,21 @@ impl Connection {
 
     async fn run_batch(&mut self) -> Result<(), Ended> {
         let mut next = 0;
+        let mut runs_long = false;
         loop {
-            let step = self.session.run(
-                &self.node,
-                &self.buffer,
-                &self.batch,
-                &mut next,
-                &mut self.output,
-            );
+            let mut run = || {
+                self.session.run(
+                    &self.node,
+                    &self.buffer,
+                    &self.batch,
+                    &mut next,
+                    &mut self.output,
+                )
+            };
+            let step = match std::mem::take(&mut runs_long) {
+                true => tokio::task::block_in_place(run),
+                false => run(),
+            };
             if self.turn_from_us == UNKNOWN_US {
                 self.turn_from_us = self.session.began_us();
             }
@@ -361,6 +368,10 @@ impl Connection {
                     return Ok(());
                 }
                 Step::Flush => self.flush().await?,
+                Step::Long => {
+                    self.flush().await?;
+                    runs_long = true;
+                }
                 Step::Yield => {
                     tokio::task::yield_now().await;
                     self.turn_from_us = self.node.host.monotonic_us();

@@ -319,15 +319,20 @@ impl Shard {
         if self.group.replica.is_leader() {
             self.show_held(work);
             loop {
-                while self.may_propose() && self.propose(work) {}
+                while self.may_propose(work) && self.propose(work) {}
                 self.run_reads(work);
                 // Writes may have stood behind those reads. Each round proposes some.
                 let more = self.group.requests.has_writes_to_send();
-                if !more || !self.may_propose() {
+                if !more || !self.may_propose(work) {
                     break;
                 }
             }
             self.send_replies(work);
+            if !work.has_time_for_scripts() && (self.script_waits() || self.has_reads()) {
+                // They have the next turn.
+                work.cluster.mark_dirty(self.index());
+                work.cluster.flusher.ask();
+            }
         } else {
             self.forward(work);
         }

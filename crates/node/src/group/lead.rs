@@ -7,6 +7,7 @@ use super::forward::{ForwardedRead, ForwardedRun, Taking, denies_oom, is_asked_b
 use super::op::{Op, OpError, OpKind, split_first};
 use super::origins::{COPIED_BYTES_MAX, Stored};
 use super::requests::{BATCH_BYTES_MIN, Next, NextOps};
+use super::scripts::is_read_script;
 use crate::entry::{BATCH_HEAD_BYTES, Run, push_run, write_batch_head, write_run_head};
 use crate::questions;
 use crate::settings::ReadMode;
@@ -29,13 +30,13 @@ impl Shard {
     /// Whether a batch is to be proposed now. While one is on its way, the next one waits for it and grows, unless it is
     /// large by itself: a message for each group and follower costs more than what it carries, and under load all that
     /// came within one round goes in one batch.
-    pub(super) fn may_propose(&self) -> bool {
+    pub(super) fn may_propose(&self, work: &Work<'_>) -> bool {
         let group = &self.group;
         let waits = self.script_waits();
         let is_fenced = group.has_outcome_in_flight || waits;
         group.replica.can_propose()
             // A script that must not run yet would be asked for again and again.
-            && (!waits || group.replica.may_show())
+            && (!waits || group.replica.may_show() && work.has_time_for_scripts())
             && (group.in_flight.is_empty()
                 || !is_fenced
                     && group.requests.writes.next_bytes() + group.forwarded.bytes()
@@ -161,7 +162,7 @@ impl Shard {
         }
     }
 
-    fn has_reads(&self) -> bool {
+    pub(super) fn has_reads(&self) -> bool {
         self.group.forwarded.has_reads() || self.group.requests.has_reads()
     }
 
@@ -197,7 +198,8 @@ impl Shard {
         }
     }
 
-    /// Executes reads; what they answer is not to leave yet.
+    /// Executes reads; what they answer is not to leave yet. Once scripts took their time of the turn, the others wait for
+    /// the next.
     fn execute(
         &mut self,
         reads: Vec<ForwardedRead>,
@@ -205,12 +207,26 @@ impl Shard {
         work: &mut Work<'_>,
     ) -> Vec<(ForwardedRead, Stored)> {
         let mut done = Vec::with_capacity(reads.len());
+        let mut left = Vec::new();
         for read in reads {
             let (op, _) = split_first(&read.op).expect("looked at when it was taken");
+            if is_read_script(&op) && !work.has_time_for_scripts() {
+                left.push(read);
+                continue;
+            }
             let mark = work.applied.scratch.mark();
             self.run_read(&op, log_ms, work);
             let reply = stored_since(&mut work.applied.scratch, mark);
             done.push((read, reply));
+        }
+        if !left.is_empty() {
+            let me = self.group.origin;
+            let ticket = self.group.rounds.ticket_for_other();
+            let others = left.into_iter().filter(|read| read.origin != me);
+            others.for_each(|read| {
+                let read = ForwardedRead { ticket, ..read };
+                self.group.forwarded.take_read(read);
+            });
         }
         self.drain_changes(work);
         done
@@ -264,7 +280,9 @@ impl Shard {
             random: work.host.random(),
         };
         self.cache.set_now(log_ms);
-        if op.head.kind == OpKind::Internal {
+        if is_read_script(op) {
+            self.answer_script(op, stamp, work);
+        } else if op.head.kind == OpKind::Internal {
             let mut reply = Reply::new(&mut work.applied.scratch, op.head.flags.protocol());
             questions::answer(self, op.head.db, op.args(), &mut reply);
         } else {
@@ -345,7 +363,11 @@ impl Shard {
             if op.head.kind.lane() == RequestKind::Read {
                 self.hand_over(forward, start..from, std::mem::take(&mut count));
                 match &mut reading {
-                    Some(reading) if op.head.after <= applied && is_asked_by_nodes(&op) => {
+                    Some(reading)
+                        if op.head.after <= applied
+                            && is_asked_by_nodes(&op)
+                            && !is_read_script(&op) =>
+                    {
                         self.read_now(origin, &op, reading, work);
                         reading.done.push(from..at);
                     }

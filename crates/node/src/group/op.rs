@@ -58,8 +58,8 @@ pub enum OpKind {
     Effects = 9,
     /// A write that the leader refused before it came into the log: the argument is the reply.
     Refused = 10,
-    /// A script: `w` or `r` (it may write or not), its source, the count of its keys, keys, arguments. Never in the log:
-    /// the leader runs it and logs its outcome.
+    /// A script that may write: `w`, its source, the count of its keys, keys, arguments. Never in the log: the leader runs
+    /// it and logs its outcome.
     Script = 11,
     /// What came of a script: the reply, then triples that say what has become of keys.
     Outcome = 12,
@@ -187,7 +187,7 @@ impl<'a> Op<'a> {
             OpKind::Evict => true,
             OpKind::Forget => args.iter().all(|replica| replica.len() == 12),
             OpKind::Refused => args.len() == 1,
-            OpKind::Script => keys_count(args).is_some(),
+            OpKind::Script => keys_count(args).is_some() && args.get(0) == b"w",
             OpKind::Outcome => !args.is_empty() && effects::are_triples(args.from(1)),
             OpKind::Check => args.len() == 2 && args.get(1).len() == 8,
             OpKind::Effects => effects::are_triples(args),

@@ -3,6 +3,8 @@
 //! place it proposes the *outcome*: the reply, and what has become of keys. So all replicas come to the same state though
 //! none but the leader ran it, a script that is stopped leaves nothing, and one whose outcome is lost is run again by the
 //! next leader. Nothing is proposed behind an outcome before it is applied.
+//!
+//! A script that may not write is a read like any other: a question to the leader, which needs no log.
 
 use super::Work;
 use super::decide::refused;
@@ -10,25 +12,32 @@ use super::op::{Op, OpHead, OpKind, encode, split_first};
 use super::requests::{Next, NextOps};
 use crate::entry::{BATCH_HEAD_BYTES, RUN_HEAD_BYTES, Run, Stamp, push_run, write_batch_head};
 use crate::overlay::{Invocation, Memory, Overlay, Terms, Verdict, Writes, triples};
+use crate::questions::SCRIPT;
 use crate::scripts::Place;
 use crate::shard::Shard;
 use bytes::Bytes;
 use paxos::ReplicaId;
 use resp::{Args, parse_u64};
+use script::Script;
 
 /// Bytes of what a script changed, beyond which it is refused: an outcome must fit into a message between nodes.
 const OUTCOME_BYTES_MAX: usize = 256 << 20;
 
-/// Arguments ahead of the keys: `w` or `r`, the source, the count of keys.
+/// Arguments ahead of the keys: what it is (`w`, or the question [`SCRIPT`]), the source, the count of keys.
 const KEYS_AT: usize = 3;
 
-/// How many keys a script's operation has; none if its arguments are of another form.
+/// How many keys a script has; none if its arguments are of another form.
 pub(super) fn keys_count(args: Args<'_>) -> Option<usize> {
-    if args.len() < KEYS_AT || !matches!(args.get(0), b"w" | b"r") {
+    if args.len() < KEYS_AT {
         return None;
     }
     let count = usize::try_from(parse_u64(args.get(2))?).ok()?;
     (count <= args.len() - KEYS_AT).then_some(count)
+}
+
+/// Whether an operation is a script that only reads.
+pub(super) fn is_read_script(op: &Op<'_>) -> bool {
+    op.head.kind == OpKind::Internal && op.args().get(0) == SCRIPT
 }
 
 /// A script that is the next to be proposed.
@@ -105,45 +114,19 @@ impl Shard {
     }
 
     /// What is to stand in a script's place.
-    fn outcome_of(&mut self, op: &Op<'_>, stamp: Stamp, work: &Work<'_>) -> Vec<u8> {
+    fn outcome_of(&mut self, op: &Op<'_>, stamp: Stamp, work: &mut Work<'_>) -> Vec<u8> {
         let (args, seq) = (op.args(), op.head.seq);
         let scripts = &work.cluster.scripts;
         let script = match scripts.check(args.get(1)) {
             Ok(script) => script,
             Err(error) => return refused(seq, format!("-{error}\r\n").as_bytes()),
         };
-        let count = keys_count(args).expect("looked at when it was taken");
-        let invocation = Invocation {
-            script: &script,
-            keys: args.iter().skip(KEYS_AT).take(count).collect(),
-            args: args.iter().skip(KEYS_AT + count).collect(),
-        };
-        let is_full = work.budget.missing() > 0 && work.cluster.is_full();
-        let terms = Terms {
-            db: op.head.db,
-            stamp: stamp.of_op(0),
-            protocol: op.head.flags.protocol(),
-            touch: op.head.flags.touch(),
-            writes: match args.get(0) {
-                b"w" => Writes::Allowed,
-                _ => Writes::Refused,
-            },
-            memory: if is_full {
-                Memory::Full
-            } else {
-                Memory::Enough
-            },
-            event_mask: work.event_mask,
-            watchdog: scripts.begin(Place::Grouped),
-        };
-        // The shard's own time stays: this may never be chosen, and another leader's time need not be so far.
-        let cache = &self.cache;
-        let overlay = Overlay::new(cache.seed(), &invocation.keys, terms, |_| Some(cache));
         let Verdict {
             reply,
             changed,
             events,
-        } = overlay.run(&scripts.engine, &invocation);
+            stopped: _,
+        } = self.run_script(op, &script, (Writes::Allowed, stamp), work);
         let mut args: Vec<&[u8]> = vec![&reply];
         args.extend(triples(&changed, |_| true));
         if args.iter().map(|arg| arg.len()).sum::<usize>() > OUTCOME_BYTES_MAX {
@@ -160,5 +143,58 @@ impl Shard {
         };
         encode(&mut bytes, head, args.into_iter());
         bytes
+    }
+
+    /// Runs a script that only reads, on what this leader may show; its reply goes to the end of the scratch.
+    pub(super) fn answer_script(&mut self, op: &Op<'_>, stamp: Stamp, work: &mut Work<'_>) {
+        let source = op.args().iter().nth(1).unwrap_or_default();
+        let script = work.cluster.scripts.check(source);
+        let verdict = match (script, keys_count(op.args())) {
+            (Ok(script), Some(_)) => self.run_script(op, &script, (Writes::Refused, stamp), work),
+            (Ok(_), None) => Verdict::error("ERR no script"),
+            (Err(error), _) => Verdict::error(&error.to_string()),
+        };
+        work.applied.events.extend(verdict.events);
+        let scratch = &mut work.applied.scratch;
+        scratch.tail_mut().extend_from_slice(&verdict.reply);
+    }
+
+    /// Runs a script on a copy of its keys.
+    fn run_script(
+        &self,
+        op: &Op<'_>,
+        script: &Script,
+        (writes, stamp): (Writes, Stamp),
+        work: &mut Work<'_>,
+    ) -> Verdict {
+        let began_us = work.host.monotonic_us();
+        let args = op.args();
+        let count = keys_count(args).expect("looked at by the caller");
+        let invocation = Invocation {
+            script,
+            keys: args.iter().skip(KEYS_AT).take(count).collect(),
+            args: args.iter().skip(KEYS_AT + count).collect(),
+        };
+        let is_full = work.budget.missing() > 0 && work.cluster.is_full();
+        let terms = Terms {
+            db: op.head.db,
+            stamp: stamp.of_op(0),
+            protocol: op.head.flags.protocol(),
+            touch: op.head.flags.touch(),
+            writes,
+            memory: if is_full {
+                Memory::Full
+            } else {
+                Memory::Enough
+            },
+            event_mask: work.event_mask,
+            watchdog: work.cluster.scripts.begin(Place::Briefly),
+        };
+        // The shard's own time stays: this may never be chosen, and another leader's time need not be so far.
+        let cache = &self.cache;
+        let overlay = Overlay::new(cache.seed(), &invocation.keys, terms, |_| Some(cache));
+        let verdict = overlay.run(&work.cluster.scripts.engine, &invocation);
+        work.scripts_us += work.host.monotonic_us().saturating_sub(began_us);
+        verdict
     }
 }

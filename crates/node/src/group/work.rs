@@ -62,6 +62,9 @@ impl Rooms {
     }
 }
 
+/// What scripts may take of a turn before another begins, us: one that is begun goes on to its own limit.
+const SCRIPTS_US_MAX: u64 = 10_000;
+
 /// A turn. Made by the node, handed from shard to shard, finished by the node.
 pub(crate) struct Work<'a> {
     /// When it began.
@@ -98,6 +101,8 @@ pub(crate) struct Work<'a> {
     pub deferred: Vec<Message>,
     /// Keys of shards that were replaced: dropped when no shard is locked.
     pub graves: Vec<Cache>,
+    /// What scripts took of it, us.
+    pub scripts_us: u64,
 }
 
 impl<'a> Work<'a> {
@@ -134,7 +139,14 @@ impl<'a> Work<'a> {
             tokens: Vec::new(),
             deferred: Vec::new(),
             graves: Vec::new(),
+            scripts_us: 0,
         }
+    }
+
+    /// Whether one more script may run in this turn. Beats and the other shards' requests wait for its end, so scripts that
+    /// take long have a turn each.
+    pub fn has_time_for_scripts(&self) -> bool {
+        self.scripts_us < SCRIPTS_US_MAX
     }
 
     /// What the journal gave, or none if it failed: then the node ends.

@@ -50,7 +50,7 @@ pub struct MetaState {
     /// The last requests that changed any of this.
     answered: Answered,
     /// The scripts that all nodes know. They are no part of the epoch.
-    pub(crate) scripts: ScriptStore,
+    pub(crate) scripts: Box<ScriptStore>,
 }
 
 /// The last requests and what came of them, oldest first.

@@ -207,12 +207,12 @@ impl Scripts {
 impl Node {
     /// A script by its name, whatever the case of its digits: at hand, or in the store as far as this node has applied it.
     pub(crate) fn script_named(&self, name: &[u8]) -> Option<Script> {
+        if let Some(script) = self.script_at_hand(name) {
+            return Some(script);
+        }
         let mut sha: Sha = name.try_into().ok()?;
         sha.make_ascii_lowercase();
         let scripts = &self.cluster.scripts;
-        if let Some(script) = scripts.named(&sha) {
-            return Some(script);
-        }
         let (stored, flushes) = self.with_meta(|group| {
             let store = &group.state().scripts;
             Some((store.get(&sha)?.clone(), store.facts().flushes))
@@ -220,6 +220,13 @@ impl Node {
         let script = scripts.check(&stored.source).ok()?;
         scripts.found(&script, stored.loaded_at, flushes);
         Some(script)
+    }
+
+    /// The same if it is at hand.
+    pub(crate) fn script_at_hand(&self, name: &[u8]) -> Option<Script> {
+        let mut sha: Sha = name.try_into().ok()?;
+        sha.make_ascii_lowercase();
+        self.cluster.scripts.named(&sha)
     }
 
     /// Whether another node may know scripts that this one does not know yet.

@@ -173,6 +173,7 @@ impl Session {
             turn.node.stats.ran(self.client.id, row.id(), 1, 0);
             self.note_error(turn, Some(row), mark, output);
         }
+        self.has_flushed_scripts = false;
         last
     }
 

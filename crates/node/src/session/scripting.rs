@@ -6,18 +6,20 @@
 use super::access::{Access, Guards, held, lock_all};
 use super::grouped::CROSSSLOT;
 use super::holes::Fill;
+use super::long_scripts::HalfScript;
 use super::pending::Pending;
 use super::transaction::Transaction;
 use super::{Session, Step, Turn, server};
 use crate::entry::Stamp;
 use crate::group::{Mode, OpKind, Request};
 use crate::overlay::{Invocation, Memory, Overlay, Terms, Verdict, Writes, triples};
+use crate::questions;
 use crate::scripts::{NOSCRIPT, Place, WishError};
 use crate::slots::Ticket;
 use cache::{Cache, Change};
 use commands::{Row, Run, Session as SessionCommand};
 use resp::{Args, Output, OwnedArgs, Reply, parse_i64};
-use script::Script;
+use script::{Script, Stop};
 use std::sync::Arc;
 
 /// Which script an EVAL means.
@@ -25,6 +27,14 @@ use std::sync::Arc;
 pub(super) enum Named {
     BySource,
     BySha,
+}
+
+/// Whether a script ran to its end.
+enum Ran {
+    /// It did, or was stopped for good.
+    Whole,
+    /// Others wait, and it may run for longer.
+    TooLong,
 }
 
 /// What EVAL says inside MULTI where the shard has replicas.
@@ -56,7 +66,7 @@ impl Session {
             }
             Named::BySha => {
                 let name = args.get(1);
-                let script = node.script_named(name);
+                let script = self.script_named(turn, name);
                 if script.is_none() && self.may_look_up(turn, &[name], access) {
                     let args = args.to_owned();
                     return self.look_up(turn, Goal::Eval { how, args }, output);
@@ -67,9 +77,11 @@ impl Session {
         self.share_scripts(turn);
         match found {
             Ok(script) => self.eval_found(turn, args, (&script, count, writes), access, output),
-            Err(refusal) => Reply::new(output, self.protocol).error(&refusal),
+            Err(refusal) => {
+                Reply::new(output, self.protocol).error(&refusal);
+                Step::Done
+            }
         }
-        Step::Done
     }
 
     fn eval_found(
@@ -79,12 +91,12 @@ impl Session {
         (script, count, writes): (&Script, usize, Writes),
         access: &mut Access<'_>,
         output: &mut Output,
-    ) {
-        let mut reply = Reply::new(output, self.protocol);
+    ) -> Step {
         let writes = match (writes, script.writes()) {
             (Writes::Refused, true) if script.has_shebang() => {
-                return reply
+                Reply::new(output, self.protocol)
                     .error("ERR Can not execute a script with write flag using *_ro command.");
+                return Step::Done;
             }
             (_, false) => Writes::Refused,
             (writes, true) => writes,
@@ -101,7 +113,13 @@ impl Session {
             .collect();
         shards.sort_unstable();
         shards.dedup();
-        self.eval_on(turn, args, &invocation, writes, &shards, access, output);
+        match self.eval_on(turn, args, &invocation, writes, &shards, access, output) {
+            Ran::Whole => Step::Done,
+            Ran::TooLong => {
+                let half = HalfScript::new(&invocation, writes, shards);
+                self.run_long(half)
+            }
+        }
     }
 
     #[expect(
@@ -117,7 +135,7 @@ impl Session {
         shards: &[usize],
         access: &mut Access<'_>,
         output: &mut Output,
-    ) {
+    ) -> Ran {
         let node = turn.node;
         let memory =
             match access.is_held() || writes == Writes::Refused || self.has_room(turn, args) {
@@ -135,12 +153,19 @@ impl Session {
                     .any(|(_, shard)| shard.mode() == Mode::Grouped)
                 {
                     drop(guards);
-                    return self.eval_on_group(turn, args, invocation, writes, shards, output);
+                    self.eval_on_group(turn, args, invocation, writes, shards, output);
+                    return Ran::Whole;
                 }
-                self.eval_locked(turn, invocation, (writes, memory), shards, &mut guards)
+                let ran = self.eval_locked(turn, invocation, (writes, memory), shards, &mut guards);
+                let is_stopped = ran.0.stopped == Some(Stop::Timeout);
+                if is_stopped && !node.has_groups() && node.cluster.scripts.allows_long() {
+                    return Ran::TooLong;
+                }
+                ran
             }
             Access::Free => {
-                return self.eval_on_group(turn, args, invocation, writes, shards, output);
+                self.eval_on_group(turn, args, invocation, writes, shards, output);
+                return Ran::Whole;
             }
             Access::Held(guards) => {
                 self.eval_locked(turn, invocation, (writes, memory), shards, guards)
@@ -150,15 +175,28 @@ impl Session {
                 self.eval_locked(turn, invocation, (writes, memory), shards, &mut none)
             }
             Access::InTransaction => {
-                return Reply::new(output, self.protocol).error(IN_MULTI);
+                Reply::new(output, self.protocol).error(IN_MULTI);
+                return Ran::Whole;
             }
         };
+        self.tell(turn, verdict, changes, output);
+        if node.budget.missing() > 0 && !access.is_held() {
+            node.relieve(turn.now);
+        }
+        Ran::Whole
+    }
+
+    /// Answers a script and tells others what it did.
+    pub(super) fn tell(
+        &mut self,
+        turn: Turn<'_>,
+        verdict: Verdict,
+        changes: Vec<Change>,
+        output: &mut Output,
+    ) {
         output.tail_mut().extend_from_slice(&verdict.reply);
         if !verdict.events.is_empty() || !changes.is_empty() {
             self.announce(turn, verdict.events, changes);
-        }
-        if node.budget.missing() > 0 && !access.is_held() {
-            node.relieve(turn.now);
         }
     }
 
@@ -171,39 +209,73 @@ impl Session {
         shards: &[usize],
         guards: &mut Guards<'_>,
     ) -> (Verdict, Vec<Change>) {
-        let node = turn.node;
+        let how = (writes, memory, Place::Briefly);
+        let overlay = self.overlay(turn, invocation, how, shards, guards);
+        let verdict = overlay.run(&turn.node.cluster.scripts.engine, invocation);
+        let changes = self.commit(turn, &verdict, shards, guards);
+        (verdict, changes)
+    }
+
+    /// One log time for shards that are locked.
+    fn stamp_of(&self, turn: Turn<'_>, shards: &[usize], guards: &mut Guards<'_>) -> Stamp {
         let mut log_ms = turn.now.log_ms;
         for &shard in shards {
             let shard = held(guards, shard);
             shard.run_clock(turn.now);
             log_ms = log_ms.max(shard.cache.now_ms());
         }
-        let stamp = Stamp {
-            log_ms,
-            wall_offset_ms: turn.now.wall_offset_ms,
-            random: node.host.random(),
-        };
         for &shard in shards {
             held(guards, shard).cache.set_now(log_ms);
         }
+        Stamp {
+            log_ms,
+            wall_offset_ms: turn.now.wall_offset_ms,
+            random: turn.node.host.random(),
+        }
+    }
+
+    /// What a script runs on, taken from shards that are locked.
+    pub(super) fn overlay(
+        &self,
+        turn: Turn<'_>,
+        invocation: &Invocation<'_>,
+        (writes, memory, place): (Writes, Memory, Place),
+        shards: &[usize],
+        guards: &mut Guards<'_>,
+    ) -> Overlay {
+        let node = turn.node;
         let terms = Terms {
             db: self.db,
-            stamp,
+            stamp: self.stamp_of(turn, shards, guards),
             protocol: self.protocol,
             touch: self.touch,
             writes,
             memory,
             event_mask: node.event_mask(),
-            watchdog: node.cluster.scripts.begin(Place::Solo),
+            watchdog: node.cluster.scripts.begin(place),
         };
         let cache_of = |key: &[u8]| -> Option<&Cache> {
             let shard = node.shard_of(key);
             let at = guards.binary_search_by_key(&shard, |(id, _)| *id).ok()?;
             Some(&guards[at].1.cache)
         };
-        let overlay = Overlay::new(node.seed, &invocation.keys, terms, cache_of);
-        let verdict = overlay.run(&node.cluster.scripts.engine, invocation);
+        Overlay::new(node.seed, &invocation.keys, terms, cache_of)
+    }
+
+    /// Makes what a script did true of shards that are locked: its effects are one entry a shard.
+    pub(super) fn commit(
+        &self,
+        turn: Turn<'_>,
+        verdict: &Verdict,
+        shards: &[usize],
+        guards: &mut Guards<'_>,
+    ) -> Vec<Change> {
+        let node = turn.node;
         let mut changes = Vec::new();
+        if verdict.changed.is_empty() {
+            return changes;
+        }
+        let stamp = self.stamp_of(turn, shards, guards);
         for &number in shards {
             let triples = triples(&verdict.changed, |key| node.shard_of(key) == number);
             if !triples.is_empty() {
@@ -214,7 +286,7 @@ impl Session {
                 changes.extend(shard.take_changes());
             }
         }
-        (verdict, changes)
+        changes
     }
 
     /// Hands a script to the group of its keys' shard.
@@ -230,13 +302,14 @@ impl Session {
         let [shard] = shards else {
             return Reply::new(output, self.protocol).error(CROSSSLOT);
         };
-        let writes = match writes {
-            Writes::Allowed => &b"w"[..],
-            Writes::Refused => b"r",
+        let (kind, what) = match writes {
+            Writes::Allowed => (OpKind::Script, &b"w"[..]),
+            // It needs no log: the leader answers it as a read.
+            Writes::Refused => (OpKind::Internal, questions::SCRIPT),
         };
         let source: Arc<[u8]> = invocation.script.source().clone();
         let count = invocation.keys.len().to_string();
-        let mut parts: Vec<&[u8]> = vec![writes, &source, count.as_bytes()];
+        let mut parts: Vec<&[u8]> = vec![what, &source, count.as_bytes()];
         parts.extend(&invocation.keys);
         parts.extend(&invocation.args);
         let parts = OwnedArgs::from_slices(&parts);
@@ -248,7 +321,7 @@ impl Session {
                 .error("TRYAGAIN The shard's replicas are changing, please try again");
         }
         let request = Request {
-            kind: OpKind::Script,
+            kind,
             db: self.db,
             flags: self.op_flags(self.touch),
             args: parts.args(),
@@ -303,6 +376,11 @@ impl Session {
                     reply.error("ERR SCRIPT FLUSH only support SYNC|ASYNC option");
                     return Step::Done;
                 }
+                if access.is_held() {
+                    // All nodes do it when the transaction is over; what comes behind it here sees it done.
+                    scripts.forget();
+                    self.has_flushed_scripts = true;
+                }
                 let flush = |ticket| scripts.flush(ticket);
                 match self.wish(turn, args, access, flush, output) {
                     Ok(true) => {}
@@ -319,11 +397,19 @@ impl Session {
         Step::Done
     }
 
+    /// A script by its name.
+    fn script_named(&self, turn: Turn<'_>, name: &[u8]) -> Option<Script> {
+        match self.has_flushed_scripts {
+            true => turn.node.script_at_hand(name),
+            false => turn.node.script_named(name),
+        }
+    }
+
     fn script_exists(&self, turn: Turn<'_>, args: Args<'_>, output: &mut Output) {
         let mut reply = Reply::new(output, self.protocol);
         reply.array(args.len() - 2);
         for name in args.from(2).iter() {
-            reply.integer(i64::from(turn.node.script_named(name).is_some()));
+            reply.integer(i64::from(self.script_named(turn, name).is_some()));
         }
         self.share_scripts(turn);
     }

@@ -287,6 +287,7 @@ impl Session {
         if std::mem::take(&mut self.listen_later) {
             node.listen_again();
         }
+        self.has_flushed_scripts = false;
         self.share_scripts(turn);
         if !self.configure_later.is_empty() {
             let pairs = std::mem::take(&mut self.configure_later);

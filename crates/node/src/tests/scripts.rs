@@ -175,3 +175,63 @@ fn a_script_that_is_stopped_leaves_nothing_on_any_replica() {
     network.run_ms(100);
     compare(&network, 0);
 }
+
+#[test]
+fn a_script_that_only_reads_is_a_read() {
+    // Breaks if EVAL_RO, or a script that says no-writes, takes an entry of the log; or may write for that.
+    let mut network = Network::of_three();
+    network.run_ms(5000); // until nobody hands over any more
+    for (mode, at) in [("lease", 1), ("lease", 2), ("quorum", 3), ("quorum", 1)] {
+        let node = network.node(at).clone();
+        let mut client = Client::new(&node);
+        client.run(&format!("CONFIG SET read-mode {mode}"));
+        network.run_ms(200);
+        client.poll();
+        client.run(&format!("SET k {mode}{at}"));
+        network.run_ms(200);
+        client.poll();
+        let shard = node.shard_of(b"k");
+        let leader = network.leader(shard).expect("somebody leads");
+        let applied = |network: &Network| network.node(leader).lock(shard).applied;
+        let before = applied(&network);
+        let told: Vec<String> = [
+            "EVAL_RO \"return redis.call('get', KEYS[1])\" 1 k",
+            "EVAL \"#!lua flags=no-writes\nreturn redis.call('get', KEYS[1])\" 1 k",
+            "EVAL_RO \"return redis.call('del', KEYS[1])\" 1 k",
+        ]
+        .iter()
+        .map(|line| {
+            // The second has a line break, which an inline command cannot.
+            let parts = resp_of(line);
+            let mut told = client.feed(&parts);
+            for _ in 0..20 {
+                network.tick();
+                told.extend(client.feed(b""));
+            }
+            String::from_utf8_lossy(&told).into_owned()
+        })
+        .collect();
+        let value = format!("{mode}{at}");
+        let bulk = format!("${}\r\n{value}\r\n", value.len());
+        assert_eq!(told[0], bulk);
+        assert_eq!(told[1], bulk);
+        assert!(
+            told[2].starts_with("-ERR Write commands are not allowed from read-only scripts."),
+            "{told:?}"
+        );
+        assert_eq!(applied(&network), before, "{mode} {at}");
+        assert_eq!(client.run("PING"), "+PONG");
+    }
+}
+
+/// A command line whose quotes stand at its words' ends alone, as an array.
+fn resp_of(line: &str) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let (before, rest) = line.split_once('"').expect("a source");
+    let (source, after) = rest.split_once('"').expect("its end");
+    let mut parts: Vec<&[u8]> = before.split_whitespace().map(str::as_bytes).collect();
+    parts.push(source.as_bytes());
+    parts.extend(after.split_whitespace().map(str::as_bytes));
+    resp::encode_request(&mut bytes, &parts);
+    bytes
+}

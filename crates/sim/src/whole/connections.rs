@@ -102,7 +102,7 @@ impl Connection {
                     self.buffer.drain(..consumed);
                     self.is_running = false;
                 }
-                Step::Flush | Step::Yield => {}
+                Step::Flush | Step::Yield | Step::Long => {}
                 Step::Wait { .. } | Step::Replies => self.waits = !self.wants_turn(),
                 Step::Close => return Went::Closed,
                 Step::Abort | Step::Shutdown => return Went::Aborted,
