@@ -2,7 +2,7 @@
 
 use crate::compare::Compare;
 use crate::random::Random;
-use crate::{bits, keys, server, strings, vocabulary};
+use crate::{bits, keys, scripts, server, strings, vocabulary};
 
 /// One command and how its replies are compared.
 #[derive(Clone, Debug)]
@@ -71,6 +71,7 @@ impl Words {
 pub fn prologue(epoch: u64) -> Vec<Case> {
     let mut cases = vec![
         Words::of("FLUSHALL").exact(),
+        Words::of("SCRIPT FLUSH").exact(),
         Words::of("CLIENT UNPAUSE").compared(Compare::Nothing),
     ];
     for (name, value) in server::CONFIG_DEFAULTS {
@@ -87,15 +88,15 @@ pub fn prologue(epoch: u64) -> Vec<Case> {
     cases
 }
 
-/// The commands of epoch `epoch` under `seed`: `length` of them, or a few more.
-pub fn epoch(seed: u64, epoch: u64, length: usize) -> Vec<Case> {
+/// The commands of an epoch under a seed: `length` of them, or a few more; of a hundred, `scripts` are on Lua scripts.
+pub fn epoch((seed, epoch): (u64, u64), length: usize, scripts: usize) -> Vec<Case> {
     let mut random = Random::of_epoch(seed, epoch);
     let mut cases = Vec::with_capacity(length + 16);
     while cases.len() < length {
         match random.below(100) {
-            0..=5 => transaction(&mut random, &mut cases),
+            0..=5 => transaction(&mut random, &mut cases, scripts),
             6 => expiring(&mut random, &mut cases),
-            _ => one(&mut random, &mut cases),
+            _ => one(&mut random, &mut cases, scripts),
         }
     }
     // Whatever state of the connection the stream left behind, the checks after it need a plain one.
@@ -105,7 +106,11 @@ pub fn epoch(seed: u64, epoch: u64, length: usize) -> Vec<Case> {
 }
 
 /// One command of any family, now and then bent into a wrong shape.
-fn one(random: &mut Random, cases: &mut Vec<Case>) {
+fn one(random: &mut Random, cases: &mut Vec<Case>, scripts: usize) {
+    if random.percent(scripts) {
+        cases.push(scripts::case(random));
+        return;
+    }
     let mut case = match random.below(100) {
         0..=37 => strings::case(random),
         38..=51 => bits::case(random),
@@ -158,7 +163,7 @@ fn bend(random: &mut Random, case: &mut Case) {
 }
 
 /// WATCH, MULTI, some commands, EXEC: with every mistake that can be made in between.
-fn transaction(random: &mut Random, cases: &mut Vec<Case>) {
+fn transaction(random: &mut Random, cases: &mut Vec<Case>, scripts: usize) {
     if random.percent(5) {
         cases.push(
             Words::of(random.line(&["EXEC", "DISCARD", "UNWATCH", "MULTI x", "EXEC x", "WATCH"]))
@@ -172,7 +177,7 @@ fn transaction(random: &mut Random, cases: &mut Vec<Case>) {
             .collect();
         cases.push(Words::of("WATCH").all(watched).exact());
         if random.percent(30) {
-            one(random, cases);
+            one(random, cases, scripts);
         }
         if random.percent(10) {
             cases.push(Words::of("UNWATCH").exact());
@@ -192,7 +197,7 @@ fn transaction(random: &mut Random, cases: &mut Vec<Case>) {
                 ]))
                 .exact(),
             ),
-            _ => one(random, cases),
+            _ => one(random, cases, scripts),
         }
     }
     cases.push(

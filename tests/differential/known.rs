@@ -36,6 +36,16 @@ pub fn reason(args: &[Vec<u8>], redis: &Value, torc: &Value) -> Option<&'static 
         _ if is(1, b"HELP") && matches!((redis, torc), (Value::Array(_), Value::Array(_))) => {
             Some("help texts are Torc's own")
         }
+        b"EVAL" | b"EVAL_RO"
+            if args
+                .get(1)
+                .is_some_and(|script| script.starts_with(b"setmetatable(_G"))
+                && both_errors =>
+        {
+            Some(
+                "a table of Redis's own that is given a metatable: refused by either, in other words",
+            )
+        }
         b"OBJECT" if is(1, b"ENCODING") => match (redis, torc) {
             (Value::Bulk(redis), Value::Bulk(torc)) => encoding(redis, torc),
             _ => None,

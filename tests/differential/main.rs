@@ -2,7 +2,7 @@
 //! and RESP3, compared reply by reply.
 //!
 //! ```text
-//! differential [--commands N] [--seed N] [--epoch N] [--show N]
+//! differential [--commands N] [--seed N] [--epoch N] [--show N] [--scripts PERCENT]
 //! ```
 //!
 //! The stream is made of epochs of a few hundred commands. Each starts from empty servers and fresh
@@ -14,8 +14,8 @@
 //! The oracle is Redis 7.0; Torc follows 7.4. A command or option that only 7.4 has is not in the
 //! stream. The exit code is 1 when there was any difference.
 //!
-//! Reading order: `generate` (epochs, transactions), the families `strings`, `bits`, `keys`, `server`
-//! over `vocabulary`; `compare`, `known`; `run`, `keyspace`.
+//! Reading order: `generate` (epochs, transactions), the families `strings`, `bits`, `keys`, `server`,
+//! `scripts` with `script_formats` over `vocabulary`; `compare`, `known`; `run`, `keyspace`.
 
 mod bits;
 mod compare;
@@ -25,6 +25,8 @@ mod keyspace;
 mod known;
 mod random;
 mod run;
+mod script_formats;
+mod scripts;
 mod server;
 mod strings;
 mod vocabulary;
@@ -37,6 +39,8 @@ use run::Pair;
 
 /// Commands of one epoch, not counting its prologue.
 const EPOCH_COMMANDS: usize = 400;
+/// Of a hundred commands, so many on Lua scripts unless it is said otherwise.
+const SCRIPTS_PERCENT: usize = 8;
 
 /// What was asked for on the command line.
 #[derive(Debug)]
@@ -49,6 +53,8 @@ struct Request {
     epoch: Option<u64>,
     /// Sorts of differences that are shrunk and shown in full.
     show: usize,
+    /// How many of a hundred commands are on Lua scripts.
+    scripts: usize,
 }
 
 /// What a whole run showed.
@@ -66,7 +72,7 @@ fn main() -> ExitCode {
         Ok(request) => request,
         Err(problem) => {
             eprintln!(
-                "{problem}\nusage: differential [--commands N] [--seed N] [--epoch N] [--show N]"
+                "{problem}\nusage: differential [--commands N] [--seed N] [--epoch N] [--show N] [--scripts PERCENT]"
             );
             return ExitCode::from(2);
         }
@@ -86,6 +92,7 @@ fn request(mut words: impl Iterator<Item = String>) -> Result<Request, String> {
         seed: 1,
         epoch: None,
         show: 30,
+        scripts: SCRIPTS_PERCENT,
     };
     while let Some(word) = words.next() {
         let text = words
@@ -99,6 +106,7 @@ fn request(mut words: impl Iterator<Item = String>) -> Result<Request, String> {
             "--seed" => request.seed = number,
             "--epoch" => request.epoch = Some(number),
             "--show" => request.show = number as usize,
+            "--scripts" => request.scripts = number as usize,
             _ => return Err(format!("unknown flag {word}")),
         }
     }
@@ -119,7 +127,7 @@ fn compare_servers(request: &Request) -> Report {
         None => 0..request.commands.div_ceil(EPOCH_COMMANDS as u64),
     };
     for epoch in epochs {
-        let cases = generate::epoch(request.seed, epoch, EPOCH_COMMANDS);
+        let cases = generate::epoch((request.seed, epoch), EPOCH_COMMANDS, request.scripts);
         let outcome = pair.run(epoch, &cases);
         report.commands += cases.len() as u64;
         let hopeless = outcome.in_prologue;
@@ -244,6 +252,7 @@ mod tests {
             seed: 20_261_121,
             epoch: None,
             show: 10,
+            scripts: SCRIPTS_PERCENT,
         };
         let report = compare_servers(&request);
         print(&request, &report);
@@ -258,7 +267,7 @@ mod tests {
     fn an_epoch_depends_on_its_seed_and_number_alone() {
         // Fails when a difference that was reported cannot be replayed.
         let names = |seed, epoch| -> Vec<Vec<Vec<u8>>> {
-            generate::epoch(seed, epoch, 100)
+            generate::epoch((seed, epoch), 100, SCRIPTS_PERCENT)
                 .into_iter()
                 .map(|case| case.args)
                 .collect()

@@ -157,7 +157,7 @@ pub(crate) fn error_of(value: &Value, script: &Script, reply: &mut Vec<u8>) -> m
         return Ok(());
     };
     let mut text = match table.raw_get::<Value>("err")? {
-        Value::String(text) => text.as_bytes().to_vec(),
+        Value::String(text) => until_zero(&text.as_bytes()),
         number @ (Value::Integer(_) | Value::Number(_)) => number.to_string()?.into_bytes(),
         _ => b"ERR unknown error".to_vec(),
     };
@@ -239,13 +239,8 @@ impl Writer<'_> {
         let field = |name: &str| table.raw_get::<Value>(name);
         if let Some(text) = text_of(&field("err")?) {
             self.reply().error_bytes(&text);
-        } else if let Some(mut text) = text_of(&field("ok")?) {
-            for byte in &mut text {
-                if matches!(byte, b'\r' | b'\n') {
-                    *byte = b' ';
-                }
-            }
-            self.reply().simple_bytes(&text);
+        } else if let Some(text) = text_of(&field("ok")?) {
+            self.reply().simple_bytes(&one_line(&text));
         } else if let Some(number) = number_of(&field("double")?) {
             self.reply().double(number);
         } else if let Value::Table(pairs) = field("map")? {
@@ -262,20 +257,48 @@ impl Writer<'_> {
                 self.value(&key, depth + 1)?;
             }
         } else if let Value::String(digits) = field("big_number")? {
-            let digits = digits.to_string_lossy().replace(['\r', '\n'], " ");
-            self.reply().big_number(&digits);
+            let digits = one_line(&digits.as_bytes());
+            self.big_number(&digits);
         } else if let Value::Table(verbatim) = field("verbatim_string")?
             && let (Value::String(format), Value::String(text)) =
                 (verbatim.raw_get("format")?, verbatim.raw_get("string")?)
         {
-            let mut format = format.to_string_lossy();
-            format.truncate(3);
-            self.reply()
-                .verbatim(&format!("{format:<3}"), &text.as_bytes());
+            self.verbatim(&until_zero(&format.as_bytes()), &text.as_bytes());
         } else {
             self.array(table, depth)?;
         }
         Ok(())
+    }
+
+    /// Whatever a script takes for a big number: as Redis, which does not look either.
+    fn big_number(&mut self, digits: &[u8]) {
+        match self.protocol {
+            Protocol::Resp2 => self.reply().bulk(digits),
+            Protocol::Resp3 => {
+                let tail = self.output.tail_mut();
+                tail.push(b'(');
+                tail.extend_from_slice(digits);
+                tail.extend_from_slice(b"\r\n");
+            }
+        }
+    }
+
+    /// A format has three bytes: blanks for those that are missing.
+    fn verbatim(&mut self, format: &[u8], text: &[u8]) {
+        let mut three = [b' '; 3];
+        let count = format.len().min(3);
+        three[..count].copy_from_slice(&format[..count]);
+        match self.protocol {
+            Protocol::Resp2 => self.reply().bulk(text),
+            Protocol::Resp3 => {
+                let tail = self.output.tail_mut();
+                tail.extend_from_slice(format!("={}\r\n", text.len() + 4).as_bytes());
+                tail.extend_from_slice(&three);
+                tail.push(b':');
+                tail.extend_from_slice(text);
+                tail.extend_from_slice(b"\r\n");
+            }
+        }
     }
 
     fn array(&mut self, table: &Table, depth: usize) -> mlua::Result<()> {
@@ -295,9 +318,22 @@ impl Writer<'_> {
     }
 }
 
-/// A field counts as a text only if it is a string.
+/// A field counts as a text only if it is a string. Redis takes errors and statuses for C's strings, which end at a zero.
 fn text_of(value: &Value) -> Option<Vec<u8>> {
-    value.as_string().map(|text| text.as_bytes().to_vec())
+    value.as_string().map(|text| until_zero(&text.as_bytes()))
+}
+
+fn until_zero(text: &[u8]) -> Vec<u8> {
+    let end = text.iter().position(|byte| *byte == 0);
+    text[..end.unwrap_or(text.len())].to_vec()
+}
+
+/// Blanks for line breaks.
+fn one_line(text: &[u8]) -> Vec<u8> {
+    let is_break = |byte: &u8| matches!(byte, b'\r' | b'\n');
+    text.iter()
+        .map(|byte| if is_break(byte) { b' ' } else { *byte })
+        .collect()
 }
 
 fn number_of(value: &Value) -> Option<f64> {

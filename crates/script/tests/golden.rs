@@ -81,6 +81,26 @@ fn what_a_script_returns_is_written_in_the_client_s_protocol() {
 }
 
 #[test]
+fn forms_that_are_none_are_written_as_redis_writes_them() {
+    // Breaks if a script could end the process, or the connection's protocol, with a number that is none or a format that has
+    // not three letters.
+    let script = Script::new(b"return {{big_number = '1\\r\\n2'}, {big_number = 'x'}, {verbatim_string = {format = '\\195\\164', string = 'a'}}, {verbatim_string = {format = '\\255long', string = 'b'}}, {verbatim_string = {format = '', string = 'c'}}, {double = 1/0}}").unwrap();
+    let request = Request {
+        script: &script,
+        keys: &[],
+        args: &[],
+        protocol: Protocol::Resp3,
+    };
+    let (Outcome::Replied(reply), _) = Engine::default().run(&request, Map::default()) else {
+        panic!("it ends by itself");
+    };
+    assert_eq!(
+        reply,
+        b"*6\r\n(1  2\r\n(x\r\n=5\r\n\xc3\xa4 :a\r\n=5\r\n\xfflo:b\r\n=5\r\n   :c\r\n,inf\r\n"
+    );
+}
+
+#[test]
 fn commands_and_log_reach_the_host() {
     // Breaks if a script's commands or log lines got lost.
     let source = "redis.call('set', KEYS[1], ARGV[1]) redis.log(redis.LOG_WARNING, 'a', 1) return os.clock() > 1";

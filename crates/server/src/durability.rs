@@ -33,7 +33,7 @@ pub enum Past {
     /// The log, and what the node is to go on with.
     Kept(FoundLog, Box<Remembered>),
     /// The log, none of whose votes count, and the cluster as far as it is remembered.
-    Lost(FoundLog, Option<MetaState>),
+    Lost(FoundLog, Option<Box<MetaState>>),
 }
 
 /// Locks and reads the log's directory, if the settings say that there is one.
@@ -85,7 +85,7 @@ pub fn open(settings: &Settings) -> anyhow::Result<Past> {
             tracing::warn!(%doubt, "this node begins a new life in its cluster, without its memory");
             drop(whole);
             options.company = Company::Others;
-            Ok(Past::Lost(journal::open(&options)?, state))
+            Ok(Past::Lost(journal::open(&options)?, state.map(Box::new)))
         }
     }
 }

@@ -116,7 +116,7 @@ async fn begin(
             );
             return Ok((node, Some(journal)));
         }
-        Past::Lost(_, ref state) => (state.clone(), past),
+        Past::Lost(_, ref state) => (state.as_deref().cloned(), past),
         Past::None => (None, past),
     };
     let mut own_name = None;

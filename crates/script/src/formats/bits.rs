@@ -54,10 +54,11 @@ pub(crate) fn library(lua: &Lua) -> mlua::Result<Table> {
     Ok(library)
 }
 
-/// A number's low 32 bits, rounded to an integer first.
+/// A number's low 32 bits, rounded to an integer first. By LuaBitOp's own way, an addition that moves them to the end of the
+/// fraction, so that what is beyond 2^51 becomes what it becomes there.
 fn argument(arguments: &Arguments<'_>, n: usize) -> mlua::Result<u32> {
-    let number = arguments.number(n)?.round_ties_even();
-    Ok(number.rem_euclid(4_294_967_296.0) as u64 as u32)
+    const MOVE: f64 = 6_755_399_441_055_744.0; // 2^52 + 2^51
+    Ok((arguments.number(n)? + MOVE).to_bits() as u32)
 }
 
 fn bits(lua: &Lua, values: MultiValue, act: fn(u32) -> u32) -> mlua::Result<i32> {

@@ -30,6 +30,8 @@ struct Format<'a> {
     at: usize,
     order: Order,
     alignment: usize,
+    /// Which letters that say nothing are handed out, as fields of no size.
+    lets_pass: fn(u8) -> bool,
 }
 
 /// One option that takes room: its letter and its size.
@@ -47,6 +49,7 @@ impl<'a> Format<'a> {
             at: 0,
             order: Order::Little,
             alignment: 1,
+            lets_pass: |_| false,
         }
     }
 
@@ -107,10 +110,8 @@ impl<'a> Format<'a> {
                     self.alignment = alignment;
                     continue;
                 }
-                other => {
-                    let text = format!("invalid format option '{}'", char::from(other));
-                    return Err(argument(self.lua, 1, &text));
-                }
+                other if (self.lets_pass)(other) => 0,
+                other => return Err(unknown(self.lua, other)),
             };
             return Ok(Some(Field { letter, bytes }));
         }
@@ -127,6 +128,11 @@ impl<'a> Format<'a> {
             false => 0,
         }
     }
+}
+
+fn unknown(lua: &Lua, letter: u8) -> mlua::Error {
+    let text = format!("invalid format option '{}'", char::from(letter));
+    argument(lua, 1, &text)
 }
 
 fn pack(lua: &Lua, values: MultiValue) -> mlua::Result<LuaString> {
@@ -153,6 +159,9 @@ fn pack(lua: &Lua, values: MultiValue) -> mlua::Result<LuaString> {
             b'f' => put(&mut out, format.order, (number()? as f32).to_le_bytes()),
             b'd' => put(&mut out, format.order, number()?.to_le_bytes()),
             b's' | b'c' => {
+                if arguments.get(n).is_none() {
+                    return Err(argument(lua, n, "string expected, got nil"));
+                }
                 let text = arguments.string(n)?;
                 let text = text.as_bytes();
                 let bytes = match field.bytes {
@@ -201,15 +210,17 @@ fn unpack(lua: &Lua, values: MultiValue) -> mlua::Result<MultiValue> {
     let (format, data) = (arguments.string(1)?, arguments.string(2)?);
     let (format, data) = (format.as_bytes(), data.as_bytes());
     let at = arguments.integer_or(3, 1)?;
-    if at < 1 {
+    if at == 0 {
         return Err(argument(lua, 3, "offset must be 1 or greater"));
     }
+    // One below zero is far behind all that there is, as there.
     let mut at = (at - 1) as usize;
     let mut format = Format::new(lua, &format);
+    format.lets_pass = |_| true;
     let mut results = MultiValue::new();
     let too_short = || argument(lua, 2, "data string too short");
     while let Some(field) = format.next()? {
-        at += format.gap(field, at);
+        at = at.saturating_add(format.gap(field, at));
         let piece = at
             .checked_add(field.bytes)
             .and_then(|end| data.get(at..end));
@@ -245,7 +256,10 @@ fn unpack(lua: &Lua, values: MultiValue) -> mlua::Result<MultiValue> {
                 Value::String(lua.create_string(piece)?)
             }
             b'c' => Value::String(lua.create_string(piece)?),
-            letter => Value::Number(integer(piece, format.order, letter.is_ascii_lowercase())),
+            letter if b"bBhHlLTiI".contains(&letter) => {
+                Value::Number(integer(piece, format.order, letter.is_ascii_lowercase()))
+            }
+            letter => return Err(unknown(lua, letter)),
         };
         results.push_back(value);
         at += bytes;
@@ -253,7 +267,7 @@ fn unpack(lua: &Lua, values: MultiValue) -> mlua::Result<MultiValue> {
             return Err(fail(lua, "too many results to unpack"));
         }
     }
-    results.push_back(Value::Number((at + 1) as f64));
+    results.push_back(Value::Number(at.wrapping_add(1) as i64 as f64));
     Ok(results)
 }
 
@@ -286,6 +300,7 @@ fn size(lua: &Lua, values: MultiValue) -> mlua::Result<usize> {
     let format = arguments.string(1)?;
     let format = format.as_bytes();
     let mut format = Format::new(lua, &format);
+    format.lets_pass = |letter| letter.is_ascii_alphanumeric();
     let mut at = 0usize;
     while let Some(field) = format.next()? {
         at += format.gap(field, at);

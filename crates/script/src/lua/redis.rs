@@ -206,7 +206,18 @@ fn set_repl(_: &Lua, values: MultiValue) -> mlua::Result<()> {
 fn acl_check(lua: &Lua, values: MultiValue) -> mlua::Result<bool> {
     if values.is_empty() {
         return Err(raise(
-            "Please specify at least one argument for this redis.acl_check_cmd() call",
+            "Please specify at least one argument for this redis lib call",
+        ));
+    }
+    let is_text = |value: &Value| {
+        matches!(
+            value,
+            Value::String(_) | Value::Integer(_) | Value::Number(_)
+        )
+    };
+    if !values.iter().all(is_text) {
+        return Err(raise(
+            "Lua redis lib command arguments must be strings or integers",
         ));
     }
     let name = Arguments::new(lua, values).string(1)?;
