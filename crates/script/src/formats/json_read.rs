@@ -285,10 +285,11 @@ impl Reader<'_> {
     }
 }
 
-/// Whether a number begins here that JSON does not have: hexadecimal, NaN, an infinity, or one with a leading zero.
+/// Whether a number begins here that JSON does not have: hexadecimal, NaN, an infinity, one with a leading zero or a plus.
 fn is_invalid_number(text: &[u8]) -> bool {
     let rest = match text.first() {
-        Some(b'-' | b'+') => &text[1..],
+        Some(b'+') => return true,
+        Some(b'-') => &text[1..],
         _ => text,
     };
     match rest.first() {

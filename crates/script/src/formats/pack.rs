@@ -194,6 +194,8 @@ fn put_integer(out: &mut Vec<u8>, order: Order, number: f64, bytes: usize) {
     let value = match number < 0.0 {
         true => to_integer(number) as u64,
         false if number < 18_446_744_073_709_551_616.0 => number as u64,
+        // What the processor makes of it.
+        false if number.is_nan() => 1 << 63,
         false => 0,
     };
     let mut little = [0; INTEGER_BYTES_MAX];
