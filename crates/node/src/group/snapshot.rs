@@ -44,8 +44,8 @@ const HOLLOW: u8 = 3;
 const HEAD_BYTES: usize = 2;
 /// Bytes ahead of a key.
 const KEY_HEAD_BYTES: usize = 9 + effects::HEAD_BYTES;
-/// A chunk with so many bytes takes no further key.
-const CHUNK_BYTES: usize = 256 << 10;
+/// A chunk with so many bytes takes no further key: small, as whoever takes it in does nothing else meanwhile.
+const CHUNK_BYTES: usize = 64 << 10;
 /// Keys visited between two looks at the chunk's length.
 const WALK_STEPS: usize = 64;
 /// Keys visited for one chunk.

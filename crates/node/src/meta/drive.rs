@@ -255,6 +255,15 @@ impl Node {
             if feeds {
                 pace.sends(guard.cache.used_bytes() as u64);
             }
+            if replica.is_leader() && guard.cache.used_bytes() > 0 {
+                let config = replica.config();
+                let wanted = view.wanted_of(replica.group());
+                let has = |id: &ReplicaId| {
+                    config.voters.contains(id) || config.learners.contains(id) && !feeds
+                };
+                let lacking = wanted.iter().filter(|id| !has(id));
+                lacking.for_each(|id| pace.lacks(id.node));
+            }
         }
         let mut reconcilers = self.meta.reconcilers.lock();
         let mut work = self.work(now);

@@ -5,7 +5,7 @@
 //! move of each other leader, until it reports.
 
 use paxos::NodeId;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// States of shards that one node sends, and that one node receives, at once.
 const MOVES_MAX: u32 = 4;
@@ -17,14 +17,16 @@ const SMALL_BYTES_MAX: u64 = 256 << 10;
 pub(crate) struct Pace {
     sending: u32,
     receiving: BTreeMap<NodeId, u32>,
+    /// Nodes that lack shards led from here.
+    lacking: BTreeSet<NodeId>,
 }
 
 impl Pace {
     /// By how many states nodes report that they receive.
     pub fn new(receiving: BTreeMap<NodeId, u32>) -> Self {
         Pace {
-            sending: 0,
             receiving,
+            ..Pace::default()
         }
     }
 
@@ -33,9 +35,15 @@ impl Pace {
         self.sending += u32::from(bytes >= SMALL_BYTES_MAX);
     }
 
-    /// Whether a node takes in states.
+    /// A node is to have a shard that is led from here, and does not have it yet.
+    pub fn lacks(&mut self, node: NodeId) {
+        self.lacking.insert(node);
+    }
+
+    /// Whether a node takes in states, or will soon.
     pub fn is_receiving(&self, node: NodeId) -> bool {
-        self.receiving.get(&node).is_some_and(|count| *count > 0)
+        let receives = self.receiving.get(&node).is_some_and(|count| *count > 0);
+        receives || self.lacking.contains(&node)
     }
 
     /// Whether a state of so many bytes may begin its way from here to a node.

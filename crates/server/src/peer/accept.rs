@@ -219,6 +219,11 @@ impl Door {
 
     async fn read(&self, mut stream: TcpStream, reader: &Reader, class: Class) -> io::Result<()> {
         let mut frames = FrameReader::new(class);
+        // A chunk of a state takes long enough to take in; what is urgent comes between two of them.
+        let heard_max = match class {
+            Class::Fast => MESSAGES_PER_LOOK,
+            Class::Bulk => 1,
+        };
         let mut buffer = BytesMut::with_capacity(READ_BYTES);
         loop {
             match stream.read_buf(&mut buffer).await {
@@ -233,7 +238,7 @@ impl Door {
             loop {
                 let (mut heard, mut bad) = (0, None);
                 let mut next = || {
-                    if heard == MESSAGES_PER_LOOK {
+                    if heard == heard_max {
                         return None;
                     }
                     let message = frames.next(&mut buffer).unwrap_or_else(|error| {
@@ -251,7 +256,7 @@ impl Door {
                 if heard > 0 {
                     self.ear.ask_for_turn();
                 }
-                if heard < MESSAGES_PER_LOOK {
+                if heard < heard_max {
                     break;
                 }
                 if since.elapsed() > TURN_MAX {
