@@ -16,7 +16,7 @@
 //! - values over 4 KiB lie apart ([`aside`]), where replies share them.
 //!
 //! Reading order: [`key`], [`value`], [`record`], [`class`], [`pages`], [`aside`], [`index`], [`recency`],
-//! [`store`], [`lookups`], [`write`], [`expire`], [`evict`], [`hints`],
+//! [`store`], [`lookups`], [`fence`], [`write`], [`expire`], [`evict`], [`hints`],
 //! [`walk`]. `naive` is the model of the property tests.
 
 mod aside;
@@ -24,6 +24,7 @@ mod class;
 mod draw;
 mod evict;
 mod expire;
+mod fence;
 mod hints;
 mod index;
 mod key;
@@ -40,6 +41,7 @@ mod value;
 mod walk;
 mod write;
 
+pub use fence::FENCE_MAX;
 pub use key::Key;
 pub use lookups::Lookups;
 pub use store::Cache;

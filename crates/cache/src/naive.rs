@@ -1,5 +1,6 @@
 //! The naive store, which the property tests hold against the real one: an ordered map, correct and slow.
 
+use crate::fence;
 use crate::{
     Change, ChangeKind, Entry, Expiry, Key, OwnedEntry, OwnedValue, Pin, Policy, StringForm, Value,
     Victim,
@@ -14,6 +15,7 @@ const ENTRY_BYTES: usize = 64;
 pub(crate) struct Naive {
     now_ms: u64,
     tick: u64,
+    last_fence: u64,
     map: BTreeMap<(u8, u32, Box<[u8]>), Slot>,
     observed: bool,
     changes: Vec<Change>,
@@ -23,6 +25,7 @@ struct Slot {
     bytes: Vec<u8>,
     expires_at: Option<u64>,
     pin: Pin,
+    fence: u64,
     form: StringForm,
     used_at_ms: u64,
     used_tick: u64,
@@ -33,6 +36,7 @@ impl Naive {
         Naive {
             now_ms: 0,
             tick: 0,
+            last_fence: 0,
             map: BTreeMap::new(),
             observed: false,
             changes: Vec::new(),
@@ -75,6 +79,7 @@ impl Naive {
             value: Value::String(&slot.bytes),
             expires_at: slot.expires_at,
             pin: slot.pin,
+            fence: slot.fence,
             form: slot.form,
             idle_ms: self.now_ms - slot.used_at_ms,
         }
@@ -104,6 +109,16 @@ impl Naive {
     /// Sets `key` to a whole string. `At(t)` with `t` at or before log time stores nothing and removes
     /// what was there.
     pub(crate) fn put(&mut self, key: Key<'_>, value: &[u8], expiry: Expiry, pin: Pin) {
+        let renewed = |entry: &Entry<'_>| entry.value.as_bytes() == value;
+        let fence = self
+            .peek(key)
+            .filter(renewed)
+            .map_or(0, |entry| entry.fence);
+        self.put_fenced(key, value, expiry, (pin, fence));
+    }
+
+    /// As [`Naive::put`], with a fence that is known; 0 = a new grant.
+    fn put_fenced(&mut self, key: Key<'_>, value: &[u8], expiry: Expiry, (pin, fence): (Pin, u64)) {
         self.drop_if_expired(key);
         let kept = self
             .map
@@ -121,6 +136,7 @@ impl Naive {
                 value,
                 expires_at,
                 pin,
+                fence,
                 form: StringForm::Whole,
             },
         );
@@ -133,14 +149,14 @@ impl Naive {
         compute: impl FnOnce(Option<Value<'_>>) -> Result<&'n [u8], E>,
     ) -> Result<(), E> {
         let before = self.peek(key);
-        let pin = before.map_or(Pin::Unpinned, |entry| entry.pin);
+        let kept = before.map_or((Pin::Unpinned, 0), |entry| (entry.pin, entry.fence));
         let value = compute(before.map(|entry| entry.value))?;
-        self.put(key, value, Expiry::Keep, pin);
+        self.put_fenced(key, value, Expiry::Keep, kept);
         Ok(())
     }
 
     /// Makes the string at `key` exactly `len` bytes long (new bytes are zero; a new key has no expiry),
-    /// marks it edited, and lends it for writing. Keeps expiry and pin. Counts as an access.
+    /// marks it edited, and lends it for writing. Keeps expiry, pin and fence. Counts as an access.
     pub(crate) fn edit(&mut self, key: Key<'_>, len: usize) -> &mut [u8] {
         self.drop_if_expired(key);
         self.record(key.db, key.bytes, ChangeKind::Modified);
@@ -150,6 +166,7 @@ impl Naive {
             bytes: Vec::new(),
             expires_at: None,
             pin: Pin::Unpinned,
+            fence: 0,
             form: StringForm::Edited,
             used_at_ms: now,
             used_tick: self.tick,
@@ -191,6 +208,7 @@ impl Naive {
             value: OwnedValue::String(Bytes::from(slot.bytes)),
             expires_at: slot.expires_at,
             pin: slot.pin,
+            fence: slot.fence,
             form: slot.form,
         })
     }
@@ -202,6 +220,7 @@ impl Naive {
             value: OwnedValue::String(Bytes::copy_from_slice(entry.value.as_bytes())),
             expires_at: entry.expires_at,
             pin: entry.pin,
+            fence: entry.fence,
             form: entry.form,
         })
     }
@@ -215,6 +234,12 @@ impl Naive {
         if entry.expires_at.is_some_and(|at| at <= self.now_ms) {
             return;
         }
+        let fence = match (entry.pin, entry.fence) {
+            (Pin::Unpinned, _) => 0,
+            (Pin::Pinned, 0) => fence::floor(self.now_ms).max(self.last_fence + 1),
+            (Pin::Pinned, given) => given,
+        };
+        self.last_fence = self.last_fence.max(fence);
         let OwnedValue::String(bytes) = entry.value;
         self.map.insert(
             Self::id(key),
@@ -222,6 +247,7 @@ impl Naive {
                 bytes: bytes.to_vec(),
                 expires_at: entry.expires_at,
                 pin: entry.pin,
+                fence,
                 form: entry.form,
                 used_at_ms: self.now_ms,
                 used_tick: self.tick,
@@ -380,8 +406,11 @@ impl Naive {
     /// A checksum of all live entries at the present log time: equal for two replicas at equal log positions,
     /// whatever their hash seeds, reclaimed entries, page layout or recency.
     pub(crate) fn checksum(&self) -> u64 {
-        use xxhash_rust::xxh3::xxh3_64_with_seed;
-        let mut sum = 0u64;
+        use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
+        let mut sum = match self.last_fence {
+            0 => 0u64,
+            last => xxh3_64(&last.to_le_bytes()),
+        };
         for (id, slot) in &self.map {
             if slot.expires_at.is_some_and(|at| at <= self.now_ms) {
                 continue;
@@ -389,7 +418,9 @@ impl Naive {
             let mut one = xxh3_64_with_seed(&id.2, u64::from(id.0));
             one = xxh3_64_with_seed(&slot.bytes, one);
             one = xxh3_64_with_seed(&slot.expires_at.unwrap_or(0).to_le_bytes(), one);
-            one = xxh3_64_with_seed(&[slot.pin as u8, slot.form as u8], one);
+            let mut rest = vec![slot.pin as u8, slot.form as u8];
+            rest.extend(slot.fence.to_le_bytes());
+            one = xxh3_64_with_seed(&rest, one);
             sum = sum.wrapping_add(one);
         }
         sum

@@ -1,10 +1,10 @@
 //! The layout of one record in its slot.
 //!
 //! ```text
-//! offset  0      4      8      12     16            (24)
-//!         prev   next   stamp  head   expires_at     key ...  body ...
-//!         u32    u32    u32    u32    u64, only in   key_len  body_len
-//!                                     volatile ones  bytes    bytes
+//! offset  0      4      8      12     16             (24)
+//!         prev   next   stamp  head   expires_at     fence          key ...  body ...
+//!         u32    u32    u32    u32    u64, only in   u64, only in   key_len  body_len
+//!                                     volatile ones  pinned ones    bytes    bytes
 //! ```
 //!
 //! All numbers are little-endian. `prev` and `next` are [`Location`]s in a recency list (or
@@ -30,6 +30,9 @@ pub(crate) const HEADER_BYTES: usize = 16;
 
 /// Bytes of the expiry, where there is one.
 pub(crate) const EXPIRY_BYTES: usize = 8;
+
+/// Bytes of the fence, where there is one.
+pub(crate) const FENCE_BYTES: usize = 8;
 
 /// Longest record that lies in a page.
 pub(crate) const RECORD_BYTES_MAX: usize = 4096;
@@ -59,6 +62,19 @@ pub(crate) struct Traits {
     pub db: u8,
 }
 
+impl Traits {
+    /// Bytes of a record before its key.
+    #[inline]
+    pub(crate) fn lead_bytes(self) -> usize {
+        let expiry = if self.volatile { EXPIRY_BYTES } else { 0 };
+        let fence = match self.pin {
+            Pin::Pinned => FENCE_BYTES,
+            Pin::Unpinned => 0,
+        };
+        HEADER_BYTES + expiry + fence
+    }
+}
+
 /// A decoded head word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Head(u32);
@@ -80,13 +96,12 @@ pub(crate) enum Placement {
 }
 
 impl Placement {
-    /// Where a key and a value of these lengths go, in a record with or without expiry.
-    pub(crate) fn of(key_bytes: usize, value_bytes: usize, volatile: bool) -> Placement {
-        let expiry = if volatile { EXPIRY_BYTES } else { 0 };
+    /// Where a key and a value of these lengths go, in a record with these traits.
+    pub(crate) fn of(key_bytes: usize, value_bytes: usize, traits: Traits) -> Placement {
         if key_bytes > KEY_INLINE_BYTES_MAX {
             Placement::AllAside
         } else if value_bytes > RECORD_BYTES_MAX
-            || HEADER_BYTES + expiry + key_bytes + value_bytes > RECORD_BYTES_MAX
+            || traits.lead_bytes() + key_bytes + value_bytes > RECORD_BYTES_MAX
         {
             Placement::ValueAside
         } else {
@@ -133,8 +148,13 @@ impl Head {
     }
 
     #[inline]
+    pub(crate) fn is_pinned(self) -> bool {
+        self.0 & PINNED != 0
+    }
+
+    #[inline]
     pub(crate) fn pin(self) -> Pin {
-        if self.0 & PINNED != 0 {
+        if self.is_pinned() {
             Pin::Pinned
         } else {
             Pin::Unpinned
@@ -188,7 +208,8 @@ impl Head {
     /// Offset of the key in the slot.
     #[inline]
     pub(crate) fn key_start(self) -> usize {
-        HEADER_BYTES + (self.0 & VOLATILE) as usize * EXPIRY_BYTES
+        // Volatile is bit 0 and pinned is bit 1, and each stands for eight bytes.
+        HEADER_BYTES + (self.0 & VOLATILE) as usize * 8 + (self.0 & PINNED) as usize * 4
     }
 
     /// Offset of the body in the slot.
@@ -277,6 +298,33 @@ pub(crate) fn set_expires_at(slot: &mut [u8], at: u64) {
     slot[HEADER_BYTES..HEADER_BYTES + EXPIRY_BYTES].copy_from_slice(&at.to_le_bytes());
 }
 
+fn fence_start(head: Head) -> usize {
+    head.key_start() - FENCE_BYTES
+}
+
+/// The fence of a pinned record; 0 in any other.
+#[inline]
+pub(crate) fn fence(slot: &[u8], head: Head) -> u64 {
+    if head.is_pinned() {
+        pinned_fence(slot, head)
+    } else {
+        0
+    }
+}
+
+#[cold]
+fn pinned_fence(slot: &[u8], head: Head) -> u64 {
+    let bytes: [u8; 8] = slot[fence_start(head)..head.key_start()]
+        .try_into()
+        .expect("eight bytes");
+    u64::from_le_bytes(bytes)
+}
+
+/// Writes the fence of a pinned record.
+pub(crate) fn set_fence(slot: &mut [u8], head: Head, fence: u64) {
+    slot[fence_start(head)..head.key_start()].copy_from_slice(&fence.to_le_bytes());
+}
+
 /// The inline key.
 #[inline]
 pub(crate) fn key(slot: &[u8], head: Head) -> &[u8] {
@@ -310,19 +358,20 @@ mod tests {
         for volatile in [false, true] {
             for pin in [Pin::Unpinned, Pin::Pinned] {
                 for form in [StringForm::Whole, StringForm::Edited] {
-                    for (db, key, value) in [(0, 0, 0), (15, 2048, 2000), (2, 1, 3), (7, 0, 4072)] {
+                    for (db, key, value) in [(0, 0, 0), (15, 2048, 2000), (2, 1, 3), (7, 0, 4064)] {
                         let traits = Traits {
                             volatile,
                             pin,
                             form,
                             db,
                         };
-                        let placement = Placement::of(key, value, volatile);
+                        let placement = Placement::of(key, value, traits);
                         assert_eq!(placement, Placement::Inline);
                         let head = Head::new(traits, placement, key, value);
                         assert_eq!(head.traits(), traits);
                         assert_eq!((head.key_len(), head.body_len()), (key, value));
                         assert!(!head.is_aside() && !head.is_key_aside());
+                        assert_eq!(head.key_start(), traits.lead_bytes());
                         assert!(head.record_len() <= RECORD_BYTES_MAX);
                     }
                 }
@@ -341,10 +390,31 @@ mod tests {
     // A record one byte over the largest class would find no slot.
     #[test]
     fn long_records_go_aside() {
-        assert_eq!(Placement::of(16, 4064, false), Placement::Inline);
-        assert_eq!(Placement::of(16, 4065, false), Placement::ValueAside);
-        assert_eq!(Placement::of(16, 4064, true), Placement::ValueAside);
-        assert_eq!(Placement::of(2049, 0, false), Placement::AllAside);
-        assert_eq!(Placement::of(2048, usize::MAX, true), Placement::ValueAside);
+        let plain = Traits {
+            volatile: false,
+            pin: Pin::Unpinned,
+            form: StringForm::Whole,
+            db: 0,
+        };
+        let volatile = Traits {
+            volatile: true,
+            ..plain
+        };
+        let pinned = Traits {
+            pin: Pin::Pinned,
+            ..volatile
+        };
+        for (key, value, traits, wanted) in [
+            (16, 4064, plain, Placement::Inline),
+            (16, 4065, plain, Placement::ValueAside),
+            (16, 4056, volatile, Placement::Inline),
+            (16, 4057, volatile, Placement::ValueAside),
+            (16, 4048, pinned, Placement::Inline),
+            (16, 4049, pinned, Placement::ValueAside),
+            (2049, 0, plain, Placement::AllAside),
+            (2048, usize::MAX, volatile, Placement::ValueAside),
+        ] {
+            assert_eq!(Placement::of(key, value, traits), wanted, "{key} {value}");
+        }
     }
 }

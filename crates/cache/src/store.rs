@@ -2,6 +2,7 @@
 
 use crate::aside::{Asides, Body};
 use crate::expire::Hand;
+use crate::fence::Fences;
 use crate::index::{Index, Lookup, Place};
 use crate::lookups::Lookups;
 use crate::pages::Pages;
@@ -19,6 +20,7 @@ pub(crate) const DATABASES: usize = 16;
 /// Invariants:
 /// - a key with a record is in its database's index under [`Key::new`]'s hash, once, and a record in one index;
 /// - a record is in the recency list that its head says, or in none if it is pinned;
+/// - a pinned record's fence is its own and at most the last one given ([`crate::fence`]);
 /// - an aside belongs to one record;
 /// - every stored entry was put with an expiry above the log time of then.
 pub struct Cache {
@@ -36,6 +38,7 @@ pub struct Cache {
     pub(crate) asides: Asides,
     pub(crate) hand: Hand,
     pub(crate) lookups: Lookups,
+    pub(crate) fences: Fences,
     observed: bool,
     changes: Vec<Change>,
 }
@@ -62,6 +65,7 @@ impl Cache {
             asides: Asides::new(),
             hand: Hand::new(),
             lookups: Lookups::default(),
+            fences: Fences::default(),
             observed: false,
             changes: Vec::new(),
         }
@@ -221,6 +225,7 @@ impl Cache {
             value,
             expires_at: record::expires_at(slot, head),
             pin: head.pin(),
+            fence: record::fence(slot, head),
             form: head.form(),
             idle_ms: self.idle_ms(record::stamp(slot)),
         }
@@ -263,6 +268,7 @@ impl Cache {
             value: Value::String(record::body(slot, head)),
             expires_at: record::expires_at(slot, head),
             pin: head.pin(),
+            fence: record::fence(slot, head),
             form: head.form(),
             idle_ms: 0,
         }
@@ -306,7 +312,7 @@ impl Cache {
         let found = self.find_live(key)?;
         let slot = self.pages.slot(found.location);
         let head = record::head(slot);
-        let expires_at = record::expires_at(slot, head);
+        let (expires_at, fence) = (record::expires_at(slot, head), record::fence(slot, head));
         let inline = (!head.is_aside()).then(|| Bytes::copy_from_slice(record::body(slot, head)));
         let aside = self.delete(key.db, found);
         self.record_change(key.db, key.bytes, ChangeKind::Modified);
@@ -315,6 +321,7 @@ impl Cache {
             value: OwnedValue::String(bytes.expect("a value is inline or aside")),
             expires_at,
             pin: head.pin(),
+            fence,
             form: head.form(),
         })
     }
@@ -330,6 +337,7 @@ impl Cache {
             value: OwnedValue::String(bytes),
             expires_at: entry.expires_at,
             pin: entry.pin,
+            fence: entry.fence,
             form: entry.form,
         })
     }

@@ -59,6 +59,8 @@ pub struct Entry<'a> {
     pub expires_at: Option<u64>,
     /// Lock path or not.
     pub pin: Pin,
+    /// The number of a pinned key's grant ([`crate::Cache::fence`]); 0 if it is not pinned.
+    pub fence: u64,
     /// See [`StringForm`].
     pub form: StringForm,
     /// Milliseconds of log time since the last access that counted (to 16 ms).
@@ -81,6 +83,8 @@ pub struct OwnedEntry {
     pub expires_at: Option<u64>,
     /// Lock path or not.
     pub pin: Pin,
+    /// The number of a pinned entry's grant; 0 if it is to have a new one, or is not pinned.
+    pub fence: u64,
     /// See [`StringForm`].
     pub form: StringForm,
 }

@@ -112,10 +112,10 @@ impl Cache {
         count
     }
 
-    /// A checksum of all live entries at the present log time: equal for two replicas at equal log positions,
+    /// A checksum of the last fence and of all live entries at the present log time: equal for two replicas at equal log positions,
     /// whatever their hash seeds, reclaimed entries, page layout or recency. Walks everything.
     pub fn checksum(&self) -> u64 {
-        let mut sum = 0u64;
+        let mut sum = self.fences.checksum();
         for kind in 0..KINDS {
             for ordinal in 0..self.pages.pages_of(kind) {
                 for slot in 0..self.pages.fill_of(kind, ordinal) {
@@ -129,13 +129,15 @@ impl Cache {
         sum
     }
 
-    /// The share of one entry: database, key, value, expiry, pin and form, each of which seeds the next.
+    /// The share of one entry: database, key, value, expiry, pin, form and fence, each of which seeds the next.
     fn checksum_of(&self, location: record::Location) -> u64 {
         let db = record::head(self.pages.slot(location)).db();
         let entry = self.view(location);
         let mut one = xxh3_64_with_seed(self.key_bytes_at(location), u64::from(db));
         one = xxh3_64_with_seed(entry.value.as_bytes(), one);
         one = xxh3_64_with_seed(&entry.expires_at.unwrap_or(0).to_le_bytes(), one);
-        xxh3_64_with_seed(&[entry.pin as u8, entry.form as u8], one)
+        let mut rest = [entry.pin as u8, entry.form as u8, 0, 0, 0, 0, 0, 0, 0, 0];
+        rest[2..].copy_from_slice(&entry.fence.to_le_bytes());
+        xxh3_64_with_seed(&rest, one)
     }
 }

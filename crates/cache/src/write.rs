@@ -5,6 +5,7 @@
 
 use crate::aside::{Body, LongKey};
 use crate::class::{CLASSES, class_of, is_of_class};
+use crate::fence;
 use crate::index::{Index, Lookup, Place};
 use crate::record::{self, ASIDE_INDEX_BYTES, Head, Location, Placement, Traits};
 use crate::store::{Cache, Found};
@@ -47,6 +48,37 @@ impl New<'_> {
     }
 }
 
+/// What is stored beside a value.
+#[derive(Clone, Copy)]
+struct Marks {
+    /// Log time in ms, or none.
+    expires_at: Option<u64>,
+    pin: Pin,
+    /// That of a pinned entry; 0 = a new grant, which gets its number when it is stored.
+    fence: u64,
+    form: StringForm,
+}
+
+impl Marks {
+    fn traits(self, db: u8) -> Traits {
+        Traits {
+            volatile: self.expires_at.is_some(),
+            pin: self.pin,
+            form: self.form,
+            db,
+        }
+    }
+
+    fn write_to(self, slot: &mut [u8], head: Head) {
+        if let Some(at) = self.expires_at {
+            record::set_expires_at(slot, at);
+        }
+        if head.is_pinned() {
+            record::set_fence(slot, head, self.fence);
+        }
+    }
+}
+
 /// The kind of page that a record with this head lies in.
 fn kind_of(head: Head) -> usize {
     class_of(head.record_len()) + usize::from(head.is_volatile()) * CLASSES
@@ -54,14 +86,19 @@ fn kind_of(head: Head) -> usize {
 
 impl Cache {
     /// Sets `key` to a whole string. `At(t)` with `t` at or before log time stores nothing and removes
-    /// what was there.
+    /// what was there. A pinned one is a new grant and gets a fence, unless the lock is there and has this value.
     pub fn put(&mut self, key: Key<'_>, value: &[u8], expiry: Expiry, pin: Pin) {
         let place = self.find_or_place(key);
-        self.put_at(key, place, value, expiry, pin);
+        if pin == Pin::Pinned {
+            let before = place.found().filter(|at| !self.is_expired(*at));
+            let fence = fence::kept(before.map(|at| self.view(at)), value);
+            return self.put_anew(key, place, value, expiry, (pin, fence));
+        }
+        self.put_at(key, place, value, expiry);
     }
 
     /// Sets `key` to the whole string that `compute` makes of what is there (nothing, if no live entry is), and
-    /// keeps its expiry and its pin: one search where [`Cache::peek`] and [`Cache::put`] would be two.
+    /// keeps its expiry, its pin and its fence: one search where [`Cache::peek`] and [`Cache::put`] would be two.
     ///
     /// # Errors
     /// Those of `compute`; the cache is as it was.
@@ -71,46 +108,43 @@ impl Cache {
         compute: impl FnOnce(Option<Value<'_>>) -> Result<&'n [u8], E>,
     ) -> Result<(), E> {
         let place = self.find_or_place(key);
-        let (value, pin) = match place {
+        let (value, pin, fence) = match place {
             Lookup::Found(_, location) if !self.is_expired(location) => {
                 let entry = self.view(location);
-                (compute(Some(entry.value))?, entry.pin)
+                (compute(Some(entry.value))?, entry.pin, entry.fence)
             }
-            Lookup::Found(..) | Lookup::Absent(_) => (compute(None)?, Pin::Unpinned),
+            Lookup::Found(..) | Lookup::Absent(_) => (compute(None)?, Pin::Unpinned, 0),
         };
-        self.put_at(key, place, value, Expiry::Keep, pin);
+        match pin {
+            Pin::Pinned => self.put_anew(key, place, value, Expiry::Keep, (pin, fence)),
+            Pin::Unpinned => self.put_at(key, place, value, Expiry::Keep),
+        }
         Ok(())
     }
 
+    /// Writes a whole string that is not pinned.
     #[inline]
-    fn put_at(
-        &mut self,
-        key: Key<'_>,
-        place: Lookup<Place>,
-        value: &[u8],
-        expiry: Expiry,
-        pin: Pin,
-    ) {
+    fn put_at(&mut self, key: Key<'_>, place: Lookup<Place>, value: &[u8], expiry: Expiry) {
         match place {
-            Lookup::Found(_, location) if self.put_over(location, value, expiry, pin) => {
+            Lookup::Found(_, location) if self.put_over(location, value, expiry) => {
                 self.record_change(key.db, key.bytes, ChangeKind::Modified);
             }
             Lookup::Found(..) | Lookup::Absent(_) => {
-                self.put_anew(key, place, value, expiry, pin);
+                self.put_anew(key, place, value, expiry, (Pin::Unpinned, 0));
             }
         }
     }
 
-    /// Writes a whole string over a live one whose place, list and pin serve for it as they are, and makes it the
-    /// most recent one. Otherwise does nothing and returns false. This is the way of nearly every SET, INCR
+    /// Writes a whole string over a live one, neither of them pinned, whose place and list serve for it as they are,
+    /// and makes it the most recent one. Otherwise does nothing and returns false. This is the way of nearly every SET, INCR
     /// and MSET of a key that is there.
     #[inline]
-    fn put_over(&mut self, location: Location, value: &[u8], expiry: Expiry, pin: Pin) -> bool {
+    fn put_over(&mut self, location: Location, value: &[u8], expiry: Expiry) -> bool {
         let stamp = self.stamp();
         let slot = self.pages.slot_mut(location);
         let old = record::head(slot);
         let record_len = old.body_start() + value.len();
-        if old.is_aside() || old.pin() != pin || !is_of_class(slot.len(), record_len) {
+        if old.is_aside() || old.is_pinned() || !is_of_class(slot.len(), record_len) {
             return false;
         }
         if old.is_volatile() {
@@ -143,7 +177,7 @@ impl Cache {
         place: Lookup<Place>,
         value: &[u8],
         expiry: Expiry,
-        pin: Pin,
+        (pin, fence): (Pin, u64),
     ) {
         let place = self.prepare_write(key, place);
         let expires_at = match expiry {
@@ -157,28 +191,27 @@ impl Cache {
             Expiry::Never => None,
             Expiry::At(at) => Some(at),
         };
-        self.store(
-            key,
-            place,
-            New::Slice(value),
+        let marks = Marks {
             expires_at,
             pin,
-            StringForm::Whole,
-        );
+            fence,
+            form: StringForm::Whole,
+        };
+        self.store(key, place, New::Slice(value), marks);
     }
 
-    /// Puts an entry in place of whatever is at `key`. An expiry at or before log time stores nothing.
+    /// Puts an entry in place of whatever is at `key`. An expiry at or before log time stores nothing. A pinned one
+    /// keeps its fence; if that is 0 it is a new grant and gets one.
     pub fn put_entry(&mut self, key: Key<'_>, entry: OwnedEntry) {
         let place = self.find_for_write(key);
         let OwnedValue::String(bytes) = entry.value;
-        self.store(
-            key,
-            place,
-            New::Owned(bytes),
-            entry.expires_at,
-            entry.pin,
-            entry.form,
-        );
+        let marks = Marks {
+            expires_at: entry.expires_at,
+            pin: entry.pin,
+            fence: entry.fence,
+            form: entry.form,
+        };
+        self.store(key, place, New::Owned(bytes), marks);
     }
 
     /// Where `key` is or goes; what expired there is dropped first, and the write is recorded.
@@ -223,27 +256,23 @@ impl Cache {
         key: Key<'_>,
         place: Lookup<Place>,
         value: New<'_>,
-        expires_at: Option<u64>,
-        pin: Pin,
-        form: StringForm,
+        mut marks: Marks,
     ) -> Option<Location> {
-        if expires_at.is_some_and(|at| at <= self.now_ms) {
+        if marks.expires_at.is_some_and(|at| at <= self.now_ms) {
             if let Lookup::Found(place, location) = place {
                 self.delete(key.db, Found { place, location });
             }
             return None;
         }
-        let traits = Traits {
-            volatile: expires_at.is_some(),
-            pin,
-            form,
-            db: key.db,
-        };
-        let placement = Placement::of(key.bytes.len(), value.len(), traits.volatile);
+        if marks.pin == Pin::Pinned {
+            marks.fence = self.fences.give(marks.fence, self.now_ms);
+        }
+        let traits = marks.traits(key.db);
+        let placement = Placement::of(key.bytes.len(), value.len(), traits);
         let head = Head::new(traits, placement, key.bytes.len(), value.len());
         match place {
             Lookup::Absent(place) => {
-                let location = self.write_new(key, head, value, expires_at);
+                let location = self.write_new(key, head, value, marks);
                 self.name(key, place, location);
                 self.index_mut(key.db).volatile_count += usize::from(traits.volatile);
                 Some(location)
@@ -255,12 +284,13 @@ impl Cache {
                 index.volatile_count -= usize::from(old.is_volatile());
                 if kind_of(head) == self.pages.kind_at(location)
                     && head.is_aside() == old.is_aside()
+                    && head.pin() == old.pin()
                 {
-                    self.overwrite(location, head, value, expires_at);
+                    self.overwrite(location, head, value, marks);
                     Some(location)
                 } else {
                     self.release(location, old);
-                    let location = self.write_new(key, head, value, expires_at);
+                    let location = self.write_new(key, head, value, marks);
                     self.index_mut(key.db).set_location(place, location);
                     Some(location)
                 }
@@ -269,13 +299,7 @@ impl Cache {
     }
 
     /// Writes a record into a fresh slot and enters it in its list.
-    fn write_new(
-        &mut self,
-        key: Key<'_>,
-        head: Head,
-        value: New<'_>,
-        expires_at: Option<u64>,
-    ) -> Location {
+    fn write_new(&mut self, key: Key<'_>, head: Head, value: New<'_>, marks: Marks) -> Location {
         let location = self.pages.allocate(kind_of(head));
         let slot = self.pages.slot_mut(location);
         record::set_head(slot, head);
@@ -292,20 +316,14 @@ impl Cache {
         if !head.is_key_aside() {
             slot[head.key_start()..head.body_start()].copy_from_slice(key.bytes);
         }
-        self.note_expiry(location, expires_at);
+        self.write_marks(location, head, marks);
         let stamp = self.stamp();
         self.recency.enter(&mut self.pages, location, stamp);
         location
     }
 
-    /// Writes a new value over a record of the same key, kind of page and placement.
-    fn overwrite(
-        &mut self,
-        location: Location,
-        head: Head,
-        value: New<'_>,
-        expires_at: Option<u64>,
-    ) {
+    /// Writes a new value over a record of the same key, pin, kind of page and placement.
+    fn overwrite(&mut self, location: Location, head: Head, value: New<'_>, marks: Marks) {
         self.rewrite_head(location, head);
         let slot = self.pages.slot_mut(location);
         if head.is_aside() {
@@ -317,22 +335,26 @@ impl Cache {
         } else {
             value.write_to(record::body_mut(slot, head));
         }
-        self.note_expiry(location, expires_at);
+        self.write_marks(location, head, marks);
     }
 
-    /// Gives a record a new head of the same kind and makes it the most recent one, of another list if it is
-    /// pinned or unpinned by that.
-    fn rewrite_head(&mut self, location: Location, head: Head) {
-        let old = record::head(self.pages.slot(location));
-        if old.pin() == head.pin() {
-            record::set_head(self.pages.slot_mut(location), head);
-            self.count_access(location);
-        } else {
-            self.recency.leave(&mut self.pages, location);
-            record::set_head(self.pages.slot_mut(location), head);
-            let stamp = self.stamp();
-            self.recency.enter(&mut self.pages, location, stamp);
+    /// Writes expiry and fence of a record with a head that says so.
+    fn write_marks(&mut self, location: Location, head: Head, marks: Marks) {
+        marks.write_to(self.pages.slot_mut(location), head);
+        if let Some(at) = marks.expires_at {
+            self.pages.note_expiry(location, at);
         }
+    }
+
+    /// Gives a record a new head of the same kind and pin and makes it the most recent one.
+    fn rewrite_head(&mut self, location: Location, head: Head) {
+        debug_assert_eq!(
+            record::head(self.pages.slot(location)).key_start(),
+            head.key_start(),
+            "the key stays where it is"
+        );
+        record::set_head(self.pages.slot_mut(location), head);
+        self.count_access(location);
     }
 
     /// Writes the expiry of a record with a head that says so.
@@ -343,7 +365,8 @@ impl Cache {
         }
     }
 
-    /// Moves a record to a slot for `head`, with its key and as much of its body as both hold.
+    /// Moves a record to a slot for `head`, with its key and as much of its body as both hold, and its fence if it
+    /// stays pinned.
     fn reshape(&mut self, db: u8, found: Found, head: Head, expires_at: Option<u64>) -> Location {
         let Found {
             place,
@@ -355,7 +378,13 @@ impl Cache {
         let kept = old.key_len() + old.body_len().min(head.body_len());
         self.pages
             .copy((from, old.key_start()), (to, head.key_start()), kept);
-        self.note_expiry(to, expires_at);
+        let marks = Marks {
+            expires_at,
+            pin: head.pin(),
+            fence: record::fence(self.pages.slot(from), old),
+            form: head.form(),
+        };
+        self.write_marks(to, head, marks);
         self.recency.leave(&mut self.pages, from);
         let index = self.index_mut(db);
         index.set_location(place, to);
@@ -396,16 +425,22 @@ impl Cache {
         }
         let value_bytes = old.body_len();
         let placement = match (old.is_aside(), old.is_key_aside()) {
-            (false, _) => Placement::of(key.bytes.len(), value_bytes, traits.volatile),
+            (false, _) => Placement::of(key.bytes.len(), value_bytes, traits),
             (true, false) => Placement::ValueAside,
             (true, true) => Placement::AllAside,
         };
         if placement == Placement::ValueAside && !old.is_aside() {
             // The eight bytes more make it too long for a page.
-            let value = record::body(self.pages.slot(found.location), old).to_vec();
+            let slot = self.pages.slot(found.location);
+            let value = New::Owned(Bytes::copy_from_slice(record::body(slot, old)));
+            let marks = Marks {
+                expires_at,
+                pin,
+                fence: record::fence(slot, old),
+                form: old.form(),
+            };
             let place = Lookup::Found(found.place, found.location);
-            let value = New::Owned(Bytes::from(value));
-            self.store(key, place, value, expires_at, pin, old.form());
+            self.store(key, place, value, marks);
             return true;
         }
         let head = Head::new(traits, placement, key.bytes.len(), value_bytes);
@@ -414,7 +449,7 @@ impl Cache {
     }
 
     /// Makes the string at `key` exactly `len` bytes long (new bytes are zero; a new key has no expiry),
-    /// marks it edited, and lends it for writing. Keeps expiry and pin. Counts as an access.
+    /// marks it edited, and lends it for writing. Keeps expiry, pin and fence. Counts as an access.
     pub fn edit(&mut self, key: Key<'_>, len: usize) -> &mut [u8] {
         let location = match self.find_for_write(key) {
             Lookup::Absent(place) => self.edit_new(key, place, len),
@@ -431,8 +466,13 @@ impl Cache {
 
     fn edit_new(&mut self, key: Key<'_>, place: Place, len: usize) -> Location {
         let place = Lookup::Absent(place);
-        let zeroes = New::Zeroes(len);
-        self.store(key, place, zeroes, None, Pin::Unpinned, StringForm::Edited)
+        let marks = Marks {
+            expires_at: None,
+            pin: Pin::Unpinned,
+            fence: 0,
+            form: StringForm::Edited,
+        };
+        self.store(key, place, New::Zeroes(len), marks)
             .expect("an entry without expiry is stored")
     }
 
@@ -446,7 +486,7 @@ impl Cache {
             form: StringForm::Edited,
             ..old.traits()
         };
-        let placement = Placement::of(key.bytes.len(), len, traits.volatile);
+        let placement = Placement::of(key.bytes.len(), len, traits);
         let head = Head::new(traits, placement, key.bytes.len(), len);
         match (old.is_aside(), head.is_aside()) {
             (true, true) => {

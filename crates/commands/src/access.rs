@@ -111,6 +111,7 @@ pub(crate) fn put_edited_string(ctx: &mut Context<'_>, key: Key<'_>, value: Vec<
         value: OwnedValue::String(Bytes::from(value.into_boxed_slice())),
         expires_at: None,
         pin: Pin::Unpinned,
+        fence: 0,
         form: StringForm::Edited,
     };
     ctx.cache(key).put_entry(key, entry);

@@ -207,6 +207,7 @@ fn try_restore(ctx: &mut Context<'_>, args: Args<'_>) -> Result<(), &'static str
         value: OwnedValue::String(Bytes::from(bytes)),
         expires_at,
         pin: Pin::Unpinned,
+        fence: 0,
         form: StringForm::Whole,
     };
     ctx.cache(key).put_entry(key, entry);

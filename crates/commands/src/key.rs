@@ -274,12 +274,13 @@ fn renamenx(ctx: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>) {
 }
 
 /// Moves the live entry of `from` over whatever is at `to`. The pin goes along: a lock that is
-/// renamed is still a lock.
+/// renamed is still a lock, but granted anew, since fences rise by name and every shard numbers its own.
 fn move_entry(ctx: &mut Context<'_>, from: Key<'_>, to: Key<'_>) {
-    let entry = ctx
+    let mut entry = ctx
         .cache(from)
         .take(from)
         .expect("the caller just saw the entry");
+    entry.fence = 0;
     ctx.cache(to).put_entry(to, entry);
     ctx.notify(EventClass::New, "new", to);
     ctx.notify(EventClass::Generic, "rename_from", from);
@@ -301,7 +302,8 @@ fn move_key(ctx: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>) {
     if cache.get(from).is_none() || cache.get(to).is_some() {
         return reply.integer(0);
     }
-    let entry = cache.take(from).expect("the entry was just seen");
+    let mut entry = cache.take(from).expect("the entry was just seen");
+    entry.fence = 0;
     cache.put_entry(to, entry);
     ctx.notify(EventClass::New, "new", to);
     ctx.notify(EventClass::Generic, "move_from", from);
@@ -330,7 +332,7 @@ fn copy(ctx: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>) {
         .copy(from)
         .expect("the entry was just looked at");
     // A copy of a lock is not held by anybody, so it may be evicted as any other key.
-    entry.pin = Pin::Unpinned;
+    (entry.pin, entry.fence) = (Pin::Unpinned, 0);
     ctx.cache(to).put_entry(to, entry);
     ctx.notify(EventClass::New, "new", to);
     ctx.notify(EventClass::Generic, "copy_to", to);

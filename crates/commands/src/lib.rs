@@ -43,6 +43,7 @@ pub mod expire;
 mod extended;
 pub mod key;
 mod lcs;
+mod lock;
 mod lzf;
 pub mod memory;
 pub mod object;

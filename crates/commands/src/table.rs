@@ -2,8 +2,8 @@
 
 use crate::{Category, Context, Flags, KeySpec};
 use crate::{
-    cluster, connection, dump, expire, key, later, object, pubsub, replication, scripting, server,
-    sort, string, transactions, walks,
+    cluster, connection, dump, expire, key, later, lock, object, pubsub, replication, scripting,
+    server, sort, string, transactions, walks,
 };
 use resp::{Args, Reply};
 use std::borrow::Cow;
@@ -367,6 +367,7 @@ pub(crate) static FAMILIES: &[&[Row]] = &[
     key::ROWS,
     expire::ROWS,
     object::ROWS,
+    lock::ROWS,
     sort::ROWS,
     dump::ROWS,
     walks::ROWS,

@@ -1,13 +1,26 @@
-//! Effects: what has become of keys, as triples of key, head (1 byte: 0 gone, else 1 + 2 if pinned + 4 if edited; 8
-//! bytes: expiry as log time, 0 = none) and value: what a command over several shards left of one shard's keys, since
-//! a shard's log must not depend on another shard's state, and what snapshots are made of.
+//! Effects: what has become of keys, as triples of key, head and value: what a command over several shards left of one
+//! shard's keys, since a shard's log must not depend on another shard's state, and what snapshots are made of.
+//!
+//! A head, integers little endian:
+//!
+//! ```text
+//! offset  size  what
+//!      0     1  0 gone, else 1 + 2 if pinned + 4 if edited
+//!      1     8  expiry as log time, ms; 0 = none
+//!      9     8  only if pinned: the lock's fence; 0 = a new grant, which is numbered when it is applied
+//! ```
 
 use bytes::Bytes;
-use cache::{Cache, Entry, Key, OwnedEntry, OwnedValue, Pin, StringForm};
+use cache::{Cache, Entry, FENCE_MAX, Key, OwnedEntry, OwnedValue, Pin, StringForm};
 use resp::{Args, OwnedArgs};
+use smallvec::SmallVec;
 
-/// Bytes of a head.
+/// Bytes of a head, but those of a fence.
 pub(crate) const HEAD_BYTES: usize = 9;
+/// Bytes of a fence.
+pub(crate) const FENCE_BYTES: usize = 8;
+/// A head.
+pub(crate) type Head = SmallVec<[u8; HEAD_BYTES + FENCE_BYTES]>;
 /// First byte of a head: the key exists.
 const EXISTS: u8 = 1;
 /// It is pinned.
@@ -20,16 +33,35 @@ pub(crate) fn are_triples(args: Args<'_>) -> bool {
     args.len().is_multiple_of(3) && (1..args.len()).step_by(3).all(|at| is_head(args.get(at)))
 }
 
-/// Whether these bytes are a head: 9 of them, no unknown flag, and nothing said of a key that is gone.
+/// Whether these bytes are a head: of its length, no unknown flag, and nothing said of a key that is gone.
 pub(crate) fn is_head(bytes: &[u8]) -> bool {
-    match bytes.split_first() {
-        Some((&flags, expires_at)) => {
-            expires_at.len() + 1 == HEAD_BYTES
-                && flags & !(EXISTS | PINNED | EDITED) == 0
-                && (flags & EXISTS != 0 || flags == 0)
-        }
-        None => false,
+    let Some(&flags) = bytes.first() else {
+        return false;
+    };
+    flags & !(EXISTS | PINNED | EDITED) == 0
+        && (flags & EXISTS != 0 || flags == 0)
+        && bytes.len() == HEAD_BYTES + fence_bytes(flags)
+        && fence_of(bytes) <= FENCE_MAX
+}
+
+/// Bytes of the fence behind a head's first bytes, of which `flags` is the first.
+pub(crate) fn fence_bytes(flags: u8) -> usize {
+    match flags & PINNED {
+        0 => 0,
+        _ => FENCE_BYTES,
     }
+}
+
+/// The fence that a head of the right length names; 0 if it has none.
+fn fence_of(head: &[u8]) -> u64 {
+    head[HEAD_BYTES..]
+        .first_chunk()
+        .map_or(0, |fence| u64::from_le_bytes(*fence))
+}
+
+/// Whether a head leaves a grant's number to whoever applies it: so does none of a state that was applied.
+pub(crate) fn is_unnumbered(head: &[u8]) -> bool {
+    head[0] & PINNED != 0 && fence_of(head) == 0
 }
 
 /// The present state of `keys` of `db` as triples of key, head and value.
@@ -45,17 +77,18 @@ pub(crate) fn of(cache: &Cache, db: u8, keys: &[&[u8]]) -> OwnedArgs {
 }
 
 /// The head that says what a key holds.
-pub(crate) fn head_of(entry: Option<Entry<'_>>) -> [u8; HEAD_BYTES] {
-    let mut head = [0; HEAD_BYTES];
+pub(crate) fn head_of(entry: Option<Entry<'_>>) -> Head {
+    let mut head = Head::from_elem(0, HEAD_BYTES);
     if let Some(entry) = entry {
         head[0] = EXISTS;
         if entry.pin == Pin::Pinned {
             head[0] |= PINNED;
+            head.extend_from_slice(&entry.fence.to_le_bytes());
         }
         if entry.form == StringForm::Edited {
             head[0] |= EDITED;
         }
-        head[1..].copy_from_slice(&entry.expires_at.unwrap_or(0).to_le_bytes());
+        head[1..HEAD_BYTES].copy_from_slice(&entry.expires_at.unwrap_or(0).to_le_bytes());
     }
     head
 }
@@ -74,12 +107,13 @@ pub(crate) fn apply(cache: &mut Cache, db: u8, args: Args<'_>) {
 /// Gives a key of `db` the state that a head ([`is_head`]) and a value say.
 pub(crate) fn put(cache: &mut Cache, db: u8, key: &[u8], head: &[u8], value: &[u8]) {
     let key = Key::new(cache.seed(), db, key);
-    let (flags, expires_at) = head.split_first().expect("a head has 9 bytes");
+    let flags = head[0];
     if flags & EXISTS == 0 {
         cache.remove(key);
         return;
     }
-    let expires_at = u64::from_le_bytes(expires_at.try_into().expect("a head has 9 bytes"));
+    let expires_at = head[1..HEAD_BYTES].try_into().expect("8 bytes");
+    let expires_at = u64::from_le_bytes(expires_at);
     let entry = OwnedEntry {
         value: OwnedValue::String(Bytes::copy_from_slice(value)),
         expires_at: (expires_at != 0).then_some(expires_at),
@@ -87,6 +121,7 @@ pub(crate) fn put(cache: &mut Cache, db: u8, key: &[u8], head: &[u8], value: &[u
             0 => Pin::Unpinned,
             _ => Pin::Pinned,
         },
+        fence: fence_of(head),
         form: match flags & EDITED {
             0 => StringForm::Whole,
             _ => StringForm::Edited,

@@ -88,6 +88,8 @@ impl Overlay {
     ) -> Overlay {
         let mut cache = Cache::new(seed);
         cache.set_now(terms.stamp.log_ms);
+        // A lock that the script takes is granted, and numbered, when the effects are applied.
+        cache.leave_unnumbered();
         for key in keys {
             let key = Key::new(seed, terms.db, key);
             if let Some(entry) = of(key.bytes).and_then(|cache| cache.copy(key)) {

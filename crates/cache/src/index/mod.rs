@@ -24,6 +24,16 @@ pub(crate) enum Lookup<T> {
     Absent(T),
 }
 
+impl<T> Lookup<T> {
+    /// The record that is there.
+    pub(crate) fn found(&self) -> Option<Location> {
+        match self {
+            Lookup::Found(_, location) => Some(*location),
+            Lookup::Absent(_) => None,
+        }
+    }
+}
+
 /// A bucket; good until the next insertion or removal.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Place {

@@ -55,6 +55,8 @@ impl Cache {
                     let head = record::head(self.pages.slot(location));
                     assert_eq!(head.is_volatile(), kind >= CLASSES);
                     assert!(head.record_len() <= self.pages.slot(location).len());
+                    let fence = record::fence(self.pages.slot(location), head);
+                    assert!(fence <= self.last_fence() && (fence > 0) == head.is_pinned());
                     let begun = self.hand.is_under_way_in(kind, ordinal);
                     if let Some(at) = record::expires_at(self.pages.slot(location), head) {
                         assert!(begun || self.pages.earliest(kind, ordinal) <= at);

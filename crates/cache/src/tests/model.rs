@@ -1,7 +1,7 @@
 //! The whole interface under random operations, held against the naive store after each.
 
 use crate::naive::Naive;
-use crate::{Cache, Entry, Expiry, Key, Pin, Policy, Value};
+use crate::{Cache, Entry, Expiry, Key, OwnedValue, Pin, Policy, Value};
 use proptest::prelude::*;
 
 const NAMES: u8 = 24;
@@ -18,12 +18,14 @@ const POLICIES: [Policy; 6] = [
 enum Op {
     Get(u8),
     Put(u8, u32, Option<Option<u16>>, bool),
+    Renew(u8, u16),
     Update(u8, Option<u32>),
     Edit(u8, u32),
     Append(u8, u32),
     Remove(u8),
     Take(u8),
     Rename(u8, u8),
+    Regrant(u8, u8),
     Copy(u8, u8),
     Expire(u8, Option<u16>),
     Wait(u16),
@@ -59,6 +61,7 @@ fn op() -> impl Strategy<Value = Op> {
         6 => name().prop_map(Op::Get),
         12 => (name(), value_bytes(), expiry(), prop::bool::weighted(0.15))
             .prop_map(|(name, bytes, expiry, pinned)| Op::Put(name, bytes, expiry, pinned)),
+        3 => (name(), 0u16..600).prop_map(|(name, at)| Op::Renew(name, at)),
         6 => (name(), prop::option::weighted(0.8, value_bytes()))
             .prop_map(|(name, bytes)| Op::Update(name, bytes)),
         3 => (name(), value_bytes()).prop_map(|(name, bytes)| Op::Edit(name, bytes)),
@@ -66,6 +69,7 @@ fn op() -> impl Strategy<Value = Op> {
         3 => name().prop_map(Op::Remove),
         1 => name().prop_map(Op::Take),
         2 => (name(), name()).prop_map(|(from, to)| Op::Rename(from, to)),
+        2 => (name(), name()).prop_map(|(from, to)| Op::Regrant(from, to)),
         2 => (name(), name()).prop_map(|(from, to)| Op::Copy(from, to)),
         4 => (name(), prop::option::of(0u16..600)).prop_map(|(name, at)| Op::Expire(name, at)),
         4 => (0u16..120).prop_map(Op::Wait),
@@ -118,12 +122,15 @@ struct Both {
     mask: u32,
 }
 
-fn parts(entry: Entry<'_>) -> (&[u8], Option<u64>, Pin, crate::StringForm, u64) {
+type Parts<'a> = (&'a [u8], Option<u64>, Pin, u64, crate::StringForm, u64);
+
+fn parts(entry: Entry<'_>) -> Parts<'_> {
     let value = entry.value.as_bytes();
     (
         value,
         entry.expires_at,
         entry.pin,
+        entry.fence,
         entry.form,
         entry.idle_ms / 16,
     )
@@ -139,7 +146,8 @@ impl Both {
         };
         both.real.observe(true);
         both.model.observe(true);
-        both.wait(1_000_000);
+        // After the epoch of fences (2020), by little: they come from the time and from one another.
+        both.wait(1_577_836_800_000);
         both
     }
 
@@ -182,6 +190,17 @@ impl Both {
                 self.real.put(key, &value, expiry, pin);
                 self.model.put(key, &value, expiry, pin);
             }
+            Op::Renew(name, ms) => {
+                let bytes = bytes_of(name);
+                let key = self.key(name, &bytes);
+                let old = self.model.copy(key);
+                let value = old.map_or(Vec::new(), |entry| match entry.value {
+                    OwnedValue::String(bytes) => bytes.to_vec(),
+                });
+                let expiry = Expiry::At(now + u64::from(ms));
+                self.real.put(key, &value, expiry, Pin::Pinned);
+                self.model.put(key, &value, expiry, Pin::Pinned);
+            }
             Op::Update(name, len) => self.update(name, len, step),
             Op::Edit(name, len) => self.edit(name, len as usize, step),
             Op::Append(name, more) => {
@@ -207,6 +226,18 @@ impl Both {
                     self.real.put_entry(to, entry);
                 }
                 if let Some(entry) = self.model.take(from) {
+                    self.model.put_entry(to, entry);
+                }
+            }
+            Op::Regrant(from, to) => {
+                let (from_bytes, to_bytes) = (bytes_of(from), bytes_of(to));
+                let (from, to) = (self.key(from, &from_bytes), self.key(to, &to_bytes));
+                if let Some(mut entry) = self.real.take(from) {
+                    entry.fence = 0;
+                    self.real.put_entry(to, entry);
+                }
+                if let Some(mut entry) = self.model.take(from) {
+                    entry.fence = 0;
                     self.model.put_entry(to, entry);
                 }
             }

@@ -66,6 +66,7 @@ fn slices_of_buffers_are_copied() {
         value: OwnedValue::String(buffer.slice(100..8100)),
         expires_at: None,
         pin: Pin::Unpinned,
+        fence: 0,
         form: StringForm::Whole,
     };
     cache.put_entry(key(b"k"), entry);

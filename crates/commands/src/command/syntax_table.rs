@@ -161,6 +161,7 @@ pub(super) static SYNTAX: &[(&str, &str)] = &[
         "lcs",
         "key1:key0 key2:key0 [LEN] [IDX] [MINMATCHLEN=len:integer] [WITHMATCHLEN]",
     ),
+    ("lock.fence", "key:key0"),
     ("lolwut", "[VERSION=version:integer]"),
     ("memory|usage", "key:key0 [SAMPLES=count:integer]"),
     ("mget", "key:key0..."),

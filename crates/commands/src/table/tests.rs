@@ -17,6 +17,7 @@ const NOT_IN_REDIS_7_0: &[&str] = &[
     "hpexpiretime",
     "hpttl",
     "httl",
+    "lock.fence",
     "msetex",
     "object|pinned",
     "torc",

@@ -25,7 +25,7 @@ fn layout_is_pinned() {
         ops: b"op",
     };
     let golden: &[&[u8]] = &[
-        &[2, 0, 0, 0],
+        &[3, 0, 0, 0],
         &[0xfe, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff],
         &[0x18, 0x17, 0x16, 0x15, 0x14, 0x13, 0x12, 0x11],
         &[3, 0, 0, 0],
@@ -109,7 +109,7 @@ proptest! {
     #[test]
     fn garbage_never_panics(mut bytes in prop::collection::vec(any::<u8>(), 0..120), versioned: bool) {
         if versioned && bytes.len() > 4 {
-            bytes[..4].copy_from_slice(&[2, 0, 0, 0]);
+            bytes[..4].copy_from_slice(&[3, 0, 0, 0]);
         }
         if let Ok(batch) = Batch::parse(&bytes) {
             batch.runs().for_each(drop);

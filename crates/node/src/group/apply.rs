@@ -287,13 +287,14 @@ pub(super) fn stored_since(scratch: &mut Output, mark: resp::Mark) -> Stored {
     reply
 }
 
-/// What a key holds, in 8 bytes: equal as long as value, expiry and existence are the same. A key that was changed and
+/// What a key holds, in 8 bytes: equal as long as value, expiry, fence and existence are the same. A key that was changed and
 /// changed back has the same one (WATCH over nodes tells contents, not versions). 0 = there is none.
 pub(crate) fn fingerprint(cache: &Cache, db: u8, key: &[u8]) -> u64 {
     let Some(entry) = cache.peek(Key::new(cache.seed(), db, key)) else {
         return 0;
     };
-    let seed = entry.expires_at.unwrap_or(0) ^ (u64::from(entry.pin as u8) << 63);
+    // A lock that was released and taken again by the same owner is another one: its fence tells.
+    let seed = entry.expires_at.unwrap_or(0) ^ entry.fence.rotate_left(11);
     xxh3_64_with_seed(entry.value.as_bytes(), seed).max(1)
 }
 

@@ -1,23 +1,25 @@
 //! A shard's state at one index, as chunks: made a step at a time while writes go on, and put together elsewhere.
 //!
-//! Layout of a chunk, version 1, integers little endian:
+//! Layout of a chunk, version 2, integers little endian:
 //!
 //! ```text
 //! offset  size  what
-//!      0     1  version, 1
+//!      0     1  version, 2
 //!      1     1  part: 0 beginning, 1 keys, 2 end, 3 the beginning of a state that was dropped: only on disk, no keys follow
 //! beginning, of either kind:
 //!      2     8  the state is that after this index
 //!     10     8  its log time, ms
 //!     18     8  wall time minus log time as of its last entry, ms (i64)
-//!     26        origins (`Origins::encode`), to the end
+//!     26     8  the last fence that was given (`cache::Cache::last_fence`)
+//!     34        origins (`Origins::encode`), to the end
 //! keys:
 //!      2        keys, to the end:
 //!               +0   1  numbered database
-//!               +1   9  head (`effects`)
+//!               +1   9  head (`effects`) but its fence
 //!              +10   4  length of the key, k
 //!              +14   4  length of the value, v
-//!              +18 k+v  key, value
+//!              +18   f  the head's fence: 8 bytes if the key is pinned, else none
+//!              +18+f k+v  key, value
 //! end:
 //!      2     8  sum over all keys of xxh3 of their bytes as above
 //!     10     8  log time at the walk's end, ms
@@ -32,17 +34,17 @@ use super::origins::Origins;
 use crate::effects;
 use crate::shard::Shard;
 use bytes::Bytes;
-use cache::{Cache, Entry, Key};
+use cache::{Cache, Entry, FENCE_MAX, Key};
 use std::collections::HashSet;
 use xxhash_rust::xxh3::xxh3_64;
 
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 const BEGINNING: u8 = 0;
 const KEYS: u8 = 1;
 const END: u8 = 2;
 const HOLLOW: u8 = 3;
 const HEAD_BYTES: usize = 2;
-/// Bytes ahead of a key.
+/// Bytes ahead of a key and its fence, if it has one.
 const KEY_HEAD_BYTES: usize = 9 + effects::HEAD_BYTES;
 /// A chunk with so many bytes takes no further key: small, as whoever takes it in does nothing else meanwhile.
 const CHUNK_BYTES: usize = 64 << 10;
@@ -84,6 +86,7 @@ impl Producer {
         beginning.extend_from_slice(&shard.applied.to_le_bytes());
         beginning.extend_from_slice(&shard.cache.now_ms().to_le_bytes());
         beginning.extend_from_slice(&shard.wall_offset_ms.to_le_bytes());
+        beginning.extend_from_slice(&shard.cache.last_fence().to_le_bytes());
         shard.origins.encode(&mut beginning);
         Producer {
             stream,
@@ -169,11 +172,14 @@ impl Producer {
         let value = entry.value.as_bytes();
         let at = self.chunk.len();
         self.chunk.push(db);
-        self.chunk.extend_from_slice(&effects::head_of(Some(entry)));
+        let head = effects::head_of(Some(entry));
+        let (head, fence) = head.split_at(effects::HEAD_BYTES);
+        self.chunk.extend_from_slice(head);
         self.chunk
             .extend_from_slice(&(key.len() as u32).to_le_bytes());
         self.chunk
             .extend_from_slice(&(value.len() as u32).to_le_bytes());
+        self.chunk.extend_from_slice(fence);
         self.chunk.extend_from_slice(key);
         self.chunk.extend_from_slice(value);
         self.sum = self.sum.wrapping_add(xxh3_64(&self.chunk[at..]));
@@ -192,7 +198,7 @@ pub(crate) enum SnapshotError {
     #[error("snapshot has a malformed chunk")]
     Shape,
     /// Another version of the layout.
-    #[error("snapshot has version {0}, this node reads version 1")]
+    #[error("snapshot has version {0}, this node reads version {VERSION}")]
     Version(u8),
     /// The parts do not come as beginning, keys, end.
     #[error("snapshot's chunks are out of order")]
@@ -280,11 +286,16 @@ impl Staging {
                 let (index, rest) = split_u64(body)?;
                 let (log_ms, rest) = split_u64(rest)?;
                 let (offset, rest) = split_u64(rest)?;
+                let (last_fence, rest) = split_u64(rest)?;
+                if last_fence > FENCE_MAX {
+                    return Err(SnapshotError::Shape);
+                }
                 let (origins, rest) = Origins::decode(rest).ok_or(SnapshotError::Shape)?;
                 if !rest.is_empty() {
                     return Err(SnapshotError::Shape);
                 }
                 self.cache.set_now(log_ms);
+                self.cache.resume_fences(last_fence);
                 self.base = Some((index, log_ms, offset as i64, origins));
                 Ok(())
             }
@@ -310,16 +321,20 @@ impl Staging {
         while let Some((head, rest)) = body.split_first_chunk::<KEY_HEAD_BYTES>() {
             let length =
                 |at: usize| u32::from_le_bytes(head[at..at + 4].try_into().expect("4 bytes"));
-            let (state, db) = (&head[1..1 + effects::HEAD_BYTES], head[0]);
-            if db >= DATABASES || !effects::is_head(state) {
+            let db = head[0];
+            let fence = rest.split_at_checked(effects::fence_bytes(head[1]));
+            let (fence, rest) = fence.ok_or(SnapshotError::Shape)?;
+            let mut state = effects::Head::from_slice(&head[1..1 + effects::HEAD_BYTES]);
+            state.extend_from_slice(fence);
+            if db >= DATABASES || !effects::is_head(&state) || effects::is_unnumbered(&state) {
                 return Err(SnapshotError::Shape);
             }
             let key_and_value = rest
                 .split_at_checked(length(10) as usize)
                 .and_then(|(key, rest)| Some((key, rest.split_at_checked(length(14) as usize)?)));
             let (key, (value, rest)) = key_and_value.ok_or(SnapshotError::Shape)?;
-            effects::put(&mut self.cache, db, key, state, value);
-            let whole = &body[..KEY_HEAD_BYTES + key.len() + value.len()];
+            effects::put(&mut self.cache, db, key, &state, value);
+            let whole = &body[..KEY_HEAD_BYTES + fence.len() + key.len() + value.len()];
             self.sum = self.sum.wrapping_add(xxh3_64(whole));
             body = rest;
         }

@@ -25,6 +25,8 @@ pub struct Judge {
     operations: Vec<Option<Operation>>,
     fleeting: BTreeMap<u64, Fleeting>,
     grants: BTreeMap<u64, Vec<Grant>>,
+    /// By lock.
+    fences: BTreeMap<u64, Vec<SeenFence>>,
     /// By shard, index and log time.
     copies: BTreeMap<(usize, u64, u64), Seen>,
 }
@@ -49,6 +51,13 @@ struct Fleeting {
     there_us: Option<u64>,
     /// From when on it was known to be gone, us.
     gone_us: Option<u64>,
+}
+
+/// A lock's fence, as somebody was told at `return_us`.
+#[derive(Clone, Copy, Debug)]
+struct SeenFence {
+    return_us: u64,
+    fence: i64,
 }
 
 /// A lock that was given.
@@ -182,6 +191,38 @@ impl Judge {
         }
     }
 
+    /// A lock's fence was asked for at `call_us`, behind the lock itself, which was given if `is_granted`. Whatever was
+    /// told before `call_us` is at most this, and less if there was a grant since.
+    pub fn see_fence(
+        &mut self,
+        lock: u64,
+        reply: &[u8],
+        is_granted: bool,
+        call_us: u64,
+        return_us: u64,
+    ) {
+        let number = || resp::parse_i64(reply.strip_prefix(b":")?.strip_suffix(b"\r\n")?);
+        let Some(fence) = number() else {
+            if reply != b"$-1\r\n" {
+                let said = String::from_utf8_lossy(reply);
+                self.accuse(format!("the fence of l{lock} was answered by {said:?}"));
+            }
+            return;
+        };
+        let seen = self.fences.entry(lock).or_default();
+        let last = seen
+            .iter()
+            .filter(|other| other.return_us < call_us)
+            .max_by_key(|other| other.fence)
+            .copied();
+        seen.push(SeenFence { return_us, fence });
+        if let Some(last) = last.filter(|last| last.fence + i64::from(is_granted) > fence) {
+            self.accuse(format!(
+                "lock l{lock} has fence {fence}, asked for at {call_us} us (granted: {is_granted}), after {last:?}"
+            ));
+        }
+    }
+
     /// Looks at a node's copy of a shard: at one index and one log time all are equal.
     pub fn compare(&mut self, number: usize, shard: usize, copy: &node::ShardCopy) {
         if copy.hollow {
@@ -278,6 +319,27 @@ mod tests {
         assert_eq!(judge.violation, None);
         judge.grant(2, 100_000, 90_000, 91_000);
         assert!(judge.violation.is_some());
+    }
+
+    #[test]
+    fn fences_rise_from_grant_to_grant() {
+        // Fails when a fence that was given before goes unnoticed, or when who looks on is taken for a holder.
+        let told = |granted: [bool; 2], fences: [i64; 2], second_call_us: u64| {
+            let mut judge = Judge::default();
+            for ((is_granted, fence), call_us) in
+                granted.into_iter().zip(fences).zip([10, second_call_us])
+            {
+                let reply = format!(":{fence}\r\n");
+                judge.see_fence(1, reply.as_bytes(), is_granted, call_us, call_us + 5);
+            }
+            judge.violation.is_none()
+        };
+        assert!(told([true, true], [7, 8], 20));
+        assert!(told([true, false], [7, 7], 20));
+        assert!(told([true, true], [7, 7], 12), "they overlap");
+        assert!(!told([true, true], [7, 7], 20));
+        assert!(!told([true, true], [7, 6], 20));
+        assert!(!told([false, false], [7, 6], 20));
     }
 
     #[test]

@@ -38,6 +38,8 @@ pub enum Expected {
     GetFleeting(u64),
     /// SET NX PX of a lock, and its time to live, us.
     Lock(u64, u64),
+    /// LOCK.FENCE of the lock that was asked for before it.
+    Fence(u64),
 }
 
 /// A batch that a client has sent.
@@ -47,6 +49,8 @@ pub struct Asked {
     pub call_us: u64,
     /// What is not answered yet.
     pub expected: VecDeque<Expected>,
+    /// Whether the lock that was asked for last was given.
+    is_granted: bool,
 }
 
 /// Makes requests.
@@ -74,7 +78,7 @@ impl Asking<'_> {
         let mut bytes = Vec::new();
         let mut asked = Asked {
             call_us: self.now_us,
-            expected: VecDeque::new(),
+            ..Asked::default()
         };
         if let Some((key, value)) = watched {
             self.swap(key, value, &mut bytes, &mut asked);
@@ -153,6 +157,8 @@ impl Asking<'_> {
                 ];
                 put(bytes, &words);
                 expected.push_back(Expected::Lock(key, ttl_ms * 1_000));
+                put(bytes, &["LOCK.FENCE", &format!("l{key}")]);
+                expected.push_back(Expected::Fence(key));
             }
         }
     }
@@ -267,8 +273,15 @@ impl Asked {
             judge.accuse("a reply to nothing".to_owned());
             return None;
         };
+        if let Expected::Lock(..) = expected {
+            self.is_granted = reply == b"+OK\r\n";
+        }
         if reply.starts_with(b"-") {
             refuse(&expected, reply, judge);
+            return None;
+        }
+        if let Expected::Fence(key) = expected {
+            judge.see_fence(key, reply, self.is_granted, self.call_us, now_us);
             return None;
         }
         settle(&expected, reply, judge, self.call_us, now_us)
@@ -348,6 +361,7 @@ fn settle(
             b"$-1\r\n" => {}
             _ => judge.accuse(format!("lock l{key} was answered by {:?}", said())),
         },
+        Expected::Fence(_) => unreachable!("looked at before, and no part of another"),
     }
     None
 }
@@ -370,7 +384,8 @@ fn refuse(expected: &Expected, reply: &[u8], judge: &mut Judge) {
         | Expected::Word
         | Expected::SetFleeting(_)
         | Expected::GetFleeting(_)
-        | Expected::Lock(_, _) => {}
+        | Expected::Lock(_, _)
+        | Expected::Fence(_) => {}
     }
 }
 

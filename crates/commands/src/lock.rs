@@ -1,0 +1,51 @@
+//! Locks beyond what SET and kin do with them: LOCK.FENCE.
+
+use crate::access::string_of;
+use crate::table::first_key;
+use crate::{Category, Context, Flags, Group, KeyAccess, Row, Run, Split};
+use resp::{Args, Reply};
+
+/// The family's rows.
+pub(crate) static ROWS: &[Row] = &[Row {
+    name: "lock.fence",
+    arity: 2,
+    flags: Flags::READONLY.and(Flags::FAST),
+    keys: &[first_key(KeyAccess::RO)],
+    summary: "Tells the number of the grant by which a lock is held; nothing if nobody holds it.",
+    run: Run::Data(fence),
+    ..LOCK_ROW
+}];
+
+/// What the family's rows have in common.
+pub(crate) const LOCK_ROW: Row = Row {
+    name: "",
+    arity: 0,
+    flags: Flags::NONE,
+    keys: &[],
+    categories: Category::STRING,
+    group: Group::String,
+    since: "7.4.0",
+    summary: "",
+    complexity: "O(1)",
+    split: Split::Whole,
+    run: Run::Later,
+    subcommands: &[],
+};
+
+/// No access is counted: nobody uses the key by asking for its number.
+fn fence(ctx: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>) {
+    let key = ctx.first_key(args.get(1));
+    if let Some(Err(text)) = ctx.cache(key).peek(key).map(|entry| string_of(entry.value)) {
+        return reply.error(text);
+    }
+    match ctx.cache(key).fence(key) {
+        Some(0) => reply.error(
+            "ERR the lock was taken by this script, and has no fence before the script is done",
+        ),
+        Some(fence) => reply.integer(fence as i64),
+        None => reply.null(),
+    }
+}
+
+#[cfg(test)]
+mod tests;
