@@ -226,7 +226,7 @@ fn requests_wait_for_a_leader_and_are_refused_after_ten_seconds() {
 }
 
 /// Grows the groups of `shard` at its leader to all nodes of the network, as learners first.
-fn grow(network: &mut Network, shard: usize) {
+pub(super) fn grow(network: &mut Network, shard: usize) {
     let all: Vec<ReplicaId> = (1..=network.nodes.len() as u32).map(replica).collect();
     let leader = network.leader(shard).expect("somebody leads");
     let reconfigure = |network: &Network, voters: &[ReplicaId], learners: &[ReplicaId]| {

@@ -3,6 +3,7 @@
 mod bad_peers;
 mod elastic;
 mod expiry;
+mod fences;
 mod forming;
 mod group_faults;
 mod group_memory;
