@@ -22,13 +22,13 @@
 //!              +18+f k+v  key, value
 //! end:
 //!      2     8  sum over all keys of xxh3 of their bytes as above
-//!     10     8  log time at the walk's end, ms
+//!     10     8  log time at the walk's end, ms, or that from which on the copy itself was exact, if that is later
 //! ```
 //!
 //! Keys are walked in the order of their hashes. Who writes to a key that the walk has not reached puts the key's old
 //! state into the next chunk first and marks it done, so the chunks together hold the state at the beginning. A key
 //! that expires meanwhile may be left out: no entry behind the beginning finds it alive, or it was saved before that.
-//! So from the log time of the walk's end on the state is exact to the key.
+//! So from that log time on the state is exact to the key.
 
 use super::origins::Origins;
 use crate::effects;
@@ -72,6 +72,8 @@ pub(crate) struct Producer {
     done: HashSet<(u8, Box<[u8]>)>,
     done_bytes: usize,
     sum: u64,
+    /// From this log time on, ms, no key is missing here that is alive elsewhere.
+    exact_from_ms: u64,
     ended: bool,
 }
 
@@ -97,6 +99,7 @@ impl Producer {
             done: HashSet::new(),
             done_bytes: 0,
             sum: 0,
+            exact_from_ms: shard.group.streams.exact_from_ms,
             ended: false,
         }
     }
@@ -158,7 +161,9 @@ impl Producer {
         }
         let mut end = vec![VERSION, END];
         end.extend_from_slice(&self.sum.to_le_bytes());
-        end.extend_from_slice(&cache.now_ms().to_le_bytes());
+        // What this copy lacks itself, because it came by a snapshot, the next one lacks as well.
+        let exact_from_ms = self.exact_from_ms.max(cache.now_ms());
+        end.extend_from_slice(&exact_from_ms.to_le_bytes());
         self.ended = true;
         (end.into(), true)
     }
