@@ -18,7 +18,7 @@ const TTL_SAMPLE: usize = 16;
 const DRAWS_IN_VAIN_MAX: usize = 16;
 
 /// What a bucket costs at the index's mean load.
-const BUCKET_BYTES: usize = 10;
+pub(crate) const BUCKET_BYTES: usize = 10;
 
 impl Cache {
     /// Chooses victims by `policy` until about `bytes_wanted` would be freed (at least one if any may go, at

@@ -16,7 +16,7 @@
 //! - values over 4 KiB lie apart ([`aside`]), where replies share them.
 //!
 //! Reading order: [`key`], [`value`], [`record`], [`class`], [`pages`], [`aside`], [`index`], [`recency`],
-//! [`store`], [`lookups`], [`fence`], [`write`], [`expire`], [`evict`], [`hints`],
+//! [`store`], [`lookups`], [`fence`], [`write`], [`expire`], [`evict`], [`locks`], [`hints`],
 //! [`walk`]. `naive` is the model of the property tests.
 
 mod aside;
@@ -28,6 +28,7 @@ mod fence;
 mod hints;
 mod index;
 mod key;
+mod locks;
 mod lookups;
 #[cfg(test)]
 mod naive;
@@ -43,9 +44,10 @@ mod write;
 
 pub use fence::FENCE_MAX;
 pub use key::Key;
+pub use locks::LockVictim;
 pub use lookups::Lookups;
 pub use store::Cache;
 pub use value::{
-    Change, ChangeKind, Entry, Expiry, OwnedEntry, OwnedValue, Pin, Policy, StringForm, Value,
-    Victim,
+    Change, ChangeKind, Entry, Expiry, OwnedEntry, OwnedValue, PINNED_VALUE_BYTES_MAX, Pin, Policy,
+    StringForm, Value, Victim,
 };

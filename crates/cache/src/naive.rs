@@ -2,8 +2,8 @@
 
 use crate::fence;
 use crate::{
-    Change, ChangeKind, Entry, Expiry, Key, OwnedEntry, OwnedValue, Pin, Policy, StringForm, Value,
-    Victim,
+    Change, ChangeKind, Entry, Expiry, Key, OwnedEntry, OwnedValue, PINNED_VALUE_BYTES_MAX, Pin,
+    Policy, StringForm, Value, Victim,
 };
 use bytes::Bytes;
 use std::collections::BTreeMap;
@@ -171,6 +171,9 @@ impl Naive {
             used_at_ms: now,
             used_tick: self.tick,
         });
+        if len > PINNED_VALUE_BYTES_MAX {
+            (slot.pin, slot.fence) = (Pin::Unpinned, 0);
+        }
         slot.form = StringForm::Edited;
         slot.used_at_ms = now;
         slot.used_tick = self.tick;
@@ -234,19 +237,23 @@ impl Naive {
         if entry.expires_at.is_some_and(|at| at <= self.now_ms) {
             return;
         }
-        let fence = match (entry.pin, entry.fence) {
+        let OwnedValue::String(bytes) = entry.value;
+        let pin = match bytes.len() > PINNED_VALUE_BYTES_MAX {
+            true => Pin::Unpinned,
+            false => entry.pin,
+        };
+        let fence = match (pin, entry.fence) {
             (Pin::Unpinned, _) => 0,
             (Pin::Pinned, 0) => fence::floor(self.now_ms).max(self.last_fence + 1),
             (Pin::Pinned, given) => given,
         };
         self.last_fence = self.last_fence.max(fence);
-        let OwnedValue::String(bytes) = entry.value;
         self.map.insert(
             Self::id(key),
             Slot {
                 bytes: bytes.to_vec(),
                 expires_at: entry.expires_at,
-                pin: entry.pin,
+                pin,
                 fence,
                 form: entry.form,
                 used_at_ms: self.now_ms,
@@ -387,6 +394,18 @@ impl Naive {
     pub(crate) fn evict(&mut self, key: Key<'_>) -> bool {
         let id = Self::id(key);
         if self.map.get(&id).is_none_or(|slot| slot.pin == Pin::Pinned) {
+            return false;
+        }
+        self.map.remove(&id);
+        self.record(key.db, key.bytes, ChangeKind::Evicted);
+        true
+    }
+
+    /// As [`crate::Cache::evict_lock`].
+    pub(crate) fn evict_lock(&mut self, key: Key<'_>, fence: u64) -> bool {
+        let id = Self::id(key);
+        let is_it = |slot: &Slot| slot.pin == Pin::Pinned && slot.fence == fence;
+        if !self.map.get(&id).is_some_and(is_it) {
             return false;
         }
         self.map.remove(&id);

@@ -1,9 +1,9 @@
-//! Recency: two doubly linked lists through the records, most recent first.
+//! Recency: three doubly linked lists through the records, most recent first.
 //!
 //! Persistent and volatile keys have a list each, so `volatile-lru` finds its victim at a tail as
 //! `allkeys-lru` does; the latter takes the older of the two tails by stamp (of equal stamps, within 16 ms,
-//! the volatile one: it has less life to lose). Pinned keys are in no list: both their links are
-//! [`NOWHERE`].
+//! the volatile one: it has less life to lose). Pinned keys have a list of their own, which no policy looks at: locks go
+//! only where their memory is used up and the operator chose that.
 //!
 //! An access stamps its record and is remembered; the relinking, which touches two neighbours anywhere in
 //! memory, is done for a few dozen accesses together, and always before anybody can see the difference.
@@ -20,15 +20,17 @@ pub(crate) enum Which {
     Persistent,
     /// Unpinned keys with expiry.
     Volatile,
+    /// Pinned keys.
+    Pinned,
 }
 
 impl Which {
     /// The list that a record with this head is in.
-    pub(crate) fn of(head: Head) -> Option<Which> {
+    pub(crate) fn of(head: Head) -> Which {
         match (head.pin(), head.is_volatile()) {
-            (Pin::Pinned, _) => None,
-            (Pin::Unpinned, false) => Some(Which::Persistent),
-            (Pin::Unpinned, true) => Some(Which::Volatile),
+            (Pin::Pinned, _) => Which::Pinned,
+            (Pin::Unpinned, false) => Which::Persistent,
+            (Pin::Unpinned, true) => Which::Volatile,
         }
     }
 }
@@ -39,14 +41,14 @@ struct List {
     oldest: Location,
 }
 
-/// The two lists' ends; the links are in the records.
+/// The lists' ends; the links are in the records.
 ///
 /// Invariants:
 /// - relinking all `accessed` records, in order, makes the lists' order that of last use;
 /// - an accessed record is where `accessed` says: before a record leaves, enters or moves, the lists are
 ///   brought up to date.
 pub(crate) struct Recency {
-    lists: [List; 2],
+    lists: [List; 3],
     /// See [`Recency::accessed`]; the first `accessed_count` count.
     accessed: [Location; ACCESSED_MAX],
     accessed_count: usize,
@@ -66,7 +68,7 @@ impl Recency {
             oldest: NOWHERE,
         };
         Recency {
-            lists: [empty, empty],
+            lists: [empty; 3],
             accessed: [NOWHERE; ACCESSED_MAX],
             accessed_count: 0,
         }
@@ -93,7 +95,7 @@ impl Recency {
             return at;
         }
         // All of the list were accessed: the one whose last access comes first.
-        let of_list = |at: Location| Which::of(record::head(pages.header(at))) == Some(which);
+        let of_list = |at: Location| Which::of(record::head(pages.header(at))) == which;
         (0..accessed.len())
             .filter(|nth| !accessed[nth + 1..].contains(&accessed[*nth]))
             .map(|nth| accessed[nth])
@@ -114,11 +116,7 @@ impl Recency {
         let slot = pages.header_mut(location);
         record::set_stamp(slot, stamp);
         record::set_prev(slot, NOWHERE);
-        let Some(which) = Which::of(record::head(slot)) else {
-            record::set_next(slot, NOWHERE);
-            return;
-        };
-        let list = &mut self.lists[which as usize];
+        let list = &mut self.lists[Which::of(record::head(slot)) as usize];
         record::set_next(slot, list.newest);
         match list.newest {
             NOWHERE => list.oldest = location,
@@ -133,9 +131,7 @@ impl Recency {
             self.settle(pages);
         }
         let slot = pages.slot(location);
-        let Some(which) = Which::of(record::head(slot)) else {
-            return;
-        };
+        let which = Which::of(record::head(slot));
         let (prev, next) = (record::prev(slot), record::next(slot));
         let list = &mut self.lists[which as usize];
         match prev {
@@ -184,10 +180,7 @@ impl Recency {
     #[inline]
     fn refresh(&mut self, pages: &mut Pages, location: Location) {
         let slot = pages.header_mut(location);
-        let Some(which) = Which::of(record::head(slot)) else {
-            return;
-        };
-        let list = &mut self.lists[which as usize];
+        let list = &mut self.lists[Which::of(record::head(slot)) as usize];
         let newest = list.newest;
         if newest == location {
             return;
@@ -209,9 +202,7 @@ impl Recency {
     pub(crate) fn moved(&mut self, pages: &mut Pages, from: Location, to: Location) {
         assert_eq!(self.accessed_count, 0, "records move after one has left");
         let slot = pages.slot(to);
-        let Some(which) = Which::of(record::head(slot)) else {
-            return;
-        };
+        let which = Which::of(record::head(slot));
         let (prev, next) = (record::prev(slot), record::next(slot));
         let list = &mut self.lists[which as usize];
         match prev {

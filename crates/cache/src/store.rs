@@ -19,7 +19,8 @@ pub(crate) const DATABASES: usize = 16;
 ///
 /// Invariants:
 /// - a key with a record is in its database's index under [`Key::new`]'s hash, once, and a record in one index;
-/// - a record is in the recency list that its head says, or in none if it is pinned;
+/// - a record is in the recency list that its head says;
+/// - `pinned_bytes` is what all pinned records cost, by [`Cache::pinned_cost`];
 /// - a pinned record's fence is its own and at most the last one given ([`crate::fence`]);
 /// - an aside belongs to one record;
 /// - every stored entry was put with an expiry above the log time of then.
@@ -39,6 +40,7 @@ pub struct Cache {
     pub(crate) hand: Hand,
     pub(crate) lookups: Lookups,
     pub(crate) fences: Fences,
+    pub(crate) pinned_bytes: usize,
     observed: bool,
     changes: Vec<Change>,
 }
@@ -66,6 +68,7 @@ impl Cache {
             hand: Hand::new(),
             lookups: Lookups::default(),
             fences: Fences::default(),
+            pinned_bytes: 0,
             observed: false,
             changes: Vec::new(),
         }
@@ -356,6 +359,9 @@ impl Cache {
 
     /// Takes a record out of recency and pages, and its aside with it. Its bucket is the caller's.
     pub(crate) fn release(&mut self, location: Location, head: Head) -> Option<Body> {
+        if head.is_pinned() {
+            self.pinned_bytes -= self.pinned_cost(location);
+        }
         let aside = head
             .is_aside()
             .then(|| record::aside_index(self.pages.slot(location), head));

@@ -35,9 +35,13 @@ pub enum StringForm {
 pub enum Pin {
     /// An ordinary key.
     Unpinned,
-    /// Set by `SET … NX` with `PX`/`EX` and a value of at most 256 bytes.
+    /// Set by `SET … NX` with `PX`/`EX` and a value of at most [`PINNED_VALUE_BYTES_MAX`]; what is longer, or grows
+    /// longer, is never pinned.
     Pinned,
 }
+
+/// Longest value of a pinned key, bytes: what belongs to a lock is short.
+pub const PINNED_VALUE_BYTES_MAX: usize = 256;
 
 /// What a write does to a key's expiry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

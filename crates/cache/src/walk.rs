@@ -91,6 +91,7 @@ impl Cache {
             self.recency = Recency::new();
             self.asides = Asides::new();
             self.hand = Hand::new();
+            self.pinned_bytes = 0;
             return count;
         }
         self.indexes_bytes += index.used_bytes();

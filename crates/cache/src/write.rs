@@ -9,7 +9,9 @@ use crate::fence;
 use crate::index::{Index, Lookup, Place};
 use crate::record::{self, ASIDE_INDEX_BYTES, Head, Location, Placement, Traits};
 use crate::store::{Cache, Found};
-use crate::{ChangeKind, Expiry, Key, OwnedEntry, OwnedValue, Pin, StringForm, Value};
+use crate::{
+    ChangeKind, Expiry, Key, OwnedEntry, OwnedValue, PINNED_VALUE_BYTES_MAX, Pin, StringForm, Value,
+};
 use bytes::{Bytes, BytesMut};
 
 /// A value to be stored.
@@ -264,6 +266,9 @@ impl Cache {
             }
             return None;
         }
+        if value.len() > PINNED_VALUE_BYTES_MAX {
+            marks.pin = Pin::Unpinned;
+        }
         if marks.pin == Pin::Pinned {
             marks.fence = self.fences.give(marks.fence, self.now_ms);
         }
@@ -319,6 +324,9 @@ impl Cache {
         self.write_marks(location, head, marks);
         let stamp = self.stamp();
         self.recency.enter(&mut self.pages, location, stamp);
+        if head.is_pinned() {
+            self.pinned_bytes += self.pinned_cost(location);
+        }
         location
     }
 
@@ -373,6 +381,9 @@ impl Cache {
             location: from,
         } = found;
         let old = record::head(self.pages.slot(from));
+        if old.is_pinned() {
+            self.pinned_bytes -= self.pinned_cost(from);
+        }
         let to = self.pages.allocate(kind_of(head));
         record::set_head(self.pages.slot_mut(to), head);
         let kept = old.key_len() + old.body_len().min(head.body_len());
@@ -392,6 +403,9 @@ impl Cache {
         index.volatile_count -= usize::from(old.is_volatile());
         let stamp = self.stamp();
         self.recency.enter(&mut self.pages, to, stamp);
+        if head.is_pinned() {
+            self.pinned_bytes += self.pinned_cost(to);
+        }
         // The bucket names the new slot already: what fills the old one is another kind's record.
         self.free_slot(from);
         to
@@ -449,9 +463,17 @@ impl Cache {
     }
 
     /// Makes the string at `key` exactly `len` bytes long (new bytes are zero; a new key has no expiry),
-    /// marks it edited, and lends it for writing. Keeps expiry, pin and fence. Counts as an access.
+    /// marks it edited, and lends it for writing. Keeps expiry, pin and fence, but what grows too long for a lock is none.
+    /// Counts as an access.
     pub fn edit(&mut self, key: Key<'_>, len: usize) -> &mut [u8] {
-        let location = match self.find_for_write(key) {
+        let mut place = self.find_for_write(key);
+        if len > PINNED_VALUE_BYTES_MAX
+            && let Lookup::Found(bucket, location) = place
+            && record::head(self.pages.slot(location)).is_pinned()
+        {
+            place = Lookup::Found(bucket, self.unpin(key, place, location));
+        }
+        let location = match place {
             Lookup::Absent(place) => self.edit_new(key, place, len),
             Lookup::Found(place, location) => self.edit_there(key, Found { place, location }, len),
         };
@@ -462,6 +484,20 @@ impl Cache {
             return self.asides.edit(index, len);
         }
         record::body_mut(slot, head)
+    }
+
+    /// Makes a lock an ordinary key, as it is otherwise; returns where it lies then.
+    fn unpin(&mut self, key: Key<'_>, place: Lookup<Place>, location: Location) -> Location {
+        let entry = self.view(location);
+        let value = New::Owned(Bytes::copy_from_slice(entry.value.as_bytes()));
+        let marks = Marks {
+            expires_at: entry.expires_at,
+            pin: Pin::Unpinned,
+            fence: 0,
+            form: entry.form,
+        };
+        self.store(key, place, value, marks)
+            .expect("it is live, so it is stored")
     }
 
     fn edit_new(&mut self, key: Key<'_>, place: Place, len: usize) -> Location {

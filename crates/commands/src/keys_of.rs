@@ -4,6 +4,7 @@
 //! depend on stored data (SORT … BY and GET) are nobody's to find.
 
 use crate::keyspec::{BeginSearch, FindKeys, KeyAccess, KeySpec};
+use crate::lock_guard::{COMMAND_AT, LOCK_GUARD};
 use crate::{Flags, Row};
 use resp::Args;
 use smallvec::SmallVec;
@@ -71,7 +72,26 @@ fn visit_keys(
             }
         }
     }
+    if row.name == LOCK_GUARD.name {
+        visit_guarded_keys(args, &mut visit);
+    }
     Ok(())
+}
+
+/// The keys of the command behind LOCK.GUARD. Arguments that do not tell them are refused by that command, before it
+/// looks at a key.
+fn visit_guarded_keys(args: Args<'_>, visit: &mut impl FnMut(usize, KeyAccess)) {
+    let command = args.from(COMMAND_AT);
+    let Ok(row) = crate::check(command) else {
+        return;
+    };
+    if row.name == LOCK_GUARD.name {
+        return;
+    }
+    // By itself, and not by way of this function: guards do not nest.
+    for (position, access) in keys_with_access(row, command).unwrap_or_default() {
+        visit(COMMAND_AT + position, access);
+    }
 }
 
 /// Keys at regular distances; both ends are arguments.

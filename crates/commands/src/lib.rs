@@ -43,7 +43,8 @@ pub mod expire;
 mod extended;
 pub mod key;
 mod lcs;
-mod lock;
+pub mod lock;
+mod lock_guard;
 mod lzf;
 pub mod memory;
 pub mod object;
@@ -74,6 +75,7 @@ pub use lookup::{check, commands, find, lookup, lookup_full_name, lookup_subcomm
 pub use lookup::{row_of, rows_count};
 pub use object::encoding_name;
 pub use refusal::{CheckError, later_error};
+pub use string_set::takes_lock;
 pub use table::{Execute, Group, Row, Run, Session, Split};
 
 /// Bytes that a string may grow to by any command: Redis's default of `proto-max-bulk-len`.

@@ -1,20 +1,13 @@
-//! Locks beyond what SET and kin do with them: LOCK.FENCE.
+//! Locks beyond what SET and kin do with them: LOCK.FENCE. LOCK.GUARD is in [`crate::lock_guard`].
 
 use crate::access::string_of;
+use crate::lock_guard::LOCK_GUARD;
 use crate::table::first_key;
 use crate::{Category, Context, Flags, Group, KeyAccess, Row, Run, Split};
 use resp::{Args, Reply};
 
 /// The family's rows.
-pub(crate) static ROWS: &[Row] = &[Row {
-    name: "lock.fence",
-    arity: 2,
-    flags: Flags::READONLY.and(Flags::FAST),
-    keys: &[first_key(KeyAccess::RO)],
-    summary: "Tells the number of the grant by which a lock is held; nothing if nobody holds it.",
-    run: Run::Data(fence),
-    ..LOCK_ROW
-}];
+pub static ROWS: &[Row] = &[LOCK_FENCE, LOCK_GUARD];
 
 /// What the family's rows have in common.
 pub(crate) const LOCK_ROW: Row = Row {
@@ -30,6 +23,16 @@ pub(crate) const LOCK_ROW: Row = Row {
     split: Split::Whole,
     run: Run::Later,
     subcommands: &[],
+};
+
+const LOCK_FENCE: Row = Row {
+    name: "lock.fence",
+    arity: 2,
+    flags: Flags::READONLY.and(Flags::FAST),
+    keys: &[first_key(KeyAccess::RO)],
+    summary: "Tells the number of the grant by which a lock is held; nothing if nobody holds it.",
+    run: Run::Data(fence),
+    ..LOCK_ROW
 };
 
 /// No access is counted: nobody uses the key by asking for its number.

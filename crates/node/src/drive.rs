@@ -4,7 +4,7 @@
 //! ([`crate::Peers`]), replies into their tickets. Whoever owns the links calls [`Node::on_peer_messages`] for what it
 //! read and [`Node::flush`] after it; a timer calls [`Node::tick`] every 10 ms.
 
-use crate::group::{Mode, Work};
+use crate::group::{LOCK_BYTES, Mode, Work};
 use crate::host::Now;
 use crate::journal::JournalBatch;
 use crate::node::Node;
@@ -364,6 +364,7 @@ impl Node {
         }
         work.graves.clear();
         let (needs_room, now) = (work.needs_room, work.now);
+        let needs_lock_room = work.needs_lock_room;
         let begins_to_lead = work.begins_to_lead;
         self.cluster.rooms.put(work);
         if begins_to_lead {
@@ -372,6 +373,9 @@ impl Node {
         }
         if needs_room {
             self.relieve(now);
+        }
+        if needs_lock_room {
+            self.relieve_locks(now, LOCK_BYTES);
         }
     }
 

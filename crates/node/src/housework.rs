@@ -97,6 +97,7 @@ impl Iterator for Housework<'_> {
                 }
             }
             Work::Sample => {
+                node.warn_of_locks();
                 node.stats.sample(self.now.monotonic_us);
                 Work::Done
             }

@@ -33,6 +33,7 @@ mod hot;
 mod housework;
 pub mod journal;
 mod latency;
+mod lock_memory;
 mod memory;
 pub mod meta;
 mod monitor;
@@ -76,6 +77,7 @@ pub use group::{Mode, NotHere, OpError, OpFlags, OpHead, OpKind, QueueFull, Requ
 pub use host::{Host, Now, Process};
 pub use hot::HotKey;
 pub use housework::Housework;
+pub use lock_memory::{LockMemory, LockMemoryLimit, LockOverflow};
 pub use memory::Budget;
 pub use node::{Node, Room, ShardGuard};
 pub use paxos::{GroupId, Incarnation, NodeId, ReplicaId};

@@ -11,6 +11,7 @@
 //!   of any moves the pool alone);
 //! - a shard's grant is at least what it uses whenever its lock is free.
 
+use crate::lock_memory::LockMemory;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
 /// The pool. One a node.
@@ -23,6 +24,8 @@ pub struct Budget {
     /// Bytes that a shard takes at a time.
     step: AtomicU64,
     shards_count: u64,
+    /// What locks take of it.
+    pub locks: LockMemory,
 }
 
 impl Budget {
@@ -33,6 +36,7 @@ impl Budget {
             total: AtomicU64::new(total),
             step: AtomicU64::new(0),
             shards_count: u64::from(shards_count),
+            locks: LockMemory::new(),
         };
         budget.set_step(total);
         budget

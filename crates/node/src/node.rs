@@ -288,6 +288,8 @@ impl Node {
     pub fn settings_changed(&self) {
         let settings = self.settings.load();
         self.budget.resize(settings.maxmemory_bytes);
+        let lock_bytes = settings.lock_memory.bytes(settings.maxmemory_bytes);
+        self.budget.locks.set(lock_bytes, settings.lock_overflow);
         self.policy
             .store(settings.maxmemory_policy as u8, Ordering::Relaxed);
         // What the shards told was of another policy's keys.

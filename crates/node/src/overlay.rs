@@ -3,6 +3,9 @@
 
 use crate::effects;
 use crate::entry::Stamp;
+use crate::group::LOCK_BYTES;
+use crate::lock_memory::LockOverflow;
+use crate::memory::Budget;
 use crate::scripts::Watchdog;
 use crate::shard::Events;
 use cache::{Cache, ChangeKind, Key};
@@ -26,6 +29,19 @@ pub(crate) enum Memory {
     Full,
 }
 
+impl Memory {
+    /// That for locks: what scripts take is refused where none is left, and evicts nothing itself.
+    pub fn for_locks(budget: &Budget) -> Memory {
+        let locks = &budget.locks;
+        let is_full = locks.missing_for(LOCK_BYTES) > 0 && locks.overflow() == LockOverflow::Refuse;
+        if is_full {
+            Memory::Full
+        } else {
+            Memory::Enough
+        }
+    }
+}
+
 /// A script's arguments as they come behind its name.
 #[derive(Clone, Debug)]
 pub(crate) struct Invocation<'a> {
@@ -42,6 +58,8 @@ pub(crate) struct Terms {
     pub touch: Touch,
     pub writes: Writes,
     pub memory: Memory,
+    /// The same for locks.
+    pub lock_memory: Memory,
     pub event_mask: u16,
     pub watchdog: Watchdog,
 }
@@ -179,6 +197,9 @@ impl Overlay {
         }
         if row.flags.has(Flags::DENYOOM) && self.terms.memory == Memory::Full {
             return Err("OOM command not allowed when used memory > 'maxmemory'.".into());
+        }
+        if self.terms.lock_memory == Memory::Full && commands::takes_lock(args) {
+            return Err("OOM lock memory is used up ('lock-memory'): no further lock is given before others end.".into());
         }
         let mut positions = commands::KeyPositions::new();
         // Arguments that do not tell their keys are refused by the command itself.

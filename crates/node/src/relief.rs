@@ -4,8 +4,9 @@
 //! it will free counts as free at once, so that nobody evicts twice for the same need. One decision a shard is under way
 //! at a time. A node that leads nothing of what fills it asks those who do (`NodeBeat::needs_room_bytes`).
 
-use crate::group::Mode;
+use crate::group::{Mode, locks_by_database};
 use crate::host::Now;
+use crate::lock_memory::LockOverflow;
 use crate::node::Node;
 use cache::Policy;
 use paxos::{GroupId, NodeId};
@@ -92,6 +93,65 @@ impl Node {
             Room::Enough
         } else {
             Room::None
+        }
+    }
+
+    /// Makes room for a lock of `bytes`: what comes of that is the operator's choice. At most [`VICTIMS_MAX`] locks go at a
+    /// time, in the shard whose locks take most. No shard may be locked by the caller.
+    pub(crate) fn relieve_locks(&self, now: Now, bytes: u64) -> Room {
+        let locks = &self.budget.locks;
+        if locks.missing_for(bytes) == 0 {
+            return Room::Enough;
+        }
+        if locks.overflow() == LockOverflow::Refuse || bytes > locks.limit() {
+            return Room::None;
+        }
+        let largest = (0..self.shards_count())
+            .filter_map(|shard| {
+                let guard = self.lock(shard);
+                let bytes = guard.cache.pinned_bytes();
+                (bytes > 0 && guard.may_evict(Need::Own)).then_some((bytes, shard))
+            })
+            .max();
+        // Where others decide, or have decided already, the lock is given all the same: eviction follows.
+        let Some((_, shard)) = largest else {
+            return Room::Enough;
+        };
+        let stamp = self.stamp(now);
+        let mut guard = self.lock(shard);
+        // A step ahead, so that not every grant evicts.
+        let wanted = locks.missing_for(bytes) + self.budget.step();
+        let victims = guard.cache.lock_victims(wanted as usize, VICTIMS_MAX);
+        if guard.mode() == Mode::Grouped {
+            guard.decide_lock_eviction(&victims, &self.budget);
+            drop(guard);
+            self.mark_dirty(shard);
+            self.request_flush();
+            return Room::Enough;
+        }
+        let mut evicted = 0;
+        for (db, args) in locks_by_database(&victims) {
+            evicted += guard.commit_evict_locks(db, stamp, args.args());
+        }
+        guard.settle(&self.budget);
+        let changes = guard.take_changes();
+        drop(guard);
+        self.stats
+            .evicted_keys
+            .fetch_add(evicted as u64, Ordering::Relaxed);
+        self.publish_changes(changes, None, now);
+        Room::Enough
+    }
+
+    /// Tells the operator, once, that locks take nearly all of the memory that they may.
+    pub(crate) fn warn_of_locks(&self) {
+        let locks = &self.budget.locks;
+        if locks.begins_to_be_short() {
+            tracing::warn!(
+                bytes = locks.used(),
+                limit_bytes = locks.limit(),
+                "locks take 80 % of the memory that they may (lock-memory); beyond it lock-overflow says what becomes of them"
+            );
         }
     }
 

@@ -10,6 +10,7 @@
 use core::net::{IpAddr, Ipv4Addr};
 
 use crate::journal::SyncPolicy;
+use crate::lock_memory::{LockMemoryLimit, LockOverflow};
 use cache::Policy;
 use thiserror::Error;
 
@@ -63,6 +64,10 @@ pub struct Settings {
     /// What to evict. `allkeys-lru` and not Redis's `noeviction`, as this is a cache: full is its
     /// normal state.
     pub maxmemory_policy: Policy,
+    /// What locks may take of it, as they are not evicted. 25 %: a lock costs some 100 bytes, so that is many.
+    pub lock_memory: LockMemoryLimit,
+    /// What becomes of a lock for which that is not enough. It is refused: whoever evicts a lock gives it away.
+    pub lock_overflow: LockOverflow,
     /// Bytes of one argument. 512 MiB.
     pub proto_max_bulk_len_bytes: u64,
     /// Bytes of one client's unread requests. 1 GiB.
@@ -143,6 +148,8 @@ impl Default for Settings {
             maxmemory_bytes: 1 << 30,
             maxmemory_automatic_bytes: 1 << 30,
             maxmemory_policy: Policy::AllKeysLru,
+            lock_memory: LockMemoryLimit::Percent(25),
+            lock_overflow: LockOverflow::Refuse,
             proto_max_bulk_len_bytes: 512 << 20,
             client_query_buffer_limit_bytes: 1 << 30,
             client_output_buffer_limit: OutputBufferLimits::default(),

@@ -32,6 +32,8 @@ pub struct Shard {
     pub cache: Cache,
     /// Bytes that the shard may use without asking ([`Budget`]).
     pub grant: u64,
+    /// Bytes of locks as the budget knows them.
+    locks_told: u64,
     /// Index of the last applied entry; 0 before the first.
     pub applied: u64,
     /// Wall time minus log time as of the last applied batch, ms: by it a node that was down learns what time it is.
@@ -99,6 +101,7 @@ impl Shard {
             mode,
             cache: Cache::new(seed),
             grant: 0,
+            locks_told: 0,
             applied: 0,
             wall_offset_ms: 0,
             watched: HashMap::new(),
@@ -136,6 +139,12 @@ impl Shard {
         self.evict(db, victims)
     }
 
+    /// Commits an eviction of locks: keys of `db` with their fences; returns how many went.
+    pub fn commit_evict_locks(&mut self, db: u8, stamp: Stamp, victims: Args<'_>) -> usize {
+        self.log_flagged(OpKind::Evict, OpFlags::LOCKS, db, stamp, victims);
+        self.evict_locks(db, victims)
+    }
+
     /// Commits what a script left of keys of `db`: triples ([`effects`]).
     pub fn commit_effects(&mut self, db: u8, stamp: Stamp, triples: Args<'_>) {
         self.log(OpKind::Effects, db, stamp, triples);
@@ -151,12 +160,16 @@ impl Shard {
     /// Takes the next index without running anything here: for a command that runs on several locked shards
     /// together, once on each of them.
     fn log(&mut self, kind: OpKind, db: u8, stamp: Stamp, args: Args<'_>) {
+        self.log_flagged(kind, OpFlags::NONE, db, stamp, args);
+    }
+
+    fn log_flagged(&mut self, kind: OpKind, flags: OpFlags, db: u8, stamp: Stamp, args: Args<'_>) {
         self.applied += 1;
         self.cache.set_now(stamp.log_ms);
         if let Some(record) = &mut self.record {
             // Another thread may have read the clock later and been here first: the entry is executed at the shard's
             // log time, so that is what it must say, or an expiry counted from it would differ on replay.
-            record.push(self.cache.now_ms(), kind, db, stamp, args);
+            record.push(self.cache.now_ms(), (kind, flags), db, stamp, args);
         }
     }
 
@@ -222,6 +235,18 @@ impl Shard {
             .count()
     }
 
+    pub(crate) fn evict_locks(&mut self, db: u8, victims: Args<'_>) -> usize {
+        let seed = self.cache.seed();
+        (0..victims.len())
+            .step_by(2)
+            .filter(|at| {
+                let fence = victims.get(at + 1).try_into().expect("8 bytes");
+                let key = Key::new(seed, db, victims.get(*at));
+                self.cache.evict_lock(key, u64::from_le_bytes(fence))
+            })
+            .count()
+    }
+
     pub(crate) fn flush(&mut self, flushed: u8) -> usize {
         // A watched key that was not there does not change by a flush, as in Redis.
         let (cache, seed) = (&self.cache, self.cache.seed());
@@ -244,6 +269,9 @@ impl Shard {
     pub fn settle(&mut self, budget: &Budget) {
         let used = self.cache.used_bytes() + self.group.streams.staged_bytes();
         budget.settle(used as u64, &mut self.grant);
+        budget
+            .locks
+            .settle(self.cache.pinned_bytes() as u64, &mut self.locks_told);
     }
 
     /// Whether changes are recorded: [`Shard::take_changes`] may have some.
@@ -344,7 +372,14 @@ struct Record {
 }
 
 impl Record {
-    fn push(&mut self, log_ms: u64, kind: OpKind, db: u8, stamp: Stamp, args: Args<'_>) {
+    fn push(
+        &mut self,
+        log_ms: u64,
+        (kind, flags): (OpKind, OpFlags),
+        db: u8,
+        stamp: Stamp,
+        args: Args<'_>,
+    ) {
         let at = self.bytes.len();
         self.bytes.extend_from_slice(&[0; 4]);
         self.bytes.extend_from_slice(&log_ms.to_le_bytes());
@@ -353,7 +388,7 @@ impl Record {
         let head = OpHead {
             kind,
             db,
-            flags: OpFlags::NONE,
+            flags,
             seq: 0,
             after: 0,
         };

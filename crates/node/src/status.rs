@@ -41,6 +41,10 @@ pub struct Status {
     pub shards_misled: usize,
     /// Replicas that are still to move, of shards whose leaders report.
     pub replicas_to_move: usize,
+    /// Memory of locks on this node, bytes …
+    pub lock_memory_bytes: u64,
+    /// … and what they may take (`lock-memory`).
+    pub lock_memory_limit: u64,
     /// All nodes.
     pub nodes: Vec<NodeStatus>,
     /// All shards.
@@ -147,6 +151,8 @@ impl Node {
             groups_short,
             shards_misled,
             replicas_to_move: plan.replicas,
+            lock_memory_bytes: self.budget.locks.used(),
+            lock_memory_limit: self.budget.locks.limit(),
             nodes: node_statuses(&overview, &reported, &self.reports.all(now)),
             shards,
         }

@@ -35,10 +35,12 @@ impl Cache {
         self.check_pages(&locations);
         let volatile = self.check_list(Which::Volatile);
         let persistent = self.check_list(Which::Persistent);
-        let unpinned = locations
-            .iter()
-            .filter(|location| Which::of(record::head(self.pages.slot(**location))).is_some());
-        assert_eq!(volatile + persistent, unpinned.count());
+        let pinned = self.check_list(Which::Pinned);
+        assert_eq!(volatile + persistent + pinned, locations.len());
+        let is_pinned = |at: &&u32| record::head(self.pages.slot(**at)).is_pinned();
+        let locks = locations.iter().filter(is_pinned);
+        let bytes: usize = locks.map(|at| self.pinned_cost(*at)).sum();
+        assert_eq!(bytes, self.pinned_bytes());
     }
 
     fn check_pages(&self, locations: &BTreeSet<u32>) {
@@ -75,7 +77,7 @@ impl Cache {
         let mut idle = u64::MAX;
         while at != NOWHERE {
             let slot = self.pages.slot(at);
-            assert_eq!(Which::of(record::head(slot)), Some(which));
+            assert_eq!(Which::of(record::head(slot)), which);
             assert_eq!(record::next(slot), behind, "a broken backward link");
             if !self.recency.accessed().contains(&at) {
                 let age = self.idle_ms(record::stamp(slot));

@@ -31,6 +31,7 @@ enum Op {
     Wait(u16),
     Reclaim(u8),
     Evict(usize, u8, u64),
+    EvictLocks(u8),
     Scan(u8),
     Random(u64),
     Clear(u8),
@@ -75,6 +76,7 @@ fn op() -> impl Strategy<Value = Op> {
         4 => (0u16..120).prop_map(Op::Wait),
         3 => any::<u8>().prop_map(Op::Reclaim),
         3 => (0..POLICIES.len(), 1u8..5, any::<u64>()).prop_map(|(p, n, r)| Op::Evict(p, n, r)),
+        2 => (1u8..4).prop_map(Op::EvictLocks),
         2 => (1u8..9).prop_map(Op::Scan),
         1 => any::<u64>().prop_map(Op::Random),
         1 => (0u8..3).prop_map(Op::Clear),
@@ -265,6 +267,7 @@ impl Both {
                 self.real.reclaim_expired(usize::from(work));
             }
             Op::Evict(policy, count, random) => self.evict(policy, usize::from(count), random),
+            Op::EvictLocks(count) => self.evict_locks(usize::from(count)),
             Op::Scan(steps) => self.scan(usize::from(steps)),
             Op::Random(draw) => self.random(draw),
             Op::Clear(db) => {
@@ -319,6 +322,21 @@ impl Both {
                 self.real.evict(key) && self.model.evict(key),
                 "evicted twice"
             );
+        }
+    }
+
+    fn evict_locks(&mut self, count: usize) {
+        let victims = self.real.lock_victims(usize::MAX, count);
+        let pinned = self.real.pinned_bytes();
+        assert_eq!(victims.is_empty(), pinned == 0);
+        for victim in victims {
+            let mut key = Key::new(self.seed, victim.db, &victim.key);
+            key.hash &= self.mask;
+            for fence in [victim.fence + 1, victim.fence, victim.fence] {
+                let gone = self.real.evict_lock(key, fence);
+                assert_eq!(gone, self.model.evict_lock(key, fence));
+            }
+            assert!(self.real.peek(key).is_none(), "a victim stayed");
         }
     }
 
@@ -411,7 +429,7 @@ proptest! {
     ) {
         let mut replicas = seeds.map(|seed| Both::new(seed, u32::MAX));
         for (step, op) in ops.iter().enumerate() {
-            if matches!(op, Op::Evict(..)) {
+            if matches!(op, Op::Evict(..) | Op::EvictLocks(_)) {
                 continue;
             }
             for (replica, pace) in replicas.iter_mut().zip(paces) {

@@ -162,6 +162,7 @@ pub(super) static SYNTAX: &[(&str, &str)] = &[
         "key1:key0 key2:key0 [LEN] [IDX] [MINMATCHLEN=len:integer] [WITHMATCHLEN]",
     ),
     ("lock.fence", "key:key0"),
+    ("lock.guard", "key:key0 token:integer command [arg...]"),
     ("lolwut", "[VERSION=version:integer]"),
     ("memory|usage", "key:key0 [SAMPLES=count:integer]"),
     ("mget", "key:key0..."),

@@ -18,6 +18,7 @@ const NOT_IN_REDIS_7_0: &[&str] = &[
     "hpttl",
     "httl",
     "lock.fence",
+    "lock.guard",
     "msetex",
     "object|pinned",
     "torc",

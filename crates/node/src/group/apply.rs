@@ -1,7 +1,7 @@
 //! Applying a chosen entry: a function of (state, entry) alone, the same on every replica. It never fails; bytes that
 //! are no batch of ours stop the node.
 
-use super::op::{Op, OpKind, peek_key, split_first};
+use super::op::{Op, OpFlags, OpKind, peek_key, split_first};
 use super::origins::Stored;
 use crate::effects;
 use crate::entry::{Batch, Run, Stamp};
@@ -183,7 +183,10 @@ impl Shard {
             OpKind::Multi => self.run_multi(op, stamp, applying, out),
             OpKind::Evict => {
                 out.evictions += 1;
-                out.evicted_keys += self.evict(db, op.args());
+                out.evicted_keys += match op.head.flags.has(OpFlags::LOCKS) {
+                    true => self.evict_locks(db, op.args()),
+                    false => self.evict(db, op.args()),
+                };
             }
             OpKind::Refused => out.scratch.tail_mut().extend_from_slice(op.args().get(0)),
             OpKind::Forget => {

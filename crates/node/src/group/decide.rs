@@ -8,8 +8,9 @@ use crate::entry::DATABASES;
 use crate::memory::Budget;
 use crate::relief::Need;
 use crate::shard::Shard;
-use cache::{Key, Victim};
+use cache::{Key, LockVictim, Victim};
 use paxos::ReplicaId;
+use resp::OwnedArgs;
 
 /// Bytes of decisions that wait; what does not fit is decided again later.
 const DECISIONS_BYTES_MAX: usize = 4 << 20;
@@ -23,6 +24,20 @@ fn plain_head(kind: OpKind, db: u8, seq: u64) -> OpHead {
         seq,
         after: 0,
     }
+}
+
+/// Locks that are to go, as the arguments of an eviction, by numbered database.
+pub(crate) fn locks_by_database(
+    victims: &[LockVictim],
+) -> impl Iterator<Item = (u8, OwnedArgs)> + '_ {
+    (0..DATABASES).filter_map(|db| {
+        let of_db = victims.iter().filter(|victim| victim.db == db);
+        let parts: Vec<Vec<u8>> = of_db
+            .flat_map(|victim| [victim.key.to_vec(), victim.fence.to_le_bytes().to_vec()])
+            .collect();
+        let parts: Vec<&[u8]> = parts.iter().map(|part| &part[..]).collect();
+        (!parts.is_empty()).then(|| (db, OwnedArgs::from_slices(&parts)))
+    })
 }
 
 /// A refusal in place of the write with this number.
@@ -69,6 +84,27 @@ impl Shard {
                 self.decide(OpKind::Evict, db, &keys);
             }
         }
+        self.group.expected_bytes = bytes;
+        budget.expect(bytes);
+        bytes
+    }
+
+    /// Has the group agree that locks go; returns the bytes that this frees. Nothing is done at a node that does not lead.
+    pub(crate) fn decide_lock_eviction(&mut self, victims: &[LockVictim], budget: &Budget) -> u64 {
+        if !self.may_evict(Need::Own) {
+            return 0;
+        }
+        for (db, args) in locks_by_database(victims) {
+            if self.group.decisions.len() < DECISIONS_BYTES_MAX {
+                let head = OpHead {
+                    flags: OpFlags::LOCKS,
+                    ..plain_head(OpKind::Evict, db, 0)
+                };
+                encode(&mut self.group.decisions, head, args.args().iter());
+                self.group.decisions_count += 1;
+            }
+        }
+        let bytes = victims.iter().map(|victim| victim.bytes as u64).sum();
         self.group.expected_bytes = bytes;
         budget.expect(bytes);
         bytes

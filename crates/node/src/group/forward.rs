@@ -193,6 +193,24 @@ pub(crate) fn denies_oom(op: &Op<'_>) -> bool {
     }
 }
 
+/// Whether an operation would take a lock that nobody holds.
+pub(crate) fn takes_lock(op: &Op<'_>) -> bool {
+    match op.head.kind {
+        OpKind::Write => commands::takes_lock(op.args()),
+        OpKind::Multi => op.nested().any(|nested| takes_lock(&nested)),
+        OpKind::Read
+        | OpKind::Flush
+        | OpKind::Internal
+        | OpKind::Evict
+        | OpKind::Forget
+        | OpKind::Check
+        | OpKind::Refused
+        | OpKind::Script
+        | OpKind::Outcome
+        | OpKind::Effects => false,
+    }
+}
+
 /// Whether a node of this version would forward such an operation: then it can be logged, or executed, without a look at
 /// its kind or arguments.
 pub(crate) fn is_asked_by_nodes(op: &Op<'_>) -> bool {

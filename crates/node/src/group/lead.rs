@@ -3,12 +3,16 @@
 use super::Work;
 use super::apply::{Applying, stored_since, touch_first};
 use super::decide::refused;
-use super::forward::{ForwardedRead, ForwardedRun, Taking, denies_oom, is_asked_by_nodes};
+use super::forward::{
+    ForwardedRead, ForwardedRun, Taking, denies_oom, is_asked_by_nodes, takes_lock,
+};
 use super::op::{Op, OpError, OpKind, split_first};
 use super::origins::{COPIED_BYTES_MAX, Stored};
 use super::requests::{BATCH_BYTES_MIN, Next, NextOps};
 use super::scripts::is_read_script;
 use crate::entry::{BATCH_HEAD_BYTES, Run, push_run, write_batch_head, write_run_head};
+use crate::lock_memory::LockOverflow;
+use crate::memory::Budget;
 use crate::questions;
 use crate::settings::ReadMode;
 use crate::shard::Shard;
@@ -25,6 +29,8 @@ const BATCH_BYTES_MAX: usize = 256 << 10;
 const UNKNOWN: &[u8] = b"-ERR the shard's leader does not know such a request\r\n";
 /// What a client is told where no memory is left.
 const OOM: &[u8] = b"-OOM command not allowed when used memory > 'maxmemory'.\r\n";
+/// What one is told who wants a lock where no memory for locks is left.
+const LOCKS_OOM: &[u8] = b"-OOM lock memory is used up ('lock-memory', see CONFIG GET): no further lock is given before others end.\r\n";
 
 impl Shard {
     /// Whether a batch is to be proposed now. While one is on its way, the next one waits for it and grows, unless it is
@@ -345,6 +351,7 @@ impl Shard {
         }
         let is_short = work.budget.missing() > 0;
         work.needs_room |= is_short;
+        work.needs_lock_room |= work.budget.locks.missing_for(LOCK_BYTES) > 0;
         // New writes that are not handed over yet: where they begin, how many.
         let (mut start, mut count) = (0, 0);
         let mut last = None;
@@ -390,7 +397,7 @@ impl Shard {
                         // It is run alone.
                         self.hand_over(forward, start..from, std::mem::take(&mut count));
                         self.hand_over(forward, from..at, 1);
-                    } else if let Some(reply) = refusal(&op, is_full) {
+                    } else if let Some(reply) = refusal(&op, is_full, work.budget) {
                         self.hand_over(forward, start..from, std::mem::take(&mut count));
                         self.hand_over_refusal(forward, seq, reply);
                     } else {
@@ -519,6 +526,9 @@ struct Reading {
     done: SmallVec<[Range<usize>; 16]>,
 }
 
+/// What a lock costs, about.
+pub(crate) const LOCK_BYTES: u64 = 128;
+
 /// How much of a message was taken.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Taken {
@@ -528,9 +538,15 @@ enum Taken {
 }
 
 /// Why a forwarded write is not proposed, as a reply; none if it is.
-fn refusal(op: &Op<'_>, is_full: bool) -> Option<&'static [u8]> {
+fn refusal(op: &Op<'_>, is_full: bool, budget: &Budget) -> Option<&'static [u8]> {
+    let locks = &budget.locks;
     if !is_asked_by_nodes(op) {
         Some(UNKNOWN)
+    } else if locks.missing_for(LOCK_BYTES) > 0
+        && locks.overflow() == LockOverflow::Refuse
+        && takes_lock(op)
+    {
+        Some(LOCKS_OOM)
     } else if is_full && denies_oom(op) {
         Some(OOM)
     } else {

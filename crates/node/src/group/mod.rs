@@ -36,6 +36,8 @@ mod snapshot;
 mod streams;
 mod work;
 
+pub(crate) use decide::locks_by_database;
+pub(crate) use lead::LOCK_BYTES;
 pub(crate) use op::encode as encode_op;
 pub(crate) use op::is_applicable;
 pub use op::{OpError, OpFlags, OpHead, OpKind};

@@ -7,7 +7,7 @@
 //! offset  size  what
 //!      0     1  kind (OpKind)
 //!      1     1  numbered database, 0..=15 (255 in a flush: all of them)
-//!      2     1  flags: 1 replies in RESP3, 2 reads are no accesses
+//!      2     1  flags: 1 replies in RESP3, 2 reads are no accesses, 4 in an eviction: of locks
 //!      3     1  zero
 //!      4     4  length of the whole operation, bytes
 //!      8     8  sequence number of a write, id of a read
@@ -48,7 +48,7 @@ pub enum OpKind {
     Multi = 4,
     /// A question of the node's own about the shard: never in the log.
     Internal = 5,
-    /// The arguments are keys that the leader chose to evict.
+    /// The arguments are keys that the leader chose to evict; of locks, keys and the fences (8 bytes) of their grants.
     Evict = 6,
     /// The arguments are replicas (12 bytes each: node, incarnation) whose writes are over.
     Forget = 7,
@@ -96,6 +96,9 @@ impl OpFlags {
     pub const RESP3: OpFlags = OpFlags(1);
     /// What is read does not count as accessed.
     pub const NO_TOUCH: OpFlags = OpFlags(2);
+
+    /// In an eviction: locks go.
+    pub const LOCKS: OpFlags = OpFlags(4);
 
     /// These and `other`.
     pub const fn with(self, other: OpFlags) -> OpFlags {
@@ -184,6 +187,10 @@ impl<'a> Op<'a> {
         match self.head.kind {
             OpKind::Write | OpKind::Read | OpKind::Internal => !args.is_empty(),
             OpKind::Flush => args.is_empty(),
+            OpKind::Evict if self.head.flags.has(OpFlags::LOCKS) => {
+                args.len().is_multiple_of(2)
+                    && (1..args.len()).step_by(2).all(|at| args.get(at).len() == 8)
+            }
             OpKind::Evict => true,
             OpKind::Forget => args.iter().all(|replica| replica.len() == 12),
             OpKind::Refused => args.len() == 1,
@@ -306,7 +313,8 @@ pub fn split_first(bytes: &[u8]) -> Result<(Op<'_>, &[u8]), OpError> {
         bytes,
         spans,
     };
-    if head[2] & !3 != 0 || head[3] != 0 || !op.is_sound() {
+    let locks = OpFlags::LOCKS.0 & head[2] != 0;
+    if head[2] & !7 != 0 || locks && kind != OpKind::Evict || head[3] != 0 || !op.is_sound() {
         return Err(OpError::Shape);
     }
     Ok((op, rest))

@@ -187,6 +187,7 @@ impl Shard {
             } else {
                 Memory::Enough
             },
+            lock_memory: Memory::for_locks(work.budget),
             event_mask: work.event_mask,
             watchdog: work.cluster.scripts.begin(Place::Briefly),
         };

@@ -1,7 +1,7 @@
 //! Snapshots under way at a shard: those that it makes for others, and the one that it receives.
 
 use super::Work;
-use super::op::{Op, OpKind};
+use super::op::{Op, OpFlags, OpKind};
 use super::origins::Origins;
 use super::snapshot::{Producer, Staged, Staging};
 use crate::journal::{Checkpoint, Journal};
@@ -263,6 +263,9 @@ fn save(producer: &mut Producer, cache: &Cache, op: &Op<'_>) -> bool {
                     .all(|position| producer.save(cache, db, args.get(*position)))
         }
         OpKind::Multi => op.nested().all(|nested| save(producer, cache, &nested)),
+        OpKind::Evict if op.head.flags.has(OpFlags::LOCKS) => (0..args.len())
+            .step_by(2)
+            .all(|at| producer.save(cache, db, args.get(at))),
         OpKind::Evict => args.iter().all(|key| producer.save(cache, db, key)),
         OpKind::Effects => (0..args.len())
             .step_by(3)

@@ -91,6 +91,8 @@ pub(crate) struct Work<'a> {
     pub is_touched: bool,
     /// Whether memory is short.
     pub needs_room: bool,
+    /// Whether memory for locks is short.
+    pub needs_lock_room: bool,
     /// Whether a group is led here from now on: others are to hear of it at once.
     pub begins_to_lead: bool,
     /// What is to be made durable …
@@ -134,6 +136,7 @@ impl<'a> Work<'a> {
             evicted_keys: 0,
             is_touched: false,
             needs_room: false,
+            needs_lock_room: false,
             begins_to_lead: false,
             records,
             tokens: Vec::new(),

@@ -4,7 +4,7 @@ use super::access::{Access, Guards, held, lock_all};
 use super::window::{Place, Places, places_of};
 use super::{Session, Turn};
 use crate::entry::Stamp;
-use crate::group::Mode;
+use crate::group::{LOCK_BYTES, Mode};
 use crate::node::Room;
 use crate::shard::{Call, Events};
 use crate::tracking::Caching;
@@ -16,8 +16,18 @@ use std::collections::BTreeMap;
 
 /// Redis's words for a write that finds no room.
 pub(super) const OOM: &str = "OOM command not allowed when used memory > 'maxmemory'.";
+/// The same for a lock, where others take all the memory that locks may.
+pub(super) const LOCKS_OOM: &str = "OOM lock memory is used up ('lock-memory', see CONFIG GET): no further lock is given before others end.";
 /// What an entry costs beside its arguments, about: to refuse what could never fit.
 const ENTRY_BYTES: u64 = 64;
+/// More than a lock with a short key costs: no look at the request is needed while so much is free.
+const LOCK_BYTES_MAX: u64 = 4 << 10;
+
+/// What a lock costs that a request takes, about: no less than a leader reckons with for others' locks.
+fn lock_bytes(args: Args<'_>) -> u64 {
+    let bytes = (args.get(1).len() + args.get(2).len()) as u64 + ENTRY_BYTES;
+    bytes.max(LOCK_BYTES)
+}
 
 /// The keys of a command that live in several shards.
 #[derive(Clone, Copy)]
@@ -67,6 +77,15 @@ impl Session {
             && (budget.missing() == 0 || turn.node.relieve_for(turn.now, bytes) == Room::Enough)
     }
 
+    /// Whether a lock may be taken by `args`: the memory for locks is enough, or made. Any other request may go ahead.
+    #[inline]
+    pub(super) fn has_lock_room(&self, turn: Turn<'_>, args: Args<'_>) -> bool {
+        let locks = &turn.node.budget.locks;
+        locks.missing_for(LOCK_BYTES_MAX) == 0
+            || !commands::takes_lock(args)
+            || turn.node.relieve_locks(turn.now, lock_bytes(args)) == Room::Enough
+    }
+
     /// Runs a command of one key whose shard and hash are known, outside of transactions: the way of a GET or a SET.
     #[inline]
     pub(super) fn run_on_one(
@@ -84,6 +103,12 @@ impl Session {
             && node.judges_room(place.shard as usize)
         {
             return Reply::new(output, self.protocol).error(OOM);
+        }
+        if row.flags.has(Flags::DENYOOM)
+            && !self.has_lock_room(turn, args)
+            && node.judges_room(place.shard as usize)
+        {
+            return Reply::new(output, self.protocol).error(LOCKS_OOM);
         }
         let call = Call {
             first_key_hash: Some(place.hash),
@@ -163,6 +188,15 @@ impl Session {
                 .any(|place| node.judges_room(place.shard as usize))
         {
             return Reply::new(output, self.protocol).error(OOM);
+        }
+        if row.flags.has(Flags::DENYOOM)
+            && !access.is_held()
+            && !self.has_lock_room(turn, args)
+            && places
+                .iter()
+                .any(|place| node.judges_room(place.shard as usize))
+        {
+            return Reply::new(output, self.protocol).error(LOCKS_OOM);
         }
         let call = self.call(turn, execute, args);
         let Some(&Place { shard, .. }) = places.first() else {

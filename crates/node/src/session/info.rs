@@ -367,6 +367,13 @@ fn memory(turn: Turn<'_>, sums: &ShardSums, text: &mut String) {
         "used_memory_peak_perc:{:.2}%\r\n",
         used as f64 * 100.0 / peak.max(1) as f64
     );
+    let locks = &turn.node.budget.locks;
+    let _ = write!(
+        text,
+        "lock_memory_bytes:{}\r\nlock_memory_limit:{}\r\n",
+        locks.used(),
+        locks.limit()
+    );
     let _ = write!(
         text,
         "maxmemory_policy:{}\r\n",

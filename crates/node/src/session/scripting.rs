@@ -251,6 +251,7 @@ impl Session {
             touch: self.touch,
             writes,
             memory,
+            lock_memory: Memory::for_locks(&node.budget),
             event_mask: node.event_mask(),
             watchdog: node.cluster.scripts.begin(place),
         };

@@ -213,9 +213,15 @@ impl Session {
             .any(|(row, _)| row.flags.has(Flags::DENYOOM))
             && node.budget.missing() > 0
             && node.relieve(turn.now) == Room::None;
-        if transaction.spoiled || short {
+        let lacks_locks = transaction
+            .commands
+            .iter()
+            .any(|(_, args)| !self.has_lock_room(turn, args.args()));
+        if transaction.spoiled || short || lacks_locks {
             self.forget_watches(node, &mut Access::Free);
-            let reason = if short && !transaction.spoiled {
+            let reason = if lacks_locks && !short && !transaction.spoiled {
+                "EXECABORT Transaction discarded because of: OOM lock memory is used up ('lock-memory')."
+            } else if short && !transaction.spoiled {
                 "EXECABORT Transaction discarded because of: OOM command not allowed when used memory > 'maxmemory'."
             } else {
                 "EXECABORT Transaction discarded because of previous errors."

@@ -4,8 +4,9 @@ use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::members::{HOST_BYTES_MAX, JoinAddress, PortChoice};
 use super::values::{
-    KeyspaceEvents, LogLevel, Refusal, integer_within, join, memory_within, parse_memory,
-    parse_percentiles, parse_policy, parse_read_mode, parse_yes_no, policy_name, yes_no,
+    KeyspaceEvents, LogLevel, Refusal, integer_within, join, lock_memory_text, lock_overflow_name,
+    memory_within, parse_lock_memory, parse_lock_overflow, parse_memory, parse_percentiles,
+    parse_policy, parse_read_mode, parse_yes_no, policy_name, yes_no,
 };
 use crate::journal::SyncPolicy;
 use crate::meta::ZONE_BYTES_MAX;
@@ -178,6 +179,16 @@ pub(super) static ROWS: &[Row] = &[
         "maxmemory-policy",
         |s| policy_name(s.maxmemory_policy).into(),
         |s, v| put(&mut s.maxmemory_policy, parse_policy(v)),
+    ),
+    mutable(
+        "lock-memory",
+        |s| lock_memory_text(s.lock_memory),
+        |s, v| put(&mut s.lock_memory, parse_lock_memory(v)),
+    ),
+    mutable(
+        "lock-overflow",
+        |s| lock_overflow_name(s.lock_overflow).into(),
+        |s, v| put(&mut s.lock_overflow, parse_lock_overflow(v)),
     ),
     mutable(
         "proto-max-bulk-len",

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::ops::RangeInclusive;
 
+use crate::lock_memory::{LockMemoryLimit, LockOverflow};
 use cache::Policy;
 use commands::EventClass;
 
@@ -121,6 +122,55 @@ pub fn parse_policy(text: &str) -> Result<Policy, Refusal> {
         )),
         None => Err(one_of(POLICIES.iter().map(|(name, _)| *name))),
     }
+}
+
+/// Reads how much memory locks may take: a share of `maxmemory`, as `25%`, or an amount.
+///
+/// # Errors
+///
+/// For anything else; a share is 1 to 100 %.
+pub(super) fn parse_lock_memory(text: &str) -> Result<LockMemoryLimit, Refusal> {
+    match text.strip_suffix('%') {
+        Some(percent) => integer_within(percent, 1..=100)
+            .map(LockMemoryLimit::Percent)
+            .map_err(|_| "argument must be a memory value, or 1% to 100% of maxmemory".into()),
+        None => parse_memory(text).map(LockMemoryLimit::Bytes),
+    }
+}
+
+/// As [`parse_lock_memory`] reads it.
+pub(super) fn lock_memory_text(limit: LockMemoryLimit) -> String {
+    match limit {
+        LockMemoryLimit::Percent(percent) => format!("{percent}%"),
+        LockMemoryLimit::Bytes(bytes) => bytes.to_string(),
+    }
+}
+
+/// What becomes of locks beyond their memory, by name.
+const LOCK_OVERFLOWS: [(&str, LockOverflow); 2] = [
+    ("refuse", LockOverflow::Refuse),
+    ("evict", LockOverflow::Evict),
+];
+
+/// The name of what becomes of locks beyond their memory.
+pub(super) fn lock_overflow_name(overflow: LockOverflow) -> &'static str {
+    match overflow {
+        LockOverflow::Refuse => LOCK_OVERFLOWS[0].0,
+        LockOverflow::Evict => LOCK_OVERFLOWS[1].0,
+    }
+}
+
+/// Reads it, in either case.
+///
+/// # Errors
+///
+/// For an unknown name, in Redis's words.
+pub(super) fn parse_lock_overflow(text: &str) -> Result<LockOverflow, Refusal> {
+    let row = LOCK_OVERFLOWS
+        .into_iter()
+        .find(|(name, _)| name.eq_ignore_ascii_case(text));
+    row.map(|(_, overflow)| overflow)
+        .ok_or_else(|| one_of(LOCK_OVERFLOWS.iter().map(|(name, _)| *name)))
 }
 
 /// How a shard's leader knows that it still leads when it answers a read.

@@ -211,6 +211,10 @@ fn pinned_keys_are_never_evicted() {
     ] {
         let hand = Hand::default();
         let node = node_of(400_000, policy, &hand);
+        // Locks may have all of it: this is about eviction.
+        node.budget
+            .locks
+            .set(u64::MAX, crate::lock_memory::LockOverflow::Refuse);
         let mut client = Client::new(&node);
         let value = "x".repeat(250);
         for n in 0..100 {

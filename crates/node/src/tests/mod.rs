@@ -10,6 +10,7 @@ mod group_memory;
 mod groups;
 mod hints;
 mod known_scripts;
+mod lock_memory;
 mod memory;
 mod read_mode;
 mod recovery;

@@ -156,6 +156,20 @@ pub(crate) static OPTIONS: &[Opt] = &[
          noeviction to refuse writes instead",
     ),
     row(
+        "lock-memory",
+        Group::Memory,
+        Shape::Word("SHARE"),
+        "25%",
+        "What locks may take of it, as they are not evicted: a share of maxmemory, or an amount",
+    ),
+    row(
+        "lock-overflow",
+        Group::Memory,
+        Shape::Word("WHAT"),
+        "refuse",
+        "What becomes of locks for which that is not enough: refuse, or evict others, held or not, for them",
+    ),
+    row(
         "maxclients",
         Group::Clients,
         Shape::Word("COUNT"),

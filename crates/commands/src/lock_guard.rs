@@ -1,0 +1,99 @@
+//! LOCK.GUARD: a command that runs only while a lock is held under the fence that the caller knows.
+//!
+//! The lock and the command's keys are looked at and changed in one step: under the locks of their shards, or as one
+//! entry of the log of the shard that holds all of them. Where that cannot be, the node refuses: a look at the lock first
+//! and a write later would let a former holder's write land after the next one has read.
+
+use crate::errors::{ErrorText, NOT_INTEGER};
+use crate::lock::LOCK_ROW;
+use crate::table::first_key;
+use crate::{BeginSearch, FindKeys, Flags, KeyAccess, KeySpec};
+use crate::{Context, Execute, Row, Run, check};
+use cache::Key;
+use resp::{Args, Reply, parse_i64};
+
+/// Arguments ahead of the guarded command: the name, the lock, the token.
+pub(crate) const COMMAND_AT: usize = 3;
+
+pub(crate) const LOCK_GUARD: Row = Row {
+    name: "lock.guard",
+    arity: -4,
+    flags: Flags::WRITE.and(Flags::DENYOOM).and(Flags::MOVABLE_KEYS),
+    keys: &[
+        first_key(KeyAccess::RO),
+        // Those of the command: `keys_of` looks for them.
+        KeySpec {
+            begin: BeginSearch::Unknown,
+            find: FindKeys::Unknown,
+            access: KeyAccess::RW.and(KeyAccess::ACCESS).and(KeyAccess::UPDATE),
+        },
+    ],
+    summary: "Runs a command, provided that a lock is still held under this fence.",
+    complexity: "That of the command.",
+    run: Run::Data(guard),
+    ..LOCK_ROW
+};
+
+const NOT_HELD: ErrorText =
+    "STALELOCK nobody holds the lock any more, so others may have held it since";
+const NOT_YET: ErrorText = "ERR unknown token: no grant of this lock has had that fence yet";
+const OF_THIS_SCRIPT: ErrorText =
+    "ERR the lock was taken by this script, and has no fence before the script is done";
+
+fn guard(ctx: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>) {
+    let command = args.from(COMMAND_AT);
+    // What is wrong with the request itself is told whoever holds the lock.
+    let execute = match guarded(command) {
+        Ok(execute) => execute,
+        Err(text) => return reply.error_bytes(&text),
+    };
+    let Some(token) = parse_i64(args.get(2)) else {
+        return reply.error(NOT_INTEGER);
+    };
+    let lock = ctx.first_key(args.get(1));
+    if let Err(text) = is_current(ctx, lock, token) {
+        return reply.error(&text);
+    }
+    // It was that of the lock.
+    ctx.first_key_hash = None;
+    execute(ctx, command, reply);
+}
+
+/// Whether the lock is held under the fence `token`.
+fn is_current(ctx: &mut Context<'_>, lock: Key<'_>, token: i64) -> Result<(), String> {
+    let fence = match ctx.cache(lock).fence(lock) {
+        Some(0) => return Err(OF_THIS_SCRIPT.into()),
+        Some(fence) => i64::try_from(fence).expect("below 2^53"),
+        None => return Err(NOT_HELD.into()),
+    };
+    match token.cmp(&fence) {
+        std::cmp::Ordering::Equal => Ok(()),
+        std::cmp::Ordering::Greater => Err(NOT_YET.into()),
+        std::cmp::Ordering::Less => Err(format!(
+            "STALELOCK the lock was granted anew since: its fence is {fence}, above {token}"
+        )),
+    }
+}
+
+/// What runs a command under a guard.
+///
+/// # Errors
+/// It is none, has the wrong number of arguments, or is none that runs on keys alone.
+fn guarded(command: Args<'_>) -> Result<Execute, Vec<u8>> {
+    let row = check(command).map_err(|error| error.text())?;
+    match row.run {
+        Run::Data(_) if row.name == LOCK_GUARD.name => {
+            Err(b"ERR LOCK.GUARD cannot be nested in LOCK.GUARD".to_vec())
+        }
+        Run::Data(execute) => Ok(execute),
+        Run::Session(_) => Err(format!(
+            "ERR {} looks at more than its keys and cannot run under LOCK.GUARD",
+            row.full_name().to_uppercase()
+        )
+        .into_bytes()),
+        Run::Later => Err(crate::later_error(row).into_bytes()),
+    }
+}
+
+#[cfg(test)]
+mod tests;

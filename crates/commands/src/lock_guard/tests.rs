@@ -1,0 +1,139 @@
+use crate::testing::Harness;
+use crate::{KeyPositions, check, keys_of};
+use resp::OwnedArgs;
+
+#[test]
+fn a_command_runs_under_the_present_fence_alone() {
+    // Breaks if a former holder's write is carried out, or the present one's is refused.
+    let mut h = Harness::new();
+    h.run("SET l me NX PX 1000");
+    assert_eq!(h.run("LOCK.FENCE l"), ":1\r\n");
+    assert_eq!(h.run("LOCK.GUARD l 1 SET data mine"), "+OK\r\n");
+    assert_eq!(h.all_events(), "new data, set data");
+    assert_eq!(h.run("LOCK.GUARD l 1 GET data"), "$4\r\nmine\r\n");
+    assert_eq!(
+        h.run("LOCK.GUARD l 2 SET data wrong"),
+        "-ERR unknown token: no grant of this lock has had that fence yet\r\n"
+    );
+    h.run("DEL l");
+    let gone = h.run("LOCK.GUARD l 1 SET data wrong");
+    assert!(gone.starts_with("-STALELOCK nobody holds"), "{gone}");
+    h.run("SET l you NX PX 1000");
+    let stale = h.run("lock.guard l 1 set data wrong");
+    assert!(
+        stale.starts_with("-STALELOCK the lock was granted anew since: its fence is 2"),
+        "{stale}"
+    );
+    assert_eq!(h.run("LOCK.GUARD l 2 APPEND data +"), ":5\r\n");
+    h.pass_ms(1000);
+    let over = h.run("LOCK.GUARD l 2 SET data wrong");
+    assert!(over.starts_with("-STALELOCK"), "{over}");
+    assert_eq!(h.run("GET data"), "$5\r\nmine+\r\n");
+}
+
+#[test]
+fn the_lock_itself_can_be_guarded() {
+    // Breaks if a holder cannot release or extend its lock by the fence that it has.
+    let mut h = Harness::new();
+    h.run("SET l me NX PX 1000");
+    assert_eq!(h.run("LOCK.GUARD l 1 PEXPIRE l 5000"), ":1\r\n");
+    assert_eq!(h.run("LOCK.FENCE l"), ":1\r\n");
+    assert_eq!(h.run("LOCK.GUARD l 1 DEL l"), ":1\r\n");
+    assert_eq!(h.run("LOCK.FENCE l"), "$-1\r\n");
+}
+
+#[test]
+fn what_makes_no_sense_is_refused_before_the_lock_is_looked_at() {
+    // Breaks if bad input is told as a lost lock, runs, or ends the node.
+    let mut h = Harness::new();
+    for (line, error) in [
+        (
+            "LOCK.GUARD l x GET k",
+            "-ERR value is not an integer or out of range\r\n",
+        ),
+        (
+            "LOCK.GUARD l 1.5 GET k",
+            "-ERR value is not an integer or out of range\r\n",
+        ),
+        (
+            "LOCK.GUARD l 1 GET",
+            "-ERR wrong number of arguments for 'get' command\r\n",
+        ),
+        (
+            "LOCK.GUARD l 1 GET a b",
+            "-ERR wrong number of arguments for 'get' command\r\n",
+        ),
+        (
+            "LOCK.GUARD l 1 LOCK.GUARD l 1 GET k",
+            "-ERR LOCK.GUARD cannot be nested in LOCK.GUARD\r\n",
+        ),
+        (
+            "LOCK.GUARD l 1 MULTI",
+            "-ERR MULTI looks at more than its keys and cannot run under LOCK.GUARD\r\n",
+        ),
+        (
+            "LOCK.GUARD l 1 SUBSCRIBE c",
+            "-ERR SUBSCRIBE looks at more than its keys and cannot run under LOCK.GUARD\r\n",
+        ),
+        (
+            "LOCK.GUARD l 1 EVAL x 0",
+            "-ERR EVAL looks at more than its keys and cannot run under LOCK.GUARD\r\n",
+        ),
+        (
+            "LOCK.GUARD l 1 HSET h f v",
+            "-ERR command 'hset' is not supported by this version of Torc\r\n",
+        ),
+    ] {
+        assert_eq!(h.run(line), error, "{line}");
+    }
+    let unknown = h.run("LOCK.GUARD l 1 NOSUCH k");
+    assert!(
+        unknown.starts_with("-ERR unknown command 'NOSUCH'"),
+        "{unknown}"
+    );
+    for token in ["-1", "0", "9223372036854775807"] {
+        let refused = h.run(&format!("LOCK.GUARD l {token} SET k v"));
+        assert!(refused.starts_with("-STALELOCK"), "{refused}");
+    }
+    h.run("SET l me NX PX 1000");
+    for (token, start) in [
+        ("-1", "-STALELOCK"),
+        ("0", "-STALELOCK"),
+        ("9223372036854775807", "-ERR unknown token"),
+    ] {
+        let refused = h.run(&format!("LOCK.GUARD l {token} SET k v"));
+        assert!(refused.starts_with(start), "{refused}");
+    }
+    assert_eq!(h.run("EXISTS k"), ":0\r\n");
+}
+
+#[test]
+fn its_keys_are_the_lock_and_those_of_the_command() {
+    // Breaks if a guarded command is not routed by its own keys, or arguments that tell none hide the lock's.
+    for (line, positions) in [
+        ("lock.guard l 1 get k", &[1, 4][..]),
+        ("lock.guard l 1 mset a 1 b 2", &[1, 4, 6]),
+        ("lock.guard l 1 msetex 2 a 1 b 2", &[1, 5, 7]),
+        ("lock.guard l 1 msetex x a 1", &[1]),
+        ("lock.guard l 1 nosuch a", &[1]),
+        ("lock.guard l 1 get", &[1]),
+        ("lock.guard l 1 lock.guard l 1 get k", &[1]),
+        ("lock.guard l 1 object encoding k", &[1, 5]),
+    ] {
+        let words: Vec<&[u8]> = line.split(' ').map(str::as_bytes).collect();
+        let owned = OwnedArgs::from_slices(&words);
+        let row = check(owned.args()).unwrap();
+        let mut found = KeyPositions::new();
+        keys_of(row, owned.args(), &mut found).unwrap();
+        assert_eq!(&found[..], positions, "{line}");
+    }
+}
+
+#[test]
+fn lock_and_data_may_lie_apart() {
+    // Breaks if the lock is looked for in the data's shard, or the first key's hash is taken for the data's.
+    let mut h = Harness::with_caches(3);
+    h.run("SET a me NX EX 10");
+    assert_eq!(h.run("LOCK.GUARD a 1 MSET b 1 c 2"), "+OK\r\n");
+    assert_eq!(h.run("MGET b c"), "*2\r\n$1\r\n1\r\n$1\r\n2\r\n");
+}
