@@ -4,6 +4,7 @@ use super::Work;
 use super::op::{Op, OpFlags, OpKind};
 use super::origins::Origins;
 use super::snapshot::{Producer, Staged, Staging};
+use crate::entry::DATABASES;
 use crate::journal::{Checkpoint, Journal};
 use crate::shard::Shard;
 use bytes::Bytes;
@@ -257,10 +258,16 @@ fn save(producer: &mut Producer, cache: &Cache, op: &Op<'_>) -> bool {
             let row = commands::check(args).expect("a logged command has a row");
             // Arguments that do not tell their keys are refused by the command itself.
             let told = commands::keys_of(row, args, &mut positions).is_ok();
-            !told
-                || positions
-                    .iter()
-                    .all(|position| producer.save(cache, db, args.get(*position)))
+            // These write to a database that is not their connection's: to which of them is not looked up.
+            let databases = match row.name {
+                "copy" | "move" => 0..DATABASES,
+                _ => db..db + 1,
+            };
+            let save = |db| {
+                let keys = || positions.iter().map(|position| args.get(*position));
+                keys().all(|key| producer.save(cache, db, key))
+            };
+            !told || databases.into_iter().all(save)
         }
         OpKind::Multi => op.nested().all(|nested| save(producer, cache, &nested)),
         OpKind::Evict if op.head.flags.has(OpFlags::LOCKS) => (0..args.len())

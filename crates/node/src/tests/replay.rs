@@ -2,6 +2,7 @@
 
 use super::{Hand, Lot, node_of, send};
 use crate::entry::recorded;
+use crate::group::{CheckpointStep, Staging};
 use crate::node::Node;
 use crate::shard::Shard;
 use crate::testing::Client;
@@ -342,6 +343,44 @@ fn copies_between_databases_are_logged() {
     assert_eq!(client.run(&format!("COPY {from} {to} DB 5")), ":1");
     follower.catch_up(&take_records(&node));
     follower.compare(&node, "COPY to database 5");
+}
+
+/// A snapshot under way must save what a MOVE or COPY overwrites in another database: whoever begins from it finds the key
+/// there already, does not move it, and keeps both.
+#[test]
+fn a_snapshot_holds_what_other_databases_had() {
+    for command in ["MOVE a 5", "COPY a b DB 5", "COPY a b DB 5 REPLACE"] {
+        let hand = Hand::default();
+        let node = super::node(&hand);
+        record(&node);
+        let mut client = Client::new(&node);
+        let keys = super::keys_in(&node, 0, "k", 2);
+        let command = &command.replace('a', &keys[0]).replace('b', &keys[1]);
+        client.run(&format!("SET {} first", keys[0]));
+        let mut source = Shard::alone(3);
+        let apply = |shard: &mut Shard, records: &[Vec<u8>]| {
+            for (due_ms, payload) in recorded(&records[0]) {
+                shard.replay(due_ms, &payload);
+            }
+        };
+        apply(&mut source, &take_records(&node));
+        source.begin_checkpoint();
+        assert_eq!(client.run(command), ":1");
+        let later = take_records(&node);
+        apply(&mut source, &later);
+        let mut staging = Staging::new(0, source.cache.seed());
+        loop {
+            match source.checkpoint_step() {
+                CheckpointStep::Chunk(chunk) => staging.add(&chunk).unwrap(),
+                CheckpointStep::Last(chunk) => break staging.add(&chunk).unwrap(),
+                CheckpointStep::Outrun => panic!("so few keys"),
+            }
+        }
+        let mut copy = Shard::alone(3);
+        copy.put_state(staging.finish().unwrap_or_else(|error| panic!("{error}")));
+        apply(&mut copy, &later);
+        assert_eq!(copy.cache.checksum(), source.cache.checksum(), "{command}");
+    }
 }
 
 /// An expiry that counts from the clock of a thread that was late would end earlier on a follower than on the leader.
