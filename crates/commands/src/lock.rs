@@ -1,9 +1,10 @@
 //! Locks beyond what SET and kin do with them: LOCK.FENCE. LOCK.GUARD is in [`crate::lock_guard`].
 
 use crate::access::string_of;
-use crate::lock_guard::LOCK_GUARD;
+use crate::lock_guard::{LOCK_GUARD, OF_THIS_SCRIPT};
+use crate::string::STRING_ROW;
 use crate::table::first_key;
-use crate::{Category, Context, Flags, Group, KeyAccess, Row, Run, Split};
+use crate::{Context, Flags, KeyAccess, Row, Run};
 use resp::{Args, Reply};
 
 /// The family's rows.
@@ -11,18 +12,8 @@ pub static ROWS: &[Row] = &[LOCK_FENCE, LOCK_GUARD];
 
 /// What the family's rows have in common.
 pub(crate) const LOCK_ROW: Row = Row {
-    name: "",
-    arity: 0,
-    flags: Flags::NONE,
-    keys: &[],
-    categories: Category::STRING,
-    group: Group::String,
     since: "7.4.0",
-    summary: "",
-    complexity: "O(1)",
-    split: Split::Whole,
-    run: Run::Later,
-    subcommands: &[],
+    ..STRING_ROW
 };
 
 const LOCK_FENCE: Row = Row {
@@ -42,9 +33,7 @@ fn fence(ctx: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>) {
         return reply.error(text);
     }
     match ctx.cache(key).fence(key) {
-        Some(0) => reply.error(
-            "ERR the lock was taken by this script, and has no fence before the script is done",
-        ),
+        Some(0) => reply.error(OF_THIS_SCRIPT),
         Some(fence) => reply.integer(fence as i64),
         None => reply.null(),
     }

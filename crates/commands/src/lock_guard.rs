@@ -34,10 +34,18 @@ pub(crate) const LOCK_GUARD: Row = Row {
     ..LOCK_ROW
 };
 
+/// The request that a guard stands before, or the request itself if it is no guard.
+pub fn without_guard(args: Args<'_>) -> Args<'_> {
+    match args.len() > COMMAND_AT && args.get(0).eq_ignore_ascii_case(LOCK_GUARD.name.as_bytes()) {
+        true => args.from(COMMAND_AT),
+        false => args,
+    }
+}
+
 const NOT_HELD: ErrorText =
     "STALELOCK nobody holds the lock any more, so others may have held it since";
 const NOT_YET: ErrorText = "ERR unknown token: no grant of this lock has had that fence yet";
-const OF_THIS_SCRIPT: ErrorText =
+pub(crate) const OF_THIS_SCRIPT: ErrorText =
     "ERR the lock was taken by this script, and has no fence before the script is done";
 
 fn guard(ctx: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>) {

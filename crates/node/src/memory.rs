@@ -14,6 +14,11 @@
 use crate::lock_memory::LockMemory;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
+/// Redis's words for a write that finds no room.
+pub(crate) const OOM: &str = "OOM command not allowed when used memory > 'maxmemory'.";
+/// The same for a lock, where others take all the memory that locks may.
+pub(crate) const LOCKS_OOM: &str = "OOM lock memory is used up ('lock-memory', see CONFIG GET): no further lock is given before others end.";
+
 /// The pool. One a node.
 #[derive(Debug)]
 pub struct Budget {

@@ -5,7 +5,7 @@ use crate::effects;
 use crate::entry::Stamp;
 use crate::group::LOCK_BYTES;
 use crate::lock_memory::LockOverflow;
-use crate::memory::Budget;
+use crate::memory::{Budget, LOCKS_OOM, OOM};
 use crate::scripts::Watchdog;
 use crate::shard::Events;
 use cache::{Cache, ChangeKind, Key};
@@ -196,10 +196,10 @@ impl Overlay {
             return Err("ERR Write commands are not allowed from read-only scripts.".into());
         }
         if row.flags.has(Flags::DENYOOM) && self.terms.memory == Memory::Full {
-            return Err("OOM command not allowed when used memory > 'maxmemory'.".into());
+            return Err(OOM.into());
         }
         if self.terms.lock_memory == Memory::Full && commands::takes_lock(args) {
-            return Err("OOM lock memory is used up ('lock-memory'): no further lock is given before others end.".into());
+            return Err(LOCKS_OOM.into());
         }
         let mut positions = commands::KeyPositions::new();
         // Arguments that do not tell their keys are refused by the command itself.

@@ -7,7 +7,7 @@
 use crate::group::{Mode, locks_by_database};
 use crate::host::Now;
 use crate::lock_memory::LockOverflow;
-use crate::node::Node;
+use crate::node::{Node, ShardGuard};
 use cache::Policy;
 use paxos::{GroupId, NodeId};
 use resp::OwnedArgs;
@@ -134,13 +134,18 @@ impl Node {
             evicted += guard.commit_evict_locks(db, stamp, args.args());
         }
         guard.settle(&self.budget);
+        self.tell_evicted(guard, evicted, now);
+        Room::Enough
+    }
+
+    /// Lets a shard go from which keys were evicted on the spot, counts them and tells who watches them.
+    fn tell_evicted(&self, mut guard: ShardGuard<'_>, evicted: usize, now: Now) {
         let changes = guard.take_changes();
         drop(guard);
         self.stats
             .evicted_keys
             .fetch_add(evicted as u64, Ordering::Relaxed);
         self.publish_changes(changes, None, now);
-        Room::Enough
     }
 
     /// Tells the operator, once, that locks take nearly all of the memory that they may.
@@ -271,12 +276,7 @@ impl Node {
         self.budget.give_back(used, &mut guard.grant);
         let coldest_ms = guard.cache.coldest_ms(policy).unwrap_or(now.log_ms);
         self.tell_coldest(shard, coldest_ms);
-        let changes = guard.take_changes();
-        drop(guard);
-        self.stats
-            .evicted_keys
-            .fetch_add(evicted as u64, Ordering::Relaxed);
-        self.publish_changes(changes, None, now);
+        self.tell_evicted(guard, evicted, now);
         (evicted, before.saturating_sub(used))
     }
 }

@@ -5,6 +5,7 @@ use crate::wire::RequestKind;
 use bytes::Bytes;
 use commands::{Flags, Run};
 use paxos::ReplicaId;
+use resp::Args;
 use std::collections::{BTreeMap, VecDeque};
 
 /// Bytes of forwarded writes that wait to be proposed.
@@ -177,27 +178,21 @@ impl Forwarded {
 
 /// Whether an operation may need memory, and is refused where there is none.
 pub(crate) fn denies_oom(op: &Op<'_>) -> bool {
-    match op.head.kind {
-        OpKind::Write => commands::check(op.args()).is_ok_and(|row| row.flags.has(Flags::DENYOOM)),
-        OpKind::Multi => op.nested().any(|nested| denies_oom(&nested)),
-        OpKind::Read
-        | OpKind::Flush
-        | OpKind::Internal
-        | OpKind::Evict
-        | OpKind::Forget
-        | OpKind::Check
-        | OpKind::Refused
-        | OpKind::Script
-        | OpKind::Outcome
-        | OpKind::Effects => false,
-    }
+    has_write(op, |args| {
+        commands::check(args).is_ok_and(|row| row.flags.has(Flags::DENYOOM))
+    })
 }
 
 /// Whether an operation would take a lock that nobody holds.
 pub(crate) fn takes_lock(op: &Op<'_>) -> bool {
+    has_write(op, commands::takes_lock)
+}
+
+/// Whether an operation is, or has among others, a client's write for which `holds`.
+fn has_write(op: &Op<'_>, holds: fn(Args<'_>) -> bool) -> bool {
     match op.head.kind {
-        OpKind::Write => commands::takes_lock(op.args()),
-        OpKind::Multi => op.nested().any(|nested| takes_lock(&nested)),
+        OpKind::Write => holds(op.args()),
+        OpKind::Multi => op.nested().any(|nested| has_write(&nested, holds)),
         OpKind::Read
         | OpKind::Flush
         | OpKind::Internal

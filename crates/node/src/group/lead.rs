@@ -12,7 +12,7 @@ use super::requests::{BATCH_BYTES_MIN, Next, NextOps};
 use super::scripts::is_read_script;
 use crate::entry::{BATCH_HEAD_BYTES, Run, push_run, write_batch_head, write_run_head};
 use crate::lock_memory::LockOverflow;
-use crate::memory::Budget;
+use crate::memory::{Budget, LOCKS_OOM, OOM};
 use crate::questions;
 use crate::settings::ReadMode;
 use crate::shard::Shard;
@@ -26,11 +26,7 @@ use std::ops::Range;
 /// Bytes of a batch beyond which it takes no further run.
 const BATCH_BYTES_MAX: usize = 256 << 10;
 /// What a client is told whose request a leader cannot do anything with: a node of another build sent it.
-const UNKNOWN: &[u8] = b"-ERR the shard's leader does not know such a request\r\n";
-/// What a client is told where no memory is left.
-const OOM: &[u8] = b"-OOM command not allowed when used memory > 'maxmemory'.\r\n";
-/// What one is told who wants a lock where no memory for locks is left.
-const LOCKS_OOM: &[u8] = b"-OOM lock memory is used up ('lock-memory', see CONFIG GET): no further lock is given before others end.\r\n";
+const UNKNOWN: &str = "ERR the shard's leader does not know such a request";
 
 impl Shard {
     /// Whether a batch is to be proposed now. While one is on its way, the next one waits for it and grows, unless it is
@@ -399,7 +395,7 @@ impl Shard {
                         self.hand_over(forward, from..at, 1);
                     } else if let Some(reply) = refusal(&op, is_full, work.budget) {
                         self.hand_over(forward, start..from, std::mem::take(&mut count));
-                        self.hand_over_refusal(forward, seq, reply);
+                        self.hand_over_refusal(forward, seq, &error_reply(reply));
                     } else {
                         start = if count == 0 { from } else { start };
                         count += 1;
@@ -480,7 +476,12 @@ impl Shard {
             });
         } else {
             let replies = &mut self.group.replies;
-            replies.push(origin, RequestKind::Read, id, &Stored::of(UNKNOWN));
+            replies.push(
+                origin,
+                RequestKind::Read,
+                id,
+                &Stored::of(&error_reply(UNKNOWN)),
+            );
         }
     }
 
@@ -537,8 +538,13 @@ enum Taken {
     Partly,
 }
 
-/// Why a forwarded write is not proposed, as a reply; none if it is.
-fn refusal(op: &Op<'_>, is_full: bool, budget: &Budget) -> Option<&'static [u8]> {
+/// An error as a reply in either protocol.
+fn error_reply(text: &str) -> Vec<u8> {
+    format!("-{text}\r\n").into_bytes()
+}
+
+/// Why a forwarded write is not proposed; none if it is.
+fn refusal(op: &Op<'_>, is_full: bool, budget: &Budget) -> Option<&'static str> {
     let locks = &budget.locks;
     if !is_asked_by_nodes(op) {
         Some(UNKNOWN)

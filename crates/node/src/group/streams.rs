@@ -259,9 +259,9 @@ fn save(producer: &mut Producer, cache: &Cache, op: &Op<'_>) -> bool {
             // Arguments that do not tell their keys are refused by the command itself.
             let told = commands::keys_of(row, args, &mut positions).is_ok();
             // These write to a database that is not their connection's: to which of them is not looked up.
-            let databases = match row.name {
-                "copy" | "move" => 0..DATABASES,
-                _ => db..db + 1,
+            let databases = match commands::check(commands::without_guard(args)) {
+                Ok(row) if matches!(row.name, "copy" | "move") => 0..DATABASES,
+                Ok(_) | Err(_) => db..db + 1,
             };
             let save = |db| {
                 let keys = || positions.iter().map(|position| args.get(*position));

@@ -5,6 +5,7 @@ use super::window::{Place, Places, places_of};
 use super::{Session, Turn};
 use crate::entry::Stamp;
 use crate::group::{LOCK_BYTES, Mode};
+use crate::memory::{LOCKS_OOM, OOM};
 use crate::node::Room;
 use crate::shard::{Call, Events};
 use crate::tracking::Caching;
@@ -14,10 +15,6 @@ use resp::{Args, Output, Protocol, Reply, Span};
 use smallvec::SmallVec;
 use std::collections::BTreeMap;
 
-/// Redis's words for a write that finds no room.
-pub(super) const OOM: &str = "OOM command not allowed when used memory > 'maxmemory'.";
-/// The same for a lock, where others take all the memory that locks may.
-pub(super) const LOCKS_OOM: &str = "OOM lock memory is used up ('lock-memory', see CONFIG GET): no further lock is given before others end.";
 /// What an entry costs beside its arguments, about: to refuse what could never fit.
 const ENTRY_BYTES: u64 = 64;
 /// More than a lock with a short key costs: no look at the request is needed while so much is free.
@@ -86,6 +83,20 @@ impl Session {
             || turn.node.relieve_locks(turn.now, lock_bytes(args)) == Room::Enough
     }
 
+    /// What a request is refused with that needs memory which is neither there nor made, if this node judges that.
+    #[inline]
+    fn lacks_room(&self, turn: Turn<'_>, row: &Row, args: Args<'_>) -> Option<&'static str> {
+        if !row.flags.has(Flags::DENYOOM) {
+            None
+        } else if !self.has_room(turn, args) {
+            Some(OOM)
+        } else if !self.has_lock_room(turn, args) {
+            Some(LOCKS_OOM)
+        } else {
+            None
+        }
+    }
+
     /// Runs a command of one key whose shard and hash are known, outside of transactions: the way of a GET or a SET.
     #[inline]
     pub(super) fn run_on_one(
@@ -98,17 +109,10 @@ impl Session {
         output: &mut Output,
     ) {
         let node = turn.node;
-        if row.flags.has(Flags::DENYOOM)
-            && !self.has_room(turn, args)
+        if let Some(refusal) = self.lacks_room(turn, row, args)
             && node.judges_room(place.shard as usize)
         {
-            return Reply::new(output, self.protocol).error(OOM);
-        }
-        if row.flags.has(Flags::DENYOOM)
-            && !self.has_lock_room(turn, args)
-            && node.judges_room(place.shard as usize)
-        {
-            return Reply::new(output, self.protocol).error(LOCKS_OOM);
+            return Reply::new(output, self.protocol).error(refusal);
         }
         let call = Call {
             first_key_hash: Some(place.hash),
@@ -180,23 +184,13 @@ impl Session {
         } else {
             places
         };
-        if row.flags.has(Flags::DENYOOM)
-            && !access.is_held()
-            && !self.has_room(turn, args)
+        if !access.is_held()
+            && let Some(refusal) = self.lacks_room(turn, row, args)
             && places
                 .iter()
                 .any(|place| node.judges_room(place.shard as usize))
         {
-            return Reply::new(output, self.protocol).error(OOM);
-        }
-        if row.flags.has(Flags::DENYOOM)
-            && !access.is_held()
-            && !self.has_lock_room(turn, args)
-            && places
-                .iter()
-                .any(|place| node.judges_room(place.shard as usize))
-        {
-            return Reply::new(output, self.protocol).error(LOCKS_OOM);
+            return Reply::new(output, self.protocol).error(refusal);
         }
         let call = self.call(turn, execute, args);
         let Some(&Place { shard, .. }) = places.first() else {

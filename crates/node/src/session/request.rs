@@ -4,8 +4,9 @@
 use super::access::Access;
 use super::redirect::Reads;
 use super::scripting::Named;
-use super::{Manner, Session, Step, Turn, data, pubsub, server, transaction};
+use super::{Manner, Session, Step, Turn, pubsub, server, transaction};
 use crate::client::ClientFlag;
+use crate::memory::OOM;
 use crate::overlay::Writes;
 use crate::pause::PauseMode;
 use crate::pubsub::Kind;
@@ -145,7 +146,7 @@ impl Session {
         // What is queued takes memory too, reads included.
         let queues = self.transaction.is_some() && !transaction::runs_inside(row);
         if queues && !self.has_room(turn, args) {
-            reply.error(data::OOM);
+            reply.error(OOM);
             return Err(Some(row));
         }
         if self.manner == Manner::Cluster

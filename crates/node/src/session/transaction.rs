@@ -6,6 +6,7 @@ use super::scripting::Goal;
 use super::{Session, Step, Turn};
 use crate::client::ClientFlag;
 use crate::group::Mode;
+use crate::memory::{LOCKS_OOM, OOM};
 use crate::node::{Node, Room};
 use cache::Key;
 use commands::{Flags, Row, Run, Session as SessionCommand};
@@ -219,14 +220,13 @@ impl Session {
             .any(|(_, args)| !self.has_lock_room(turn, args.args()));
         if transaction.spoiled || short || lacks_locks {
             self.forget_watches(node, &mut Access::Free);
-            let reason = if lacks_locks && !short && !transaction.spoiled {
-                "EXECABORT Transaction discarded because of: OOM lock memory is used up ('lock-memory')."
-            } else if short && !transaction.spoiled {
-                "EXECABORT Transaction discarded because of: OOM command not allowed when used memory > 'maxmemory'."
-            } else {
-                "EXECABORT Transaction discarded because of previous errors."
+            let reason = match (transaction.spoiled, short) {
+                (true, _) => " previous errors.".to_owned(),
+                (false, true) => format!(": {OOM}"),
+                (false, false) => format!(": {LOCKS_OOM}"),
             };
-            Reply::new(output, self.protocol).error(reason);
+            let text = format!("EXECABORT Transaction discarded because of{reason}");
+            Reply::new(output, self.protocol).error(&text);
             return Step::Done;
         }
         if self.lacks_scripts(turn, &transaction) {

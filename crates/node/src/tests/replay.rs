@@ -349,14 +349,24 @@ fn copies_between_databases_are_logged() {
 /// there already, does not move it, and keeps both.
 #[test]
 fn a_snapshot_holds_what_other_databases_had() {
-    for command in ["MOVE a 5", "COPY a b DB 5", "COPY a b DB 5 REPLACE"] {
+    for command in [
+        "MOVE a 5",
+        "COPY a b DB 5",
+        "COPY a b DB 5 REPLACE",
+        "LOCK.GUARD b FENCE MOVE a 5",
+    ] {
         let hand = Hand::default();
         let node = super::node(&hand);
         record(&node);
         let mut client = Client::new(&node);
         let keys = super::keys_in(&node, 0, "k", 2);
-        let command = &command.replace('a', &keys[0]).replace('b', &keys[1]);
+        let mut command = command.replace('a', &keys[0]).replace('b', &keys[1]);
         client.run(&format!("SET {} first", keys[0]));
+        if command.contains("FENCE") {
+            client.run(&format!("SET {} me NX PX 60000", keys[1]));
+            let fence = client.run(&format!("LOCK.FENCE {}", keys[1]));
+            command = command.replace("FENCE", &fence[1..]);
+        }
         let mut source = Shard::alone(3);
         let apply = |shard: &mut Shard, records: &[Vec<u8>]| {
             for (due_ms, payload) in recorded(&records[0]) {
@@ -365,7 +375,7 @@ fn a_snapshot_holds_what_other_databases_had() {
         };
         apply(&mut source, &take_records(&node));
         source.begin_checkpoint();
-        assert_eq!(client.run(command), ":1");
+        assert_eq!(client.run(&command), ":1");
         let later = take_records(&node);
         apply(&mut source, &later);
         let mut staging = Staging::new(0, source.cache.seed());
