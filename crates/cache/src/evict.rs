@@ -164,9 +164,10 @@ impl Cache {
         })
     }
 
-    /// All memory that this cache holds, in bytes: pages, index, long values, bookkeeping. O(1).
+    /// All memory that this cache holds, in bytes: pages, index, long values, the table of locks, bookkeeping. O(1).
     pub fn used_bytes(&self) -> usize {
-        size_of::<Cache>() + self.pages.used_bytes() + self.asides.used_bytes() + self.indexes_bytes
+        let pages_bytes = self.pages.used_bytes() + self.asides.used_bytes();
+        size_of::<Cache>() + pages_bytes + self.indexes_bytes + self.locks.used_bytes()
     }
 
     fn record_bytes(&self, location: Location) -> usize {

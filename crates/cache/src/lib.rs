@@ -16,7 +16,7 @@
 //! - values over 4 KiB lie apart ([`aside`]), where replies share them.
 //!
 //! Reading order: [`key`], [`value`], [`record`], [`class`], [`pages`], [`aside`], [`index`], [`recency`],
-//! [`store`], [`lookups`], [`fence`], [`write`], [`expire`], [`evict`], [`locks`], [`hints`],
+//! [`store`], [`lookups`], [`fence`], [`write`], [`locks`], [`expire`], [`evict`], [`lock_memory`], [`hints`],
 //! [`walk`]. `naive` is the model of the property tests.
 
 mod aside;
@@ -28,6 +28,7 @@ mod fence;
 mod hints;
 mod index;
 mod key;
+mod lock_memory;
 mod locks;
 mod lookups;
 #[cfg(test)]
@@ -44,7 +45,11 @@ mod write;
 
 pub use fence::FENCE_MAX;
 pub use key::Key;
-pub use locks::LockVictim;
+pub use lock_memory::LockVictim;
+pub use locks::{
+    Acquired, Grant, HolderView, LOCKS_BYTES_MAX, LockMode, LockOrigin, LockRequest, LockView,
+    LockWait, Locks, OWNER_BYTES_MAX, Standing, WAITERS_PER_LOCK_MAX, Wish,
+};
 pub use lookups::Lookups;
 pub use store::Cache;
 pub use value::{

@@ -1,134 +1,567 @@
-//! What locks take of the memory, and which of them go where the operator lets locks go.
+//! Locks beyond what a record can say: who waits, who shares, whose connection a lock hangs on.
+//!
+//! A lock that somebody holds is a pinned string like any other: its record says by whom (the value), until when and
+//! under which fence, and every command sees it. Beside it, for keys that need it, stands a [`Lock`] in a table: its
+//! holders as far as they are more than the record says, and its queue. Both are replicated state.
+//!
+//! **The record is the truth about being held.** Nothing else ends a lock: not that its holder stands in the table, not
+//! that somebody waits. So whatever removes, replaces or lets expire the record (DEL, a script, SET, FLUSHALL) ends it,
+//! and [`Cache::settle_lock`] finds the table in line with that: it forgets holders that are none any more and, if the
+//! key is free, gives it to whoever is next. It is called for the keys of everything that is applied, before and after.
+//!
+//! Time counts as it is logged. That a record expired changes nothing by itself: who is next gets the lock by an entry.
+//!
+//! Reading order: `table` (what is kept), this file (what is done), `encoding` (as bytes).
 
-use crate::class::{CLASSES, slot_bytes};
-use crate::evict::BUCKET_BYTES;
-use crate::recency::Which;
-use crate::record::{self, Location, NOWHERE};
+mod encoding;
+mod table;
+#[cfg(test)]
+mod tests;
+
 use crate::store::Cache;
-use crate::{ChangeKind, Key};
+use crate::{Key, OwnedEntry, OwnedValue, Pin, StringForm};
+use bytes::Bytes;
+use table::{Holder, Lock, Waiter};
 
-/// What a key costs that lies aside, above its bytes.
-const ASIDE_KEY_BYTES: usize = 256;
+pub use table::{Grant, LockMode, LockOrigin, LockRequest, Locks};
 
-/// Locks looked at for each that is chosen.
-const SAMPLE: usize = 4;
+/// Longest name of an owner, bytes.
+pub const OWNER_BYTES_MAX: usize = 256;
+/// Waiters of one lock; more are refused.
+pub const WAITERS_PER_LOCK_MAX: usize = 16_384;
+/// What one shard's table may take, bytes, about; what would make it larger is refused.
+pub const LOCKS_BYTES_MAX: usize = 8 << 20;
+/// What the record of a lock holds that several share.
+pub const SHARED: &[u8] = b"shared";
 
-/// A lock chosen for eviction.
+/// What somebody wants of a lock.
+#[derive(Clone, Copy, Debug)]
+pub struct Wish<'a> {
+    /// Who asks; none where nobody could be told later, in a transaction: then it never waits.
+    pub request: Option<LockRequest>,
+    /// The name to hold it under.
+    pub owner: &'a [u8],
+    /// How long it is held, ms.
+    pub ttl_ms: u64,
+    /// Alone or with others.
+    pub mode: LockMode,
+    /// Whether it hangs on the connection that asked.
+    pub is_session: bool,
+    /// Whether to wait.
+    pub wait: LockWait,
+}
+
+/// How long somebody waits for a lock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LockWait {
+    /// Not at all.
+    No,
+    /// Until this log time, ms.
+    Until(u64),
+    /// As long as it takes.
+    Forever,
+}
+
+/// What became of a wish.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Acquired {
+    /// The lock is held, under this fence.
+    Granted(u64),
+    /// Somebody else holds it.
+    Refused,
+    /// The same, and the wish stands in the queue.
+    Queued,
+    /// The queue is full: nothing was done.
+    QueueFull,
+    /// The shard's table is full: nothing was done.
+    TableFull,
+}
+
+/// Where somebody stands who asked for a lock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// He holds it, under this fence.
+    Granted(u64),
+    /// In the queue.
+    Waiting,
+    /// Nowhere, or no more.
+    Gone,
+}
+
+/// A lock as it is shown.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LockVictim {
-    /// Numbered database.
-    pub db: u8,
-    /// The key.
-    pub key: Box<[u8]>,
-    /// The grant: a later one stays.
+pub struct LockView {
+    /// How it is held.
+    pub mode: LockMode,
+    /// Who holds it: none if nobody does who is known as a holder.
+    pub holders: Vec<HolderView>,
+    /// The owners that wait, in order.
+    pub waiters: Vec<Box<[u8]>>,
+}
+
+/// A holder as it is shown.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HolderView {
+    /// Its name.
+    pub owner: Vec<u8>,
+    /// Its fence.
     pub fence: u64,
-    /// What it costs, in bytes.
-    pub bytes: usize,
+    /// Log time, ms; none = never.
+    pub expires_at: Option<u64>,
+    /// Whether it hangs on a connection.
+    pub is_session: bool,
+}
+
+/// What the record says of a lock.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Held {
+    /// Nothing: the key is not there.
+    Free,
+    /// It is there, under this fence (0: it is no lock), until this log time.
+    By { fence: u64, expires_at: Option<u64> },
 }
 
 impl Cache {
-    /// Memory of all pinned entries in bytes, overhead included. O(1).
-    pub fn pinned_bytes(&self) -> usize {
-        self.pinned_bytes
+    /// The table of locks.
+    pub fn locks(&self) -> &Locks {
+        &self.locks
     }
 
-    /// What a pinned record costs: the same for as long as it lies there.
-    pub(crate) fn pinned_cost(&self, location: Location) -> usize {
-        let slot = self.pages.slot(location);
-        let head = record::head(slot);
-        let aside = if head.is_key_aside() {
-            let key = self.asides.key(record::aside_index(slot, head));
-            key.bytes.len() + ASIDE_KEY_BYTES
-        } else {
-            0
-        };
-        slot_bytes(self.pages.kind_at(location) % CLASSES) + BUCKET_BYTES + aside
+    /// The grants to waiters since the last call, in order.
+    pub fn take_grants(&mut self) -> Vec<Grant> {
+        std::mem::take(&mut self.locks.grants)
     }
 
-    /// Chooses locks to go until about `bytes_wanted` would be freed (at least one if there is any, at most
-    /// `victims_max`): of those used longest ago the ones that expire first. Nothing is removed.
-    pub fn lock_victims(&mut self, bytes_wanted: usize, victims_max: usize) -> Vec<LockVictim> {
-        self.recency.settle(&mut self.pages);
-        let mut sample = Vec::new();
-        let (mut bytes, mut at) = (0, self.recency.last(Which::Pinned));
-        while at != NOWHERE
-            && sample.len() < SAMPLE * victims_max
-            && bytes < SAMPLE.saturating_mul(bytes_wanted)
-        {
-            let slot = self.pages.slot(at);
-            let head = record::head(slot);
-            bytes = bytes.saturating_add(self.pinned_cost(at));
-            sample.push((record::expires_at(slot, head).unwrap_or(u64::MAX), at));
-            at = record::prev(slot);
+    /// Whether somebody who waited was granted a lock since [`Cache::take_grants`].
+    #[inline]
+    pub fn has_grants(&self) -> bool {
+        !self.locks.grants.is_empty()
+    }
+
+    /// Puts the table of another cache in place of this one's.
+    pub fn put_locks(&mut self, locks: Locks) {
+        self.locks = locks;
+    }
+
+    fn held(&self, key: Key<'_>) -> Held {
+        self.peek(key).map_or(Held::Free, |entry| Held::By {
+            fence: entry.fence,
+            expires_at: entry.expires_at,
+        })
+    }
+
+    /// Acquires the lock at `key`, or says why not. O(log locks).
+    pub fn acquire_lock(&mut self, key: Key<'_>, wish: Wish<'_>) -> Acquired {
+        self.settle_lock(key);
+        let needs_table = wish.mode == LockMode::Shared
+            || wish.is_session
+            || wish.request.is_some() && wish.wait != LockWait::No;
+        if needs_table && self.locks.used_bytes() >= LOCKS_BYTES_MAX {
+            return Acquired::TableFull;
         }
-        // Of equal ends the one used longest ago: the sort is stable.
-        sample.sort_by_key(|(expires_at, _)| *expires_at);
-        let mut freed = 0;
-        let mut victims = Vec::new();
-        for (_, location) in sample {
-            if victims.len() >= victims_max || freed >= bytes_wanted {
+        let lock = self.locks.get(key);
+        let joins = wish.mode == LockMode::Shared
+            && lock.is_some_and(|lock| lock.is_shared_by_holders() && lock.waiters.is_empty());
+        if joins || self.held(key) == Held::Free {
+            if !needs_table {
+                return Acquired::Granted(self.write_lock(key, wish.owner, wish.ttl_ms));
+            }
+            let mut lock = self.locks.take(key);
+            let fence = self.grant(key, &mut lock, Waiter::of(wish));
+            self.locks.put(key, lock);
+            self.watch_lock(key);
+            return Acquired::Granted(fence);
+        }
+        if wish.request.is_none() || wish.wait == LockWait::No {
+            return Acquired::Refused;
+        }
+        if lock.is_some_and(|lock| lock.waiters.len() >= WAITERS_PER_LOCK_MAX) {
+            return Acquired::QueueFull;
+        }
+        let mut lock = self.locks.take(key);
+        self.locks.enqueue(&mut lock, Waiter::of(wish));
+        self.locks.put(key, lock);
+        self.watch_lock(key);
+        Acquired::Queued
+    }
+
+    /// Ends what `owner` holds of the lock at `key`; whether he held it.
+    pub fn release_lock(&mut self, key: Key<'_>, owner: &[u8]) -> bool {
+        self.settle_lock(key);
+        let is_shared = self.locks.get(key).is_some_and(Lock::is_shared_by_holders);
+        let released = if is_shared {
+            let lock = self.locks.get(key).expect("it is shared");
+            let place = lock.holders.iter().position(|one| *one.owner == *owner);
+            place.is_some_and(|place| self.end_holder(key, place))
+        } else {
+            self.is_owner(key, owner) && self.remove(key)
+        };
+        self.settle_lock(key);
+        released
+    }
+
+    /// Lets what `owner` holds of the lock at `key` end `ttl_ms` from now; whether he held it.
+    pub fn extend_lock(&mut self, key: Key<'_>, owner: &[u8], ttl_ms: u64) -> bool {
+        self.settle_lock(key);
+        let until_ms = self.now_ms.saturating_add(ttl_ms);
+        let is_shared = self.locks.get(key).is_some_and(Lock::is_shared_by_holders);
+        let extended = if is_shared {
+            let mut lock = self.locks.take(key);
+            let holder = lock.holders.iter_mut().find(|one| *one.owner == *owner);
+            let found = holder.map(|holder| holder.expires_at = until_ms).is_some();
+            let until_ms = lock.shared_until_ms();
+            self.locks.put(key, lock);
+            found && self.set_expiry(key, Some(until_ms))
+        } else {
+            self.is_owner(key, owner) && self.set_expiry(key, Some(until_ms))
+        };
+        self.settle_lock(key);
+        extended
+    }
+
+    fn is_owner(&self, key: Key<'_>, owner: &[u8]) -> bool {
+        self.peek(key)
+            .is_some_and(|entry| entry.pin == Pin::Pinned && entry.value.as_bytes() == owner)
+    }
+
+    /// Ends one of several holders; the record with the last of them.
+    fn end_holder(&mut self, key: Key<'_>, place: usize) -> bool {
+        let mut lock = self.locks.take(key);
+        self.locks.drop_holder(&mut lock, place);
+        let until_ms = lock.shared_until_ms();
+        let is_last = lock.holders.is_empty();
+        self.locks.put(key, lock);
+        match is_last {
+            true => self.remove(key),
+            false => self.set_expiry(key, Some(until_ms)),
+        }
+    }
+
+    /// Brings the table in line with the record of `key`, and gives the lock to who is next if it is free. To be called
+    /// before and after anything is applied that names the key; changes nothing if the key is not in the table.
+    pub fn settle_lock(&mut self, key: Key<'_>) {
+        if self.locks.is_empty() || self.locks.get(key).is_none() {
+            return;
+        }
+        let mut lock = self.locks.take(key);
+        self.forget_holders(key, &mut lock);
+        self.locks.drop_late_waiters(&mut lock, self.now_ms);
+        while let Some(next) = lock.waiters.front() {
+            let joins = next.mode == LockMode::Shared && lock.is_shared_by_holders();
+            if !joins && self.held(key) != Held::Free {
                 break;
             }
-            let slot = self.pages.slot(location);
-            let (key, bytes) = (self.key_at(location), self.pinned_cost(location));
-            victims.push(LockVictim {
-                db: key.db,
-                key: key.bytes.into(),
-                fence: record::fence(slot, record::head(slot)),
-                bytes,
+            let next = self.locks.dequeue(&mut lock).expect("it is the first");
+            let request = next.request;
+            let fence = self.grant(key, &mut lock, next);
+            self.locks
+                .grants
+                .extend(request.map(|request| Grant { request, fence }));
+        }
+        self.locks.put(key, lock);
+        self.watch_lock(key);
+    }
+
+    /// The same for many keys of all databases: those in the table whose database is `db`, all if it is none.
+    pub fn settle_locks_of(&mut self, db: Option<u8>) {
+        for (db, name) in self.locks.names_of(db) {
+            self.settle_lock(Key::new(self.seed(), db, &name));
+        }
+    }
+
+    /// Drops the holders that hold no more, and the record of a lock whose last holders were some of them.
+    fn forget_holders(&mut self, key: Key<'_>, lock: &mut Lock) {
+        if lock.holders.is_empty() {
+            return;
+        }
+        let held = self.held(key);
+        let is_theirs = matches!(held, Held::By { fence, .. } if fence != 0 && fence == lock.fence);
+        let now_ms = self.now_ms;
+        let is_shared = lock.mode == LockMode::Shared;
+        let mut place = 0;
+        while let Some(holder) = lock.holders.get(place) {
+            if is_theirs && (!is_shared || holder.expires_at > now_ms) {
+                place += 1;
+            } else {
+                self.locks.drop_holder(lock, place);
+            }
+        }
+        if is_theirs && lock.holders.is_empty() {
+            self.remove(key);
+        }
+    }
+
+    /// Gives the lock, which is free or shared with others, to somebody; returns the fence.
+    fn grant(&mut self, key: Key<'_>, lock: &mut Lock, next: Waiter) -> u64 {
+        let expires_at = self.now_ms.saturating_add(next.ttl_ms);
+        let fence = match next.mode {
+            LockMode::Exclusive => self.write_lock(key, &next.owner, next.ttl_ms),
+            LockMode::Shared => {
+                let until_ms = lock.shared_until_ms().max(expires_at);
+                self.write_lock(key, SHARED, until_ms - self.now_ms)
+            }
+        };
+        lock.mode = next.mode;
+        lock.fence = fence;
+        self.locks.add_holder(
+            lock,
+            Holder {
+                request: next.request,
+                owner: next.owner,
+                fence,
+                expires_at,
+                ttl_ms: next.ttl_ms,
+                is_session: next.is_session,
+            },
+        );
+        fence
+    }
+
+    /// Writes the record of a new grant; returns its fence.
+    fn write_lock(&mut self, key: Key<'_>, value: &[u8], ttl_ms: u64) -> u64 {
+        let entry = OwnedEntry {
+            value: OwnedValue::String(Bytes::copy_from_slice(value)),
+            expires_at: Some(self.now_ms.saturating_add(ttl_ms)),
+            pin: Pin::Pinned,
+            fence: 0,
+            form: StringForm::Whole,
+        };
+        self.put_entry(key, entry);
+        self.fence(key).expect("granted for some time")
+    }
+
+    /// Takes note of when time changes something about a lock.
+    fn watch_lock(&mut self, key: Key<'_>) {
+        let Some(lock) = self.locks.get(key) else {
+            return;
+        };
+        let record_ms = match self.held(key) {
+            Held::By { expires_at, .. } => expires_at.unwrap_or(u64::MAX),
+            Held::Free => u64::MAX,
+        };
+        let holders_ms = match lock.is_shared_by_holders() {
+            true => lock.shared_until_ms(),
+            false => u64::MAX,
+        };
+        let due_ms = record_ms.min(holders_ms).min(lock.waiters_until_ms);
+        self.locks.set_due(key, due_ms);
+    }
+
+    /// Whether somebody holds the lock at `key` under `fence`: of those who share it anyone.
+    pub fn is_lock_held_under(&self, key: Key<'_>, fence: u64) -> bool {
+        let Some(last) = self.fence(key) else {
+            return false;
+        };
+        let shared = self.locks.get(key).filter(|lock| lock.fence == last);
+        match shared.filter(|lock| lock.is_shared_by_holders()) {
+            Some(lock) => lock
+                .holders
+                .iter()
+                .any(|holder| holder.fence == fence && holder.expires_at > self.now_ms),
+            None => last == fence,
+        }
+    }
+
+    /// Takes over what another cache knows of the lock at `key` beside its record, which was copied before, with what is
+    /// due by now: so a lock that expired is seen as that of who is next.
+    pub fn copy_lock(&mut self, from: &Cache, key: Key<'_>) {
+        let Some(lock) = from.locks.get(key) else {
+            return;
+        };
+        let mut copy = self.locks.take(key);
+        self.locks.copy_holders(&mut copy, lock);
+        self.locks.put(key, copy);
+        self.settle_lock(key);
+        if self.held(key) == Held::Free {
+            let mut copy = self.locks.take(key);
+            for waiter in &lock.waiters {
+                self.locks.enqueue(&mut copy, waiter.clone());
+            }
+            self.locks.put(key, copy);
+            self.settle_lock(key);
+            self.locks.grants.clear();
+        }
+    }
+
+    /// Where a request for the lock at `key` stands.
+    pub fn standing(&self, key: Key<'_>, request: LockRequest) -> Standing {
+        let Some(lock) = self.locks.get(key) else {
+            return Standing::Gone;
+        };
+        let is_its = |holder: &&Holder| holder.request == Some(request);
+        if let Some(holder) = lock.holders.iter().find(is_its) {
+            return Standing::Granted(holder.fence);
+        }
+        match lock.waiters.iter().any(|one| one.request == Some(request)) {
+            true => Standing::Waiting,
+            false => Standing::Gone,
+        }
+    }
+
+    /// Takes a request out of the queue of the lock at `key`. If it was granted before, its time begins anew, as whoever
+    /// asked learns of it now; and it is said.
+    pub fn withdraw(&mut self, key: Key<'_>, request: LockRequest) -> Standing {
+        self.settle_lock(key);
+        let standing = self.standing(key, request);
+        match standing {
+            Standing::Waiting => self.leave_queue(key, request),
+            Standing::Granted(_) => {
+                let mut lock = self.locks.take(key);
+                let is_its = |holder: &&mut Holder| holder.request == Some(request);
+                let holder = lock.holders.iter_mut().find(is_its).expect("granted");
+                let until_ms = self.now_ms.saturating_add(holder.ttl_ms);
+                holder.expires_at = holder.expires_at.max(until_ms);
+                let until_ms = lock.holders_until_ms();
+                self.locks.put(key, lock);
+                self.expire_not_before(key, until_ms);
+            }
+            Standing::Gone => {}
+        }
+        self.settle_lock(key);
+        match standing {
+            Standing::Granted(fence) => Standing::Granted(fence),
+            Standing::Waiting | Standing::Gone => Standing::Gone,
+        }
+    }
+
+    fn expire_not_before(&mut self, key: Key<'_>, until_ms: u64) {
+        let expires_at = self.peek(key).and_then(|entry| entry.expires_at);
+        if expires_at.is_some_and(|at| at < until_ms) {
+            self.set_expiry(key, Some(until_ms));
+        }
+    }
+
+    fn leave_queue(&mut self, key: Key<'_>, request: LockRequest) {
+        let mut lock = self.locks.take(key);
+        self.locks
+            .drop_waiters(&mut lock, |one| one.request == Some(request));
+        self.locks.put(key, lock);
+    }
+
+    /// Who asked is gone: takes the request out of the queue, or ends what it was granted.
+    pub fn abandon(&mut self, key: Key<'_>, request: LockRequest) {
+        self.end_within(key, request, 0);
+        self.leave_if_waiting(key, request);
+        self.settle_lock(key);
+    }
+
+    fn leave_if_waiting(&mut self, key: Key<'_>, request: LockRequest) {
+        if self.standing(key, request) == Standing::Waiting {
+            self.leave_queue(key, request);
+        }
+    }
+
+    /// The connection on which a holder hangs is gone: it ends `delay_ms` from now, if not before.
+    pub fn end_session(&mut self, key: Key<'_>, request: LockRequest, delay_ms: u64) {
+        self.end_within(key, request, delay_ms);
+        self.settle_lock(key);
+    }
+
+    /// The holder that came of a request ends `delay_ms` from now, if not before, and hangs on nothing any more.
+    fn end_within(&mut self, key: Key<'_>, request: LockRequest, delay_ms: u64) {
+        self.settle_lock(key);
+        let Some(lock) = self.locks.get(key) else {
+            return;
+        };
+        let is_its = |holder: &Holder| holder.request == Some(request);
+        let Some(place) = lock.holders.iter().position(is_its) else {
+            return;
+        };
+        let until_ms = self.now_ms.saturating_add(delay_ms);
+        let is_shared = lock.is_shared_by_holders();
+        if delay_ms == 0 && is_shared {
+            self.end_holder(key, place);
+            return;
+        }
+        let mut lock = self.locks.take(key);
+        self.locks.unbind(&mut lock, place);
+        let holder = &mut lock.holders[place];
+        holder.expires_at = holder.expires_at.min(until_ms);
+        let shared_ms = lock.shared_until_ms();
+        self.locks.put(key, lock);
+        if is_shared {
+            self.set_expiry(key, Some(shared_ms));
+            return;
+        }
+        let expires_at = self.peek(key).and_then(|entry| entry.expires_at);
+        if delay_ms < u64::MAX && expires_at.is_none_or(|at| at > until_ms) {
+            match delay_ms {
+                0 => self.remove(key),
+                _ => self.set_expiry(key, Some(until_ms)),
+            };
+        }
+    }
+
+    /// Nothing is heard of an origin any more: its requests leave all queues, and what hangs on its connections ends
+    /// `delay_ms` from now. If that is none it hangs on nothing any more, and lasts as long as its time says.
+    pub fn end_origin(&mut self, origin: LockOrigin, delay_ms: Option<u64>) {
+        for (db, name) in self.locks.names_with(origin) {
+            let key = Key::new(self.seed(), db, &name);
+            let mut lock = self.locks.take(key);
+            let is_its = |request: Option<LockRequest>| {
+                request.is_some_and(|request| request.origin == origin)
+            };
+            self.locks
+                .drop_waiters(&mut lock, |one| is_its(one.request));
+            let ending: Vec<LockRequest> = lock
+                .holders
+                .iter()
+                .filter(|holder| holder.is_session && is_its(holder.request))
+                .filter_map(|holder| holder.request)
+                .collect();
+            self.locks.put(key, lock);
+            for request in ending {
+                self.end_within(key, request, delay_ms.unwrap_or(u64::MAX));
+            }
+            self.settle_lock(key);
+        }
+    }
+
+    /// The lock at `key` as it is at log time; none if it is free and nobody waits for it, or if what is there is no
+    /// lock and nobody waits.
+    pub fn lock_view(&self, key: Key<'_>) -> Option<LockView> {
+        let record = self.peek(key).filter(|entry| entry.pin == Pin::Pinned);
+        let lock = self.locks.get(key);
+        let waiters: Vec<Box<[u8]>> = lock.map_or_else(Vec::new, |lock| {
+            let in_time = |one: &&Waiter| one.until_ms > self.now_ms;
+            lock.waiters
+                .iter()
+                .filter(in_time)
+                .map(|one| one.owner.clone())
+                .collect()
+        });
+        let Some(record) = record else {
+            return (!waiters.is_empty()).then_some(LockView {
+                mode: LockMode::Exclusive,
+                holders: Vec::new(),
+                waiters,
             });
-            freed += bytes;
-        }
-        victims
-    }
-
-    /// Applies the eviction of a lock: removes `key` if it is pinned and this is its grant, recorded as evicted.
-    pub fn evict_lock(&mut self, key: Key<'_>, fence: u64) -> bool {
-        let Some(found) = self.find(key) else {
-            return false;
         };
-        let slot = self.pages.slot(found.location);
-        let head = record::head(slot);
-        if !head.is_pinned() || record::fence(slot, head) != fence {
-            return false;
-        }
-        self.delete(key.db, found);
-        self.record_change(key.db, key.bytes, ChangeKind::Evicted);
-        true
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::{Expiry, Pin};
-
-    fn key(name: &str) -> Key<'_> {
-        Key::new(7, 0, name.as_bytes())
-    }
-
-    // Breaks if a lock that was just taken goes before one that is nearly over, or if what is no lock is counted.
-    #[test]
-    fn locks_that_end_soon_go_first() {
-        let mut cache = Cache::new(7);
-        cache.put(key("plain"), b"v", Expiry::At(500), Pin::Unpinned);
-        assert_eq!(cache.pinned_bytes(), 0);
-        for (name, at) in [("a", 9000), ("b", 100), ("c", 5000)] {
-            cache.put(key(name), b"me", Expiry::At(at), Pin::Pinned);
-        }
-        let each = cache.pinned_bytes() / 3;
-        assert!((40..80).contains(&each), "{each}");
-        let names = |cache: &mut Cache, bytes| -> Vec<String> {
-            let victims = cache.lock_victims(bytes, 10);
-            let name = |victim: &LockVictim| String::from_utf8_lossy(&victim.key).into_owned();
-            victims.iter().map(name).collect()
+        let lock = lock.filter(|lock| lock.fence == record.fence && !lock.holders.is_empty());
+        let shared = lock.filter(|lock| lock.mode == LockMode::Shared);
+        let holders = match shared {
+            Some(lock) => lock
+                .holders
+                .iter()
+                .filter(|holder| holder.expires_at > self.now_ms)
+                .map(|holder| HolderView {
+                    owner: holder.owner.to_vec(),
+                    fence: holder.fence,
+                    expires_at: Some(holder.expires_at),
+                    is_session: holder.is_session,
+                })
+                .collect(),
+            None => vec![HolderView {
+                owner: record.value.as_bytes().to_vec(),
+                fence: record.fence,
+                expires_at: record.expires_at,
+                is_session: lock.is_some_and(|lock| lock.holders[0].is_session),
+            }],
         };
-        assert_eq!(names(&mut cache, 1), ["a"], "one, of four times one byte");
-        assert_eq!(names(&mut cache, each), ["b"]);
-        assert_eq!(names(&mut cache, 2 * each), ["b", "c"]);
-        cache.edit(key("b"), 257);
-        assert_eq!(cache.pinned_bytes(), 2 * each, "too long for a lock");
-        assert_eq!(cache.clear(0), 4);
-        assert_eq!(cache.pinned_bytes(), 0);
+        Some(LockView {
+            mode: shared.map_or(LockMode::Exclusive, |lock| lock.mode),
+            holders,
+            waiters,
+        })
     }
 }

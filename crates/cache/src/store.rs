@@ -4,6 +4,7 @@ use crate::aside::{Asides, Body};
 use crate::expire::Hand;
 use crate::fence::Fences;
 use crate::index::{Index, Lookup, Place};
+use crate::locks::Locks;
 use crate::lookups::Lookups;
 use crate::pages::Pages;
 use crate::recency::Recency;
@@ -41,6 +42,7 @@ pub struct Cache {
     pub(crate) lookups: Lookups,
     pub(crate) fences: Fences,
     pub(crate) pinned_bytes: usize,
+    pub(crate) locks: Locks,
     observed: bool,
     changes: Vec<Change>,
 }
@@ -69,6 +71,7 @@ impl Cache {
             lookups: Lookups::default(),
             fences: Fences::default(),
             pinned_bytes: 0,
+            locks: Locks::default(),
             observed: false,
             changes: Vec::new(),
         }

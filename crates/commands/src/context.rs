@@ -1,7 +1,7 @@
 //! What a data command runs with: the shards it may touch, log time, a draw, and where its keyspace
 //! events go.
 
-use cache::{Cache, Key};
+use cache::{Cache, Key, LockRequest};
 use smallvec::SmallVec;
 
 /// The caches that a command may touch, all locked by the caller for as long as it runs.
@@ -67,6 +67,8 @@ pub struct Context<'a> {
     pub first_key_hash: Option<u32>,
     /// Whether reads count as accesses (`CLIENT NO-TOUCH` off).
     pub touch: Touch,
+    /// Who asks, where he can be answered later; none inside a transaction or a script.
+    pub request: Option<LockRequest>,
     /// Classes of events that somebody listens to, or-ed [`EventClass`] values.
     pub event_mask: u16,
     /// Events that happened, in order.

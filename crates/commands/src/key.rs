@@ -22,6 +22,7 @@ pub(crate) const ROW: Row = Row {
     complexity: "O(1)",
     split: Split::Whole,
     run: Run::Later,
+    patience: None,
     subcommands: &[],
 };
 

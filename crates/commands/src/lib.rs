@@ -71,13 +71,13 @@ pub use help::help;
 pub use key::type_name;
 pub use keys_of::{KeyPositions, KeysError, keys_of, keys_with_access};
 pub use keyspec::{BeginSearch, FindKeys, KeyAccess, KeySpec};
+pub use lock::takes_lock;
 pub use lock_guard::without_guard;
 pub use lookup::{check, commands, find, lookup, lookup_full_name, lookup_subcommand};
 pub use lookup::{row_of, rows_count};
 pub use object::encoding_name;
 pub use refusal::{CheckError, later_error};
-pub use string_set::takes_lock;
-pub use table::{Execute, Group, Row, Run, Session, Split};
+pub use table::{Execute, Group, Patience, Row, Run, Session, Split};
 
 /// Bytes that a string may grow to by any command: Redis's default of `proto-max-bulk-len`.
 pub const STRING_BYTES_MAX: usize = 512 * 1024 * 1024;

@@ -1,22 +1,29 @@
-//! Locks beyond what SET and kin do with them: LOCK.FENCE. LOCK.GUARD is in [`crate::lock_guard`].
+//! Locks beyond what SET and kin do with them: LOCK.FENCE here, those that acquire and release in `acquire`,
+//! LOCK.GUARD in [`crate::lock_guard`].
+
+mod acquire;
+
+pub use acquire::WAITING;
 
 use crate::access::string_of;
-use crate::lock_guard::{LOCK_GUARD, OF_THIS_SCRIPT};
+use crate::lock_guard::{LOCK_GUARD, OF_THIS_SCRIPT, without_guard};
 use crate::string::STRING_ROW;
+use crate::string_set;
 use crate::table::first_key;
 use crate::{Context, Flags, KeyAccess, Row, Run};
 use resp::{Args, Reply};
 
 /// The family's rows.
-pub static ROWS: &[Row] = &[LOCK_FENCE, LOCK_GUARD];
+pub(crate) static ROWS: &[Row] = &[
+    acquire::ACQUIRE,
+    acquire::EXTEND,
+    FENCE,
+    LOCK_GUARD,
+    acquire::INFO,
+    acquire::RELEASE,
+];
 
-/// What the family's rows have in common.
-pub(crate) const LOCK_ROW: Row = Row {
-    since: "7.4.0",
-    ..STRING_ROW
-};
-
-const LOCK_FENCE: Row = Row {
+const FENCE: Row = Row {
     name: "lock.fence",
     arity: 2,
     flags: Flags::READONLY.and(Flags::FAST),
@@ -25,6 +32,22 @@ const LOCK_FENCE: Row = Row {
     run: Run::Data(fence),
     ..LOCK_ROW
 };
+
+/// What the family's rows have in common.
+pub(crate) const LOCK_ROW: Row = Row {
+    since: "7.4.0",
+    ..STRING_ROW
+};
+
+/// Whether a request would take a lock if nobody held it: what may be refused where the memory for locks is used up.
+pub fn takes_lock(args: Args<'_>) -> bool {
+    let args = without_guard(args);
+    let acquires = !args.is_empty()
+        && args
+            .get(0)
+            .eq_ignore_ascii_case(acquire::ACQUIRE.name.as_bytes());
+    acquires || string_set::takes_lock(args)
+}
 
 /// No access is counted: nobody uses the key by asking for its number.
 fn fence(ctx: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>) {

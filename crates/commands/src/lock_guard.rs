@@ -11,6 +11,7 @@ use crate::{BeginSearch, FindKeys, Flags, KeyAccess, KeySpec};
 use crate::{Context, Execute, Row, Run, check};
 use cache::Key;
 use resp::{Args, Reply, parse_i64};
+use std::cmp::Ordering;
 
 /// Arguments ahead of the guarded command: the name, the lock, the token.
 pub(crate) const COMMAND_AT: usize = 3;
@@ -43,7 +44,7 @@ pub fn without_guard(args: Args<'_>) -> Args<'_> {
 }
 
 const NOT_HELD: ErrorText =
-    "STALELOCK nobody holds the lock any more, so others may have held it since";
+    "STALELOCK nobody holds the lock under this fence any more, so others may have held it since";
 const NOT_YET: ErrorText = "ERR unknown token: no grant of this lock has had that fence yet";
 pub(crate) const OF_THIS_SCRIPT: ErrorText =
     "ERR the lock was taken by this script, and has no fence before the script is done";
@@ -64,6 +65,8 @@ fn guard(ctx: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>) {
     }
     // It was that of the lock.
     ctx.first_key_hash = None;
+    // Nobody could be told later what becomes of the command.
+    ctx.request = None;
     execute(ctx, command, reply);
 }
 
@@ -74,10 +77,14 @@ fn is_current(ctx: &mut Context<'_>, lock: Key<'_>, token: i64) -> Result<(), St
         Some(fence) => i64::try_from(fence).expect("below 2^53"),
         None => return Err(NOT_HELD.into()),
     };
+    let is_held =
+        u64::try_from(token).is_ok_and(|token| ctx.cache(lock).is_lock_held_under(lock, token));
     match token.cmp(&fence) {
-        std::cmp::Ordering::Equal => Ok(()),
-        std::cmp::Ordering::Greater => Err(NOT_YET.into()),
-        std::cmp::Ordering::Less => Err(format!(
+        _ if is_held => Ok(()),
+        Ordering::Greater => Err(NOT_YET.into()),
+        // Others share it still.
+        Ordering::Equal => Err(NOT_HELD.into()),
+        Ordering::Less => Err(format!(
             "STALELOCK the lock was granted anew since: its fence is {fence}, above {token}"
         )),
     }

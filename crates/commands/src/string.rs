@@ -63,6 +63,7 @@ pub(crate) const STRING_ROW: Row = Row {
     complexity: "O(1)",
     split: Split::Whole,
     run: Run::Later,
+    patience: None,
     subcommands: &[],
 };
 

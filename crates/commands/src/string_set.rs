@@ -3,7 +3,6 @@
 
 use crate::access::{put_string, read_string, reply_failure, reply_value, string_of};
 use crate::errors::ErrorText;
-use crate::lock_guard::without_guard;
 use crate::string::{GROWING_WRITE, READ_WRITE_KEY, STRING_ROW};
 use crate::string_options::{Allowed, Answer, Condition, Options, TimeForm, TimeOption};
 use crate::table::first_key;
@@ -14,9 +13,8 @@ use resp::{Args, Reply};
 /// A longer value under `NX` with an expiry is a cache's `add`, not a lock.
 pub const LOCK_VALUE_BYTES_MAX: usize = cache::PINNED_VALUE_BYTES_MAX;
 
-/// Whether a request would take a lock if nobody held it: what may be refused where the memory for locks is used up.
-pub fn takes_lock(args: Args<'_>) -> bool {
-    let args = without_guard(args);
+/// Whether a request is a SET that would take a lock if nobody held it.
+pub(crate) fn takes_lock(args: Args<'_>) -> bool {
     args.len() > 4
         && args.get(0).eq_ignore_ascii_case(b"set")
         && args.get(2).len() <= LOCK_VALUE_BYTES_MAX

@@ -38,6 +38,8 @@ pub struct Row {
     pub split: Split,
     /// What runs it.
     pub run: Run,
+    /// How long a request may want to wait, if the command can block; given its arguments, its name at 0.
+    pub patience: Option<fn(Args<'_>) -> Option<Patience>>,
     /// Its subcommands, if it is a container.
     pub subcommands: &'static [Row],
 }
@@ -56,6 +58,7 @@ impl Row {
         complexity: "",
         split: Split::Whole,
         run: Run::Later,
+        patience: None,
         subcommands: &[],
     };
 
@@ -186,6 +189,15 @@ impl Row {
             None => Cow::Borrowed(self.name),
         }
     }
+}
+
+/// What a request wants that may be answered later.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Patience {
+    /// How long it waits, ms; 0 = as long as it takes, none = not at all.
+    pub wait_ms: Option<u64>,
+    /// Whether what it gets hangs on its connection.
+    pub is_session: bool,
 }
 
 /// What runs a command.
@@ -321,6 +333,7 @@ pub enum Session {
     Keys,
     Randomkey,
     Scan,
+    LockList,
     // server
     Acl,
     Bgrewriteaof,
@@ -364,10 +377,10 @@ pub enum Session {
 /// All families, in the order of COMMAND's replies.
 pub(crate) static FAMILIES: &[&[Row]] = &[
     string::ROWS,
+    lock::ROWS,
     key::ROWS,
     expire::ROWS,
     object::ROWS,
-    lock::ROWS,
     sort::ROWS,
     dump::ROWS,
     walks::ROWS,

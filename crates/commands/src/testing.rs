@@ -1,7 +1,7 @@
 //! A keyspace to run commands on, for tests: `Harness::new().run("SET k v PX 100")`.
 
 use crate::{Context, Event, EventClass, Keyspace, Run, context::Touch, lookup};
-use cache::{Cache, Key};
+use cache::{Cache, Key, LockRequest};
 use resp::{Output, OwnedArgs, Protocol, Reply};
 use std::io::IoSlice;
 
@@ -23,6 +23,8 @@ pub(crate) struct Harness {
     pub protocol: Protocol,
     pub touch: Touch,
     pub random: u64,
+    /// Number of the last request; `u64::MAX` = they have none, as in a transaction.
+    pub requests: u64,
     /// Listens to all classes, so that events can be looked at.
     pub event_mask: u16,
     /// Events of the last command.
@@ -44,6 +46,7 @@ impl Harness {
             protocol: Protocol::Resp2,
             touch: Touch::Yes,
             random: 0,
+            requests: 0,
             event_mask: u16::MAX,
             events: Vec::new(),
         }
@@ -76,6 +79,13 @@ impl Harness {
         let Run::Data(execute) = row.run else {
             panic!("{} is not a data command", row.name);
         };
+        let request = (self.requests < u64::MAX).then(|| {
+            self.requests += 1;
+            LockRequest {
+                origin: Default::default(),
+                number: self.requests,
+            }
+        });
         let mut output = Output::new();
         let mut reply = Reply::new(&mut output, self.protocol);
         let caches_count = self.caches.len();
@@ -101,6 +111,7 @@ impl Harness {
             random: self.random,
             first_key_hash: None,
             touch: self.touch,
+            request,
             event_mask: self.event_mask,
             events: Default::default(),
         };

@@ -21,7 +21,7 @@ use crate::{
     glob,
     key::type_name,
 };
-use cache::{Cache, Entry};
+use cache::{Cache, Entry, Pin};
 use resp::{Args, Reply, parse_i64, parse_u64};
 use std::borrow::Cow;
 
@@ -73,6 +73,8 @@ pub struct Filter<'a> {
     pub pattern: Option<Cow<'a, [u8]>>,
     /// The name of a type in any case, or none for all. No entry has a type of an unknown name.
     pub type_name: Option<Cow<'a, [u8]>>,
+    /// Whether locks alone are wanted.
+    pub is_lock: bool,
 }
 
 impl Filter<'_> {
@@ -80,15 +82,17 @@ impl Filter<'_> {
     pub fn pattern(pattern: Cow<'_, [u8]>) -> Filter<'_> {
         Filter {
             pattern: (!glob::is_everything(&pattern)).then_some(pattern),
-            type_name: None,
+            ..Filter::default()
         }
     }
 
     /// Whether an entry is to be returned.
     pub fn admits(&self, key: &[u8], entry: &Entry<'_>) -> bool {
-        self.type_name
-            .as_ref()
-            .is_none_or(|name| name.eq_ignore_ascii_case(type_name(&entry.value).as_bytes()))
+        (!self.is_lock || entry.pin == Pin::Pinned)
+            && self
+                .type_name
+                .as_ref()
+                .is_none_or(|name| name.eq_ignore_ascii_case(type_name(&entry.value).as_bytes()))
             && self
                 .pattern
                 .as_ref()
@@ -139,15 +143,54 @@ impl<'a> ScanOptions<'a> {
         Ok(options)
     }
 
+    /// The arguments of LOCK.LIST, its name at 0: SCAN's, in any order and all of them optional, over locks alone.
+    ///
+    /// # Errors
+    /// As [`ScanOptions::parse`].
+    pub fn parse_locks(args: Args<'a>) -> Result<Self, ErrorText> {
+        let mut options = ScanOptions {
+            cursor: Cursor::START,
+            count: COUNT_DEFAULT,
+            filter: Filter {
+                is_lock: true,
+                ..Filter::default()
+            },
+        };
+        let mut rest = args.from(1).iter();
+        while let Some(option) = rest.next() {
+            let value = rest.next().ok_or(SYNTAX)?;
+            if option.eq_ignore_ascii_case(b"cursor") {
+                let cursor = parse_u64(value).ok_or("ERR invalid cursor")?;
+                options.cursor = Cursor::decode(cursor);
+            } else if option.eq_ignore_ascii_case(b"match") {
+                options.filter.pattern = Filter::pattern(Cow::Borrowed(value)).pattern;
+            } else if option.eq_ignore_ascii_case(b"count") {
+                let count = parse_i64(value).ok_or(NOT_INTEGER)?;
+                options.count = usize::try_from(count).map_err(|_| SYNTAX)?;
+                if options.count == 0 {
+                    return Err(SYNTAX);
+                }
+            } else {
+                return Err(SYNTAX);
+            }
+        }
+        Ok(options)
+    }
+
     /// The same apart from the request, for a walk that goes on after it.
     pub fn into_owned(self) -> ScanOptions<'static> {
-        let Filter { pattern, type_name } = self.filter;
+        let Filter {
+            pattern,
+            type_name,
+            is_lock,
+        } = self.filter;
         ScanOptions {
             cursor: self.cursor,
             count: self.count,
             filter: Filter {
                 pattern: pattern.map(|pattern| Cow::Owned(pattern.into_owned())),
                 type_name: type_name.map(|name| Cow::Owned(name.into_owned())),
+                is_lock,
             },
         }
     }

@@ -19,6 +19,13 @@ pub static ROWS: &[Row] = &[
             "Walks the keys in steps.",
             "O(1) a call, O(N) for the whole walk",
         ),
+    Row::session("lock.list", -1, Group::String, Session::LockList)
+        .flags(Flags::READONLY)
+        .docs(
+            "7.4.0",
+            "Walks the keys of locks that somebody holds, in steps.",
+            "O(1) a call, O(N) for the whole walk over all keys",
+        ),
     Row::session("randomkey", 1, Group::Generic, Session::Randomkey)
         .flags(Flags::READONLY)
         .docs("1.0.0", "Answers some key of the database.", "O(1)"),

@@ -52,6 +52,8 @@ pub struct Client {
     pub queued: AtomicU32,
     /// Bits of [`ClientFlag`].
     pub flags: AtomicU32,
+    /// How CLIENT UNBLOCK ends the present wait ([`Unblock`]); 0: nobody asked for it.
+    unblock: AtomicU8,
     outbox: Mutex<Outbox>,
     /// Replies that others fill in.
     slots: Mutex<Slots>,
@@ -116,6 +118,18 @@ pub enum ClientFlag {
     Closing = 1 << 10,
     /// `d`: a watched key changed.
     Dirty = 1 << 11,
+    /// Waits for something that CLIENT UNBLOCK may end.
+    Unblockable = 1 << 12,
+}
+
+/// How CLIENT UNBLOCK ends a wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Unblock {
+    /// As if its time were over.
+    Timeout = 1,
+    /// With an error.
+    Error = 2,
 }
 
 #[derive(Debug, Default)]
@@ -153,6 +167,7 @@ impl Client {
             output_bytes: AtomicU64::new(0),
             queued: AtomicU32::new(u32::MAX),
             flags: AtomicU32::new(0),
+            unblock: AtomicU8::new(0),
             outbox: Mutex::new(Outbox::default()),
             slots: Mutex::new(Slots::default()),
             holding: AtomicBool::new(false),
@@ -174,6 +189,35 @@ impl Client {
     /// Clears `flag`.
     pub fn clear(&self, flag: ClientFlag) {
         self.flags.fetch_and(!(flag as u32), Ordering::Relaxed);
+    }
+
+    /// It waits from now on for something that others may end.
+    pub(crate) fn begin_block(&self) {
+        self.unblock.store(0, Ordering::Relaxed);
+        self.set(ClientFlag::Unblockable);
+    }
+
+    /// It does no longer.
+    pub(crate) fn end_block(&self) {
+        self.clear(ClientFlag::Unblockable);
+    }
+
+    /// Ends its wait, if it waits; whether it did.
+    pub fn unblock(&self, how: Unblock) -> bool {
+        let waits = self.has(ClientFlag::Unblockable);
+        if waits {
+            self.unblock.store(how as u8, Ordering::Release);
+            self.rouse();
+        }
+        waits
+    }
+
+    /// How its wait is to end, if somebody asked for that.
+    pub(crate) fn take_unblock(&self) -> Option<Unblock> {
+        let asked = self.unblock.swap(0, Ordering::Acquire);
+        [Unblock::Timeout, Unblock::Error]
+            .into_iter()
+            .find(|how| *how as u8 == asked)
     }
 
     /// Which output limits hold for it.

@@ -135,6 +135,8 @@ impl Node {
             PeerMessage::Forward(forward) => forward.group,
             PeerMessage::ForwardReply(reply) => reply.group,
             PeerMessage::ForwardRefused(refused) => refused.group,
+            PeerMessage::LockAsk(ask) => ask.group,
+            PeerMessage::LockTold(told) => told.group,
             PeerMessage::NodeBeat(_)
             | PeerMessage::Publish(_)
             | PeerMessage::Called(_)
@@ -168,6 +170,9 @@ impl Node {
             PeerMessage::ForwardRefused(refused) => {
                 shard.on_forward_refused(from.node, refused, work);
             }
+            PeerMessage::LockAsk(ask) => shard.on_lock_ask(ask, work),
+            PeerMessage::LockTold(told) if told.to != work.cluster.origin => {}
+            PeerMessage::LockTold(told) => shard.on_lock_told(told, work),
             PeerMessage::NodeBeat(_)
             | PeerMessage::Publish(_)
             | PeerMessage::Called(_)
@@ -191,7 +196,9 @@ impl Node {
             }
             PeerMessage::Forward(_)
             | PeerMessage::ForwardReply(_)
-            | PeerMessage::ForwardRefused(_) => unreachable!("vetted: about a shard's group"),
+            | PeerMessage::ForwardRefused(_)
+            | PeerMessage::LockAsk(_)
+            | PeerMessage::LockTold(_) => unreachable!("vetted: about a shard's group"),
             PeerMessage::NodeBeat(beat) => self.on_beat(from, &beat, now),
             PeerMessage::Publish(publish) => self.on_publish(from.node, &publish, now),
             PeerMessage::Called(called) => self.on_called(from.node, called),
@@ -213,10 +220,13 @@ impl Node {
         self.tick_meta(now);
         let mut work = self.work(now);
         for shard in 0..self.shards_count() {
-            // A shard that nobody else holds waits for nothing.
+            // A shard that nobody else holds waits for nothing but for the time of locks.
             let is_due = self.cluster.is_tick_due(shard, now.monotonic_us);
-            if is_due && self.mode(shard) == Mode::Grouped {
-                self.on_shard(shard, &mut work, |shard, work| shard.tick(work));
+            if is_due {
+                self.on_shard(shard, &mut work, |shard, work| match shard.mode() {
+                    Mode::Grouped => shard.tick(work),
+                    Mode::Solo => shard.tick_solo(work),
+                });
             }
         }
         self.finish(work);
@@ -312,7 +322,7 @@ impl Node {
         let mut guard = self.lock(shard);
         f(&mut guard, work);
         guard.settle(&self.budget);
-        self.cluster.set_wake_us(shard, guard.wake_us());
+        self.cluster.set_wake_us(shard, guard.wake_us(work.now));
         drop(guard);
         if !work.changes.is_empty() {
             self.publish_changes(std::mem::take(&mut work.changes), None, work.now);
@@ -331,14 +341,14 @@ impl Node {
     /// A turn of work that begins now.
     pub(crate) fn work(&self, now: Now) -> Work<'_> {
         let mask = self.event_mask();
-        let read_mode = self.settings.load().read_mode;
+        let settings = self.settings.load();
         Work::new(
             now,
             &self.cluster,
             &*self.host,
             &self.budget,
             mask,
-            read_mode,
+            &settings,
         )
     }
 

@@ -1,5 +1,6 @@
 //! One turn of the node's housekeeping, ten times a second, in steps so short that others run in between.
 
+use crate::group::Mode;
 use crate::host::Now;
 use crate::node::{Node, Room};
 
@@ -51,7 +52,12 @@ impl<'a> Housework<'a> {
         let reclaimed = guard.cache.reclaim_expired(RECLAIM_WORK_MAX);
         guard.settle(&node.budget);
         let changes = guard.take_changes();
+        let has_locks = guard.mode() == Mode::Solo && !guard.cache.locks().is_empty();
         drop(guard);
+        if has_locks {
+            // A tick looks what time changed about them.
+            node.cluster.set_wake_us(shard, 0);
+        }
         node.note_reclaimed(reclaimed, changes, self.now);
         reclaimed >= RECLAIM_WORK_MAX / 4
     }

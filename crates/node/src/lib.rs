@@ -18,6 +18,7 @@
 
 mod balance;
 mod bandwidth;
+mod blocked;
 mod checkpoints;
 mod client;
 mod cluster;
@@ -69,7 +70,7 @@ mod view;
 pub mod wire;
 
 pub use checkpoints::CheckpointWork;
-pub use client::{Client, ClientClass, ClientFlag, ClientId};
+pub use client::{Client, ClientClass, ClientFlag, ClientId, Unblock};
 pub use cluster::{Cluster, Flusher, Membership};
 pub use copies::ShardCopy;
 pub use entry::{ALL_DATABASES, EntryError, Stamp};

@@ -10,7 +10,7 @@ use crate::scripts::Watchdog;
 use crate::shard::Events;
 use cache::{Cache, ChangeKind, Key};
 use commands::context::Touch;
-use commands::{CheckError, Context, Flags, Keyspace, Run, Session as SessionCommand};
+use commands::{CheckError, Context, Flags, Keyspace, Row, Run, Session as SessionCommand};
 use resp::{Args, Output, OwnedArgs, Protocol, Reply};
 use script::{LogLevel, Outcome, Request, Script, Stop};
 use std::collections::{BTreeMap, BTreeSet};
@@ -110,9 +110,13 @@ impl Overlay {
         cache.leave_unnumbered();
         for key in keys {
             let key = Key::new(seed, terms.db, key);
-            if let Some(entry) = of(key.bytes).and_then(|cache| cache.copy(key)) {
+            let Some(source) = of(key.bytes) else {
+                continue;
+            };
+            if let Some(entry) = source.copy(key) {
                 cache.put_entry(key, entry);
             }
+            cache.copy_lock(source, key);
         }
         // What is copied is no change.
         cache.observe(true);
@@ -183,7 +187,8 @@ impl Overlay {
             }
             _ => "ERR Unknown Redis command called from script".to_owned(),
         })?;
-        if row.flags.has(Flags::NOSCRIPT) {
+        let is_banned = |row: &Row| row.flags.has(Flags::NOSCRIPT);
+        if is_banned(row) || commands::check(commands::without_guard(args)).is_ok_and(is_banned) {
             return Err("ERR This Redis command is not allowed from script".into());
         }
         let execute = match row.run {
@@ -220,6 +225,7 @@ impl Overlay {
             random: self.terms.stamp.random,
             first_key_hash: None,
             touch: self.terms.touch,
+            request: None,
             event_mask: self.terms.event_mask,
             events: Events::new(),
         };

@@ -307,6 +307,8 @@ fn class_of(message: &PeerMessage) -> Class {
         | PeerMessage::Called(_)
         | PeerMessage::Changed(_)
         | PeerMessage::Touched(_)
+        | PeerMessage::LockAsk(_)
+        | PeerMessage::LockTold(_)
         | PeerMessage::Meta(_) => Class::Fast,
     }
 }
@@ -322,6 +324,8 @@ fn carries_data(message: &PeerMessage) -> bool {
         | PeerMessage::ForwardReply(_)
         | PeerMessage::Publish(_)
         | PeerMessage::Touched(_)
+        | PeerMessage::LockAsk(_)
+        | PeerMessage::LockTold(_)
         | PeerMessage::Changed(_) => true,
         PeerMessage::ForwardRefused(_)
         | PeerMessage::NodeBeat(_)

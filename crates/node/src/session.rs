@@ -7,6 +7,7 @@
 //! Order: replies leave in the order of the requests. A request that gave way is continued before the next begins.
 
 mod access;
+mod blocking;
 mod client;
 mod cluster;
 mod config;
@@ -73,6 +74,12 @@ pub enum Step {
     /// Write the output, then call again when roused: replies are on their way, from a log or from another node.
     /// They come in any case, be they errors, so a connection whose other end sends no more is not given up.
     Replies,
+    /// Write the output, then call again at this monotonic microsecond (never, if none) or when roused. What is waited for
+    /// may never come, so a connection whose other end is gone is given up.
+    Blocked {
+        /// [`crate::Host::monotonic_us`]; none = only when roused.
+        until_us: Option<u64>,
+    },
     /// Write the output, then close.
     Close,
     /// Close without writing: the client is not to see what is left.
@@ -114,6 +121,8 @@ pub struct Session {
     caching_next: Option<bool>,
     touch: Touch,
     pending: Option<Pending>,
+    /// Locks that hang on the connection.
+    session_locks: Vec<blocking::SessionLock>,
     /// Whether EXEC holds shards locked at the moment.
     holds_shards: bool,
     /// Keys that were asked for since one was counted ([`crate::hot`]).
@@ -180,6 +189,7 @@ impl Session {
             caching_next: None,
             touch: Touch::Yes,
             pending: None,
+            session_locks: Vec::new(),
             holds_shards: false,
             keys_seen: 0,
             postponed: false,
@@ -280,7 +290,7 @@ impl Session {
                 let args = batch.args(buffer, *next);
                 let places = window.places(prepared);
                 if self.has_holes()
-                    && !self.may_follow(prepared.row)
+                    && !self.may_follow(prepared.row, args)
                     && self.await_replies(turn, output) == Filling::Waiting
                 {
                     return Step::Replies;
@@ -300,6 +310,7 @@ impl Session {
                     | Step::Yield
                     | Step::Long
                     | Step::Wait { .. }
+                    | Step::Blocked { .. }
                     | Step::Replies
                     | Step::Close
                     | Step::Abort
@@ -332,6 +343,7 @@ impl Session {
             && !turn.node.monitors.is_on()
             && !turn.node.pause.is_on()
             && row.flags.has_any(Flags::FAST.and(Flags::BRIEF))
+            && (self.session_locks.is_empty() || row.name != "lock.release")
             && turn.settings.slowlog_log_slower_than_us >= SLOWLOG_PRECISE_US
         {
             let mark = output.mark();
@@ -372,6 +384,7 @@ impl Session {
         self.forget_watches(node, &mut Access::Free);
         self.leave_all_channels(node);
         self.void_tickets();
+        self.leave_blocked(node);
         node.disconnect(&self.client);
     }
 }

@@ -104,6 +104,9 @@ pub struct Settings {
     pub move_bandwidth_bytes: u64,
     /// What nodes prove to each other that they know; empty: the password of `requirepass`. Empty.
     pub cluster_secret: String,
+    /// How long a lock that hangs on a connection outlives it, ms; 0: not at all, and nobody's silence ends it. 15 s, as in
+    /// Consul: long enough for a holder to learn that it lost it.
+    pub lock_delay_ms: u64,
     /// Threads that serve clients; 0: as many as there are cores. 0.
     pub worker_threads: u32,
     /// Microseconds from which a command is slow; -1: none is. 10000.
@@ -166,6 +169,7 @@ impl Default for Settings {
             replace_after_s: 600,
             move_bandwidth_bytes: 100_000_000,
             cluster_secret: String::new(),
+            lock_delay_ms: 15_000,
             worker_threads: 0,
             slowlog_log_slower_than_us: 10_000,
             slowlog_max_len: 128,

@@ -3,6 +3,7 @@
 //! Applying an entry is a function of (state, index, entry) alone (`group::apply`). A group of one commits what it is
 //! given on the spot: [`Shard::commit`] takes the next index and runs it.
 
+use crate::blocked::Blocked;
 use crate::effects;
 use crate::entry::{
     ALL_DATABASES, BATCH_HEAD_BYTES, DATABASES, Stamp, reserve_heads, write_batch_head,
@@ -10,15 +11,18 @@ use crate::entry::{
 };
 use crate::group::op::{OpFlags, OpHead, OpKind, encode};
 use crate::group::origins::Origins;
-use crate::group::{Group, Mode};
+use crate::group::{Group, Mode, lock_origin, silent_args};
 use crate::memory::Budget;
-use cache::{Cache, Change, ChangeKind, Key};
+use cache::{Cache, Change, ChangeKind, Key, LockOrigin, LockRequest};
 use commands::context::Touch;
 use commands::{Context, Event, Execute, Keyspace};
 use paxos::ReplicaId;
-use resp::{Args, Reply};
+use resp::{Args, OwnedArgs, Reply};
 use smallvec::SmallVec;
 use std::collections::{BTreeSet, HashMap};
+
+/// Numbers of requests on a shard without replicas are above those of any queue: this, and the entry's index.
+const SOLO_NUMBERS: u64 = 1 << 63;
 
 /// A shard's state. Behind a short lock; never held across an `.await`.
 ///
@@ -43,6 +47,8 @@ pub struct Shard {
     listened: bool,
     /// Whose writes were applied, and their last replies.
     pub(crate) origins: Origins,
+    /// What connections of this node wait for.
+    pub(crate) blocked: Blocked,
     /// The replica, what is wanted of it, and what it has not answered.
     pub(crate) group: Group,
     /// As [`Shard::mode`] says.
@@ -74,6 +80,8 @@ pub struct Call<'a> {
     pub first_key_hash: Option<u32>,
     /// Whether a read counts as an access.
     pub touch: Touch,
+    /// Who asks, where he can be answered later.
+    pub request: Option<LockRequest>,
     /// Classes of keyspace events that are wanted.
     pub event_mask: u16,
 }
@@ -107,6 +115,7 @@ impl Shard {
             watched: HashMap::new(),
             listened: false,
             origins: Origins::default(),
+            blocked: Blocked::default(),
             runs_count: 0,
             record: None,
         }
@@ -129,47 +138,147 @@ impl Shard {
     /// Commits a write to this group of one: it is logged at the next index and applied at once.
     pub fn commit(&mut self, call: Call<'_>, reply: &mut Reply<'_>) -> Events {
         let call = self.ahead(call);
-        self.log(OpKind::Write, call.db, call.stamp, call.args);
-        self.run(call, reply)
+        let number = call.request.map_or(0, |request| request.number);
+        self.log_with(
+            OpHead {
+                seq: number,
+                ..head(OpKind::Write, call.db)
+            },
+            call.stamp,
+            call.args,
+        );
+        self.settle_locks_of(call.db, call.args);
+        let events = self.run(call, reply);
+        self.settle_locks_of(call.db, call.args);
+        self.hand_out_here();
+        events
+    }
+
+    /// The same with a request that may be answered later; its number is told too.
+    pub fn commit_request(&mut self, call: Call<'_>, reply: &mut Reply<'_>) -> (Events, u64) {
+        let number = SOLO_NUMBERS | (self.applied + 1);
+        let request = LockRequest {
+            origin: lock_origin(self.group.origin),
+            number,
+        };
+        let call = Call {
+            request: Some(request),
+            ..call
+        };
+        (self.commit(call, reply), number)
+    }
+
+    /// Commits what this node says about a lock that it asked for.
+    pub(crate) fn commit_word(
+        &mut self,
+        db: u8,
+        stamp: Stamp,
+        args: Args<'_>,
+        reply: &mut Reply<'_>,
+    ) {
+        // Who says it is this node: any number will do.
+        self.log_with(
+            OpHead {
+                seq: 1,
+                ..head(OpKind::LockWord, db)
+            },
+            stamp,
+            args,
+        );
+        self.apply_word(lock_origin(self.group.origin), db, args, reply);
+        self.hand_out_here();
+    }
+
+    /// Commits that time changed something about the locks at keys of `db`.
+    pub(crate) fn commit_settle(&mut self, db: u8, stamp: Stamp, keys: &[(u8, Box<[u8]>)]) {
+        let args: Vec<&[u8]> = keys.iter().map(|(_, key)| &key[..]).collect();
+        self.log(
+            OpKind::Settle,
+            db,
+            stamp,
+            OwnedArgs::from_slices(&args).args(),
+        );
+        self.settle_keys(keys.to_vec());
+    }
+
+    /// The same of the locks with one name, in whatever databases.
+    pub(crate) fn commit_settle_of(&mut self, stamp: Stamp, key: &[u8]) {
+        let databases: Vec<u8> = self.cache.locks().databases_of(key).collect();
+        for db in databases {
+            self.commit_settle(db, stamp, &[(db, key.into())]);
+        }
+        self.hand_out_here();
+    }
+
+    /// Commits that nothing is heard of some origins any more.
+    pub(crate) fn commit_silent(&mut self, origins: &[LockOrigin], delay_ms: u64, stamp: Stamp) {
+        let args = silent_args(origins, delay_ms);
+        let args: Vec<&[u8]> = args.iter().map(Vec::as_slice).collect();
+        let args = OwnedArgs::from_slices(&args);
+        self.log(OpKind::Silent, 0, stamp, args.args());
+        self.apply_silent(args.args());
     }
 
     /// Commits an eviction of `victims` (keys of `db`), chosen by the leader; returns how many went.
     pub fn commit_evict(&mut self, db: u8, stamp: Stamp, victims: Args<'_>) -> usize {
         self.log(OpKind::Evict, db, stamp, victims);
-        self.evict(db, victims)
+        let count = self.evict(db, victims);
+        self.settle_named(db, victims.iter());
+        count
     }
 
     /// Commits an eviction of locks: keys of `db` with their fences; returns how many went.
     pub fn commit_evict_locks(&mut self, db: u8, stamp: Stamp, victims: Args<'_>) -> usize {
-        self.log_flagged(OpKind::Evict, OpFlags::LOCKS, db, stamp, victims);
-        self.evict_locks(db, victims)
+        self.log_with(
+            OpHead {
+                flags: OpFlags::LOCKS,
+                ..head(OpKind::Evict, db)
+            },
+            stamp,
+            victims,
+        );
+        let count = self.evict_locks(db, victims);
+        self.settle_named(db, victims.iter().step_by(2));
+        count
     }
 
     /// Commits what a script left of keys of `db`: triples ([`effects`]).
     pub fn commit_effects(&mut self, db: u8, stamp: Stamp, triples: Args<'_>) {
         self.log(OpKind::Effects, db, stamp, triples);
         effects::apply(&mut self.cache, db, triples);
+        self.settle_named(db, triples.iter().step_by(3));
+    }
+
+    /// Settles the locks of keys that were written to beside their own commands.
+    pub(crate) fn settle_named<'k>(&mut self, db: u8, keys: impl Iterator<Item = &'k [u8]>) {
+        if !self.cache.locks().is_empty() {
+            self.settle_keys(keys.map(|key| (db, Box::from(key))).collect());
+            self.hand_out_here();
+        }
     }
 
     /// Commits the emptying of `db` ([`ALL_DATABASES`]: of all).
     pub fn commit_flush(&mut self, db: u8, stamp: Stamp) -> usize {
         self.log(OpKind::Flush, db, stamp, Args::new(&[], &[]));
-        self.flush(db)
+        let count = self.flush(db);
+        self.hand_out_here();
+        count
     }
 
     /// Takes the next index without running anything here: for a command that runs on several locked shards
     /// together, once on each of them.
     fn log(&mut self, kind: OpKind, db: u8, stamp: Stamp, args: Args<'_>) {
-        self.log_flagged(kind, OpFlags::NONE, db, stamp, args);
+        self.log_with(head(kind, db), stamp, args);
     }
 
-    fn log_flagged(&mut self, kind: OpKind, flags: OpFlags, db: u8, stamp: Stamp, args: Args<'_>) {
+    /// The same of an operation with marks or a number.
+    fn log_with(&mut self, head: OpHead, stamp: Stamp, args: Args<'_>) {
         self.applied += 1;
         self.cache.set_now(stamp.log_ms);
         if let Some(record) = &mut self.record {
             // Another thread may have read the clock later and been here first: the entry is executed at the shard's
             // log time, so that is what it must say, or an expiry counted from it would differ on replay.
-            record.push(self.cache.now_ms(), (kind, flags), db, stamp, args);
+            record.push(self.cache.now_ms(), head, stamp, args);
         }
     }
 
@@ -202,6 +311,8 @@ impl Shard {
             if !keys.is_empty() {
                 let effects = effects::of(&self.cache, db, &keys);
                 self.log(OpKind::Effects, db, stamp, effects.args());
+                // Earlier commands of a transaction changed some of them: who applies the entry settles all.
+                self.settle_named(db, keys.into_iter());
             }
         }
     }
@@ -220,6 +331,7 @@ impl Shard {
             random: call.stamp.random,
             first_key_hash: call.first_key_hash,
             touch: call.touch,
+            request: call.request,
             event_mask: call.event_mask,
             events: SmallVec::new(),
         };
@@ -262,7 +374,12 @@ impl Shard {
         } else {
             flushed..flushed + 1
         };
-        databases.map(|db| self.cache.clear(db)).sum()
+        let count = databases.map(|db| self.cache.clear(db)).sum();
+        if !self.cache.locks().is_empty() {
+            let wanted = (flushed != ALL_DATABASES).then_some(flushed);
+            self.cache.settle_locks_of(wanted);
+        }
+        count
     }
 
     /// Brings the shard's grant in line with what it uses.
@@ -364,6 +481,17 @@ impl Shard {
     }
 }
 
+/// The head of an operation of a group of one, without marks and number.
+fn head(kind: OpKind, db: u8) -> OpHead {
+    OpHead {
+        kind,
+        db,
+        flags: OpFlags::NONE,
+        seq: 0,
+        after: 0,
+    }
+}
+
 /// Entries of a group of one, as a group of several would log them: each after its length (u32, little endian) and
 /// its log time (u64).
 #[derive(Default)]
@@ -372,26 +500,12 @@ struct Record {
 }
 
 impl Record {
-    fn push(
-        &mut self,
-        log_ms: u64,
-        (kind, flags): (OpKind, OpFlags),
-        db: u8,
-        stamp: Stamp,
-        args: Args<'_>,
-    ) {
+    fn push(&mut self, log_ms: u64, head: OpHead, stamp: Stamp, args: Args<'_>) {
         let at = self.bytes.len();
         self.bytes.extend_from_slice(&[0; 4]);
         self.bytes.extend_from_slice(&log_ms.to_le_bytes());
         let payload = self.bytes.len();
         reserve_heads(&mut self.bytes);
-        let head = OpHead {
-            kind,
-            db,
-            flags,
-            seq: 0,
-            after: 0,
-        };
         let length = encode(&mut self.bytes, head, args.iter());
         let run = &mut self.bytes[payload + BATCH_HEAD_BYTES..];
         write_run_head(run, ReplicaId::default(), 0, 1, length);

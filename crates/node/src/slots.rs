@@ -137,6 +137,12 @@ impl Slots {
         }
     }
 
+    /// The replies to the first slots; the connection is roused when the next reply comes, to whatever slot.
+    pub fn await_next<const N: usize>(&mut self) -> [Option<Vec<u8>>; N] {
+        self.awaited = Some(self.filled + 1);
+        std::array::from_fn(|slot| self.get(slot as u32).map(<[u8]>::to_vec))
+    }
+
     /// Ends the batch: its replies are dropped, its tickets void.
     pub fn next_batch(&mut self) {
         self.batch = self.batch.wrapping_add(1);

@@ -151,7 +151,7 @@ impl<'n> Client<'n> {
         loop {
             let (batch, mut next, scan) = self.held.take().unwrap_or_else(|| self.scan());
             self.run_batch(&batch, &mut next);
-            if self.step == Step::Replies {
+            if matches!(self.step, Step::Replies | Step::Blocked { .. }) {
                 self.held = Some((batch, next, scan));
                 break;
             }
@@ -199,6 +199,7 @@ impl<'n> Client<'n> {
                 Step::Yield => self.yields += 1,
                 Step::Done
                 | Step::Wait { .. }
+                | Step::Blocked { .. }
                 | Step::Replies
                 | Step::Close
                 | Step::Abort

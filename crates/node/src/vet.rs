@@ -72,6 +72,17 @@ impl Node {
             }
             PeerMessage::ForwardReply(reply) => shard_group(reply.group),
             PeerMessage::ForwardRefused(refused) => shard_group(refused.group),
+            PeerMessage::LockAsk(ask) => {
+                is_own(from, what, life_of(ask.origin))?;
+                match ask.requests.iter().all(|request| request.0 < DATABASES) {
+                    true => shard_group(ask.group),
+                    false => Err(Misbehaviour::Value(what)),
+                }
+            }
+            PeerMessage::LockTold(told) if told.to.node != self.cluster.me.node => {
+                Err(Misbehaviour::Address(told.to.node))
+            }
+            PeerMessage::LockTold(told) => shard_group(told.group),
             PeerMessage::Touched(touched) => match touched.keys.iter().all(|key| key.0 < DATABASES)
             {
                 true => shard_group(touched.group),

@@ -390,6 +390,15 @@ impl Connection {
                         Woken::Read | Woken::Time | Woken::Written(_) => {}
                     }
                 }
+                // Whoever has closed waits for nothing any more.
+                Step::Blocked { .. } if self.at_end => return Err(Ended::AtOnce),
+                Step::Blocked { until_us } => {
+                    self.flush().await?;
+                    match self.wait(Wait::ForTime, until_us).await? {
+                        Woken::Attention => self.attend()?,
+                        Woken::Read | Woken::Time | Woken::Written(_) => {}
+                    }
+                }
                 Step::Replies => {
                     self.flush().await?;
                     match self.wait(Wait::ForTime, None).await? {

@@ -13,6 +13,7 @@ mod host;
 mod joining;
 mod judge;
 mod links;
+mod locks;
 mod machines;
 mod nemesis;
 mod operator;

@@ -181,6 +181,7 @@ proptest! {
             random: 0,
             first_key_hash: None,
             touch: crate::context::Touch::Yes,
+            request: None,
             event_mask: 0,
             events: Default::default(),
         };

@@ -43,6 +43,45 @@ fn the_lock_itself_can_be_guarded() {
 }
 
 #[test]
+fn each_of_those_who_share_a_lock_is_guarded_by_its_own_fence() {
+    // Breaks if a sharer is taken for stale because others came after, or for a holder though it let go.
+    let mut h = Harness::new();
+    assert_eq!(h.run("LOCK.ACQUIRE l one 1000 SHARED"), ":1\r\n");
+    let second = h.run("LOCK.ACQUIRE l two 500 SHARED");
+    let second: u64 = second[1..second.len() - 2].parse().expect("a fence");
+    assert!(second > 1);
+    assert_eq!(h.run("LOCK.GUARD l 1 SET data one"), "+OK\r\n");
+    assert_eq!(
+        h.run(&format!("LOCK.GUARD l {second} SET data two")),
+        "+OK\r\n"
+    );
+    h.pass_ms(500);
+    let over = h.run(&format!("LOCK.GUARD l {second} SET data wrong"));
+    assert!(over.starts_with("-STALELOCK nobody holds"), "{over}");
+    assert_eq!(h.run("LOCK.GUARD l 1 APPEND data +"), ":4\r\n");
+    assert_eq!(h.run("LOCK.RELEASE l one"), ":1\r\n");
+    let over = h.run("LOCK.GUARD l 1 SET data wrong");
+    assert!(over.starts_with("-STALELOCK nobody holds"), "{over}");
+}
+
+#[test]
+fn what_is_guarded_waits_for_nothing() {
+    // Breaks if a guarded LOCK.ACQUIRE is queued: its client could not be told later.
+    let mut h = Harness::new();
+    h.run("SET l me NX PX 1000");
+    h.run("SET other you NX PX 1000");
+    assert_eq!(
+        h.run("LOCK.GUARD l 1 LOCK.ACQUIRE other me 1000 WAIT 0"),
+        "$-1\r\n"
+    );
+    let refused = h.run("LOCK.GUARD l 1 LOCK.ACQUIRE free me 1000 SESSION");
+    assert!(
+        refused.starts_with("-ERR LOCK.ACQUIRE with SESSION"),
+        "{refused}"
+    );
+}
+
+#[test]
 fn what_makes_no_sense_is_refused_before_the_lock_is_looked_at() {
     // Breaks if bad input is told as a lost lock, runs, or ends the node.
     let mut h = Harness::new();

@@ -1,7 +1,7 @@
 //! A step of a walk over a shard whose keys are on another node: the question as arguments, the answer as a reply.
 //!
 //! ```text
-//! question:  position  steps  filters  pattern  type       filters: 1 there is a pattern + 2 there is a type
+//! question:  position  steps  filters  pattern  type       filters: 1 there is a pattern + 2 there is a type + 4 locks alone
 //! answer:    array of  position to go on at (-1 = end of the shard), entries seen, keys found …
 //! ```
 //!
@@ -16,6 +16,7 @@ use std::borrow::Cow;
 const ARGUMENTS: usize = 5;
 const PATTERN: u64 = 1;
 const TYPE: u64 = 2;
+const LOCKS: u64 = 4;
 
 /// The arguments of a question about one step.
 pub struct Question {
@@ -34,9 +35,14 @@ impl Walk<'_> {
     pub fn question(&self) -> Question {
         let number = |number: u64| itoa::Buffer::new().format(number).as_bytes().to_vec();
         let text = |text: &Option<Cow<'_, [u8]>>| text.as_deref().unwrap_or_default().to_vec();
-        let Filter { pattern, type_name } = &self.filter;
-        let filters =
-            u64::from(pattern.is_some()) * PATTERN + u64::from(type_name.is_some()) * TYPE;
+        let Filter {
+            pattern,
+            type_name,
+            is_lock,
+        } = &self.filter;
+        let filters = u64::from(pattern.is_some()) * PATTERN
+            + u64::from(type_name.is_some()) * TYPE
+            + u64::from(*is_lock) * LOCKS;
         Question {
             arguments: [
                 number(u64::from(self.cursor.position)),
@@ -71,6 +77,7 @@ pub fn answer_step(cache: &Cache, db: u8, args: Args<'_>, reply: &mut Reply<'_>)
     let filter = Filter {
         pattern: given(PATTERN, 3),
         type_name: given(TYPE, 4),
+        is_lock: filters & LOCKS != 0,
     };
     let steps_max = (steps as usize).clamp(1, STEPS_MAX);
     let mut found = Keys::default();

@@ -294,6 +294,7 @@ proptest! {
             cursor: Cursor { shard: 0, position: start },
             count,
             filter: Filter {
+                is_lock: false,
                 pattern: pattern.as_ref().map(|pattern| Cow::Borrowed(pattern.as_bytes())),
                 type_name: type_name.as_ref().map(|name| Cow::Borrowed(name.as_bytes())),
             },

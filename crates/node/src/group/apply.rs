@@ -1,12 +1,13 @@
 //! Applying a chosen entry: a function of (state, entry) alone, the same on every replica. It never fails; bytes that
 //! are no batch of ours stop the node.
 
+use super::locks::lock_origin;
 use super::op::{Op, OpFlags, OpKind, peek_key, split_first};
 use super::origins::Stored;
 use crate::effects;
 use crate::entry::{Batch, Run, Stamp};
 use crate::shard::{Call, Events, Shard};
-use cache::{Cache, Key};
+use cache::{Cache, Grant, Key, LockRequest};
 use commands::Run as RowRun;
 use paxos::{Incarnation, NodeId, ReplicaId};
 use resp::{Output, Reply};
@@ -20,6 +21,8 @@ pub(crate) struct Applied {
     /// Decisions to evict, and how many keys went by them.
     pub evictions: usize,
     pub evicted_keys: usize,
+    /// Who waited for a lock and got it.
+    pub grants: Vec<Grant>,
     /// Room for one reply at a time.
     pub scratch: Output,
 }
@@ -65,6 +68,9 @@ impl Shard {
                 self.apply_run(run, stamp, &mut ordinal, applying, out);
             }
         }
+        if self.cache.has_grants() {
+            out.grants.append(&mut self.cache.take_grants());
+        }
     }
 
     /// Applies what a recorded entry says, as a follower does.
@@ -96,7 +102,12 @@ impl Shard {
                 self.save_for_streams(&op);
             }
             let mark = out.scratch.mark();
-            self.run_op(&op, stamp.of_op(*ordinal), applying, out);
+            // What a group of one recorded has the numbers of its requests.
+            let request = (op.head.seq > 0).then(|| LockRequest {
+                origin: lock_origin(self.group.origin),
+                number: op.head.seq,
+            });
+            self.run_op(&op, stamp.of_op(*ordinal), request, applying, out);
             out.scratch.rewind(mark);
             *ordinal += 1;
         }
@@ -117,6 +128,7 @@ impl Shard {
         }
         let mut origin = self.origins.take(run.origin);
         origin.done(run.done_seq);
+        let asks = lock_origin(run.origin);
         let mut rest = run.ops;
         let mut ahead = 0;
         while !rest.is_empty() {
@@ -134,7 +146,11 @@ impl Shard {
                     self.save_for_streams(&op);
                 }
                 let mark = out.scratch.mark();
-                self.run_op(&op, stamp.of_op(*ordinal), applying, out);
+                let request = Some(LockRequest {
+                    origin: asks,
+                    number: op.head.seq,
+                });
+                self.run_op(&op, stamp.of_op(*ordinal), request, applying, out);
                 let reply = stored_since(&mut out.scratch, mark);
                 self.group
                     .answer(run.origin, op.head.seq, &reply, applying.now_us);
@@ -143,13 +159,19 @@ impl Shard {
             *ordinal += 1;
         }
         self.origins.put(run.origin, origin);
+        if !self.cache.locks().is_empty() && self.group.shows {
+            // Here, so that what it has just been granted is not judged by what was heard of it long ago.
+            self.group.heard.insert(asks, applying.now_us);
+        }
     }
 
-    /// Runs one operation; its reply goes to the end of `out.scratch`.
+    /// Runs one operation; its reply goes to the end of `out.scratch`. `request` names who asks, where he can be answered
+    /// later.
     pub(crate) fn run_op(
         &mut self,
         op: &Op<'_>,
         stamp: Stamp,
+        request: Option<LockRequest>,
         applying: Applying,
         out: &mut Applied,
     ) {
@@ -161,6 +183,10 @@ impl Shard {
                 let RowRun::Data(execute) = row.run else {
                     panic!("{} is logged but is no data command", row.name)
                 };
+                let settles = !self.cache.locks().is_empty();
+                if settles && op.head.kind == OpKind::Write {
+                    self.settle_locks(op);
+                }
                 let call = Call {
                     execute,
                     db,
@@ -168,12 +194,16 @@ impl Shard {
                     stamp,
                     first_key_hash: None,
                     touch: op.head.flags.touch(),
+                    request,
                     event_mask: applying.event_mask,
                 };
                 let mut reply = Reply::new(&mut out.scratch, protocol);
                 let events = self.run(call, &mut reply);
                 if !events.is_empty() {
                     out.events.extend(events);
+                }
+                if settles && op.head.kind == OpKind::Write {
+                    self.settle_locks(op);
                 }
             }
             OpKind::Flush => {
@@ -187,6 +217,19 @@ impl Shard {
                     true => self.evict_locks(db, op.args()),
                     false => self.evict(db, op.args()),
                 };
+                self.settle_locks(op);
+            }
+            OpKind::Settle => {
+                self.group.is_settling = false;
+                self.settle_locks(op);
+            }
+            OpKind::Silent => self.apply_silent(op.args()),
+            OpKind::LockWord => {
+                let mut reply = Reply::new(&mut out.scratch, op.head.flags.protocol());
+                match request {
+                    Some(request) => self.apply_word(request.origin, db, op.args(), &mut reply),
+                    None => reply.null(),
+                }
             }
             OpKind::Refused => out.scratch.tail_mut().extend_from_slice(op.args().get(0)),
             OpKind::Forget => {
@@ -194,9 +237,13 @@ impl Shard {
                     self.origins.forget(replica_of(id));
                 }
             }
-            OpKind::Effects => effects::apply(&mut self.cache, db, op.args()),
+            OpKind::Effects => {
+                effects::apply(&mut self.cache, db, op.args());
+                self.settle_locks(op);
+            }
             OpKind::Outcome => {
                 effects::apply(&mut self.cache, db, op.args().from(1));
+                self.settle_locks(op);
                 out.scratch.tail_mut().extend_from_slice(op.args().get(0));
             }
             OpKind::Internal | OpKind::Check | OpKind::Script => {
@@ -224,7 +271,8 @@ impl Shard {
         Reply::new(&mut out.scratch, protocol).array(commands_count);
         let commands = op.nested().filter(|op| op.head.kind != OpKind::Check);
         for (ordinal, nested) in commands.enumerate() {
-            self.run_op(&nested, stamp.of_op(1 + ordinal as u64), applying, out);
+            let stamp = stamp.of_op(1 + ordinal as u64);
+            self.run_op(&nested, stamp, None, applying, out);
         }
     }
 }
@@ -302,14 +350,14 @@ pub(crate) fn fingerprint(cache: &Cache, db: u8, key: &[u8]) -> u64 {
 }
 
 /// A replica's id as the argument of a forget.
-pub(crate) fn replica_bytes(id: ReplicaId) -> [u8; 12] {
+pub(super) fn replica_bytes(id: ReplicaId) -> [u8; 12] {
     let mut bytes = [0; 12];
     bytes[..4].copy_from_slice(&id.node.0.to_le_bytes());
     bytes[4..].copy_from_slice(&id.incarnation.0.to_le_bytes());
     bytes
 }
 
-fn replica_of(bytes: &[u8]) -> ReplicaId {
+pub(super) fn replica_of(bytes: &[u8]) -> ReplicaId {
     let (node, incarnation) = bytes.split_at(4);
     ReplicaId {
         node: NodeId(u32::from_le_bytes(node.try_into().expect("12 bytes"))),

@@ -122,6 +122,9 @@ impl Shard {
         if !self.group.replica.is_leader() || !self.group.decisions.is_empty() {
             return;
         }
+        if self.forget_lock_origins(is_over, work.lock_delay_ms) {
+            work.cluster.mark_dirty(self.index());
+        }
         let over: Vec<[u8; 12]> = self
             .origins
             .iter()
@@ -135,9 +138,11 @@ impl Shard {
         }
     }
 
-    fn decide(&mut self, kind: OpKind, db: u8, args: &[&[u8]]) {
+    /// Has the group agree on something; false if it is to be decided again later.
+    pub(super) fn decide(&mut self, kind: OpKind, db: u8, args: &[&[u8]]) -> bool {
         let group = &mut self.group;
-        if group.decisions.len() < DECISIONS_BYTES_MAX {
+        let has_room = group.decisions.len() < DECISIONS_BYTES_MAX;
+        if has_room {
             encode(
                 &mut group.decisions,
                 plain_head(kind, db, 0),
@@ -145,6 +150,7 @@ impl Shard {
             );
             group.decisions_count += 1;
         }
+        has_room
     }
 
     /// An eviction was applied, or never will be: what it frees counts no more ahead of time.

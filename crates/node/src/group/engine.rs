@@ -165,8 +165,11 @@ impl Shard {
     }
 
     /// The earliest time at which a tick does anything, us. What waits for an answer that is on its way is roused by that.
-    pub(crate) fn wake_us(&self) -> u64 {
+    pub(crate) fn wake_us(&self, now: Now) -> u64 {
         let group = &self.group;
+        if self.mode == Mode::Solo {
+            return self.solo_wake_us(now);
+        }
         let is_waiting_for_time = group.holds
             || group.forwarded.has_writes() && group.in_flight.is_empty()
             || group.forwarded.has_reads()
@@ -176,7 +179,10 @@ impl Shard {
             || group.streams.has_work();
         match is_waiting_for_time {
             true => 0,
-            false => group.replica.next_wake_us().min(group.requests.wake_us()),
+            false => {
+                let wake_us = group.replica.next_wake_us().min(group.requests.wake_us());
+                wake_us.min(self.locks_wake_us(now))
+            }
         }
     }
 
@@ -239,6 +245,9 @@ impl Shard {
             is_touched: work.is_touched,
         };
         self.apply_batch(log_ms, payload, applying, &mut work.applied);
+        if !work.applied.grants.is_empty() {
+            self.hand_out(work);
+        }
         let evictions = std::mem::take(&mut work.applied.evictions);
         let evicted_keys = std::mem::take(&mut work.applied.evicted_keys);
         if evictions > 0 && leads {
@@ -297,6 +306,7 @@ impl Shard {
         group.held_changes.clear();
         group.decisions.clear();
         group.decisions_count = 0;
+        group.forget_heard();
         group.rounds.begin_again();
         let refusal = ForwardRefused {
             group: group.id,
@@ -355,6 +365,7 @@ impl Shard {
                 group.requests.resend_silent(now_us);
             }
         }
+        self.tick_locks(work);
         if self.has_work() || self.group.holds {
             self.pump(work);
         }
@@ -365,6 +376,7 @@ impl Shard {
         if self.group.target == Some(node) {
             self.group.requests.send_again();
         }
+        self.blocked.ask_again();
     }
 }
 

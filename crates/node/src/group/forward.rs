@@ -202,6 +202,9 @@ fn has_write(op: &Op<'_>, holds: fn(Args<'_>) -> bool) -> bool {
         | OpKind::Refused
         | OpKind::Script
         | OpKind::Outcome
+        | OpKind::Settle
+        | OpKind::Silent
+        | OpKind::LockWord
         | OpKind::Effects => false,
     }
 }
@@ -230,15 +233,20 @@ pub(crate) fn is_asked_by_nodes(op: &Op<'_>) -> bool {
             | OpKind::Refused
             | OpKind::Script
             | OpKind::Outcome
+            | OpKind::Settle
+            | OpKind::Silent
+            | OpKind::LockWord
             | OpKind::Effects => false,
         }),
-        OpKind::Flush | OpKind::Internal | OpKind::Script => true,
+        OpKind::Flush | OpKind::Internal | OpKind::Script | OpKind::LockWord => true,
         // Decisions of the leader.
         OpKind::Evict
         | OpKind::Forget
         | OpKind::Check
         | OpKind::Refused
         | OpKind::Outcome
+        | OpKind::Settle
+        | OpKind::Silent
         | OpKind::Effects => false,
     }
 }

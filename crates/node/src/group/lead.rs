@@ -293,7 +293,7 @@ impl Shard {
                 now_us: work.now_us(),
                 is_touched: true,
             };
-            self.run_op(op, stamp, applying, &mut work.applied);
+            self.run_op(op, stamp, None, applying, &mut work.applied);
         }
     }
 

@@ -16,7 +16,7 @@
 //! - After a read was computed under a lease the clock is looked at again before its answer leaves. Under `--read-mode
 //!   quorum` no read is answered before a majority said, after the read came, that this replica leads (`rounds`).
 //!
-//! Reading order: `op`, `origins`, `room`, `requests`, `forward`, `replies`, `apply`, `engine`, `lead`, `rounds`, `follow`,
+//! Reading order: `op`, `origins`, `room`, `requests`, `forward`, `replies`, `apply`, `locks`, `engine`, `lead`, `rounds`, `follow`,
 //! `decide`, `snapshot`, `streams`.
 
 pub(crate) mod apply;
@@ -25,6 +25,7 @@ mod engine;
 mod follow;
 mod forward;
 mod lead;
+pub(crate) mod locks;
 pub(crate) mod op;
 pub(crate) mod origins;
 mod replies;
@@ -38,6 +39,7 @@ mod work;
 
 pub(crate) use decide::locks_by_database;
 pub(crate) use lead::LOCK_BYTES;
+pub(crate) use locks::{LockWord, Verb, lock_origin, silent_args};
 pub(crate) use op::encode as encode_op;
 pub(crate) use op::is_applicable;
 pub use op::{OpError, OpFlags, OpHead, OpKind};
@@ -53,14 +55,14 @@ use crate::entry::Stamp;
 use crate::host::Now;
 use crate::shard::Events;
 use bytes::Bytes;
-use cache::Change;
+use cache::{Change, LockOrigin};
 use forward::Forwarded;
 use origins::Stored;
 use paxos::{Generation, GroupId, NodeId, Replica, ReplicaId, Settings as PaxosSettings, Start};
 use replies::Replies;
 use requests::Requests;
 use rounds::Rounds;
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use streams::Streams;
 
@@ -118,6 +120,12 @@ pub(crate) struct Group {
     expected_bytes: u64,
     /// A leader's: others were told of uses up to here, by the cache's clock of uses, ms.
     pub hinted_ms: u64,
+    /// A leader's: when it last heard of the nodes that wait for locks here, or have sessions, us.
+    heard: BTreeMap<LockOrigin, u64>,
+    /// When to look at that next, us.
+    hearing_us: u64,
+    /// Whether a decision is under way that settles locks.
+    is_settling: bool,
     /// Whom the requests were sent to.
     target: Option<NodeId>,
     /// Nothing is forwarded before this time, us: the target refused.
@@ -187,6 +195,9 @@ impl Group {
             decisions_count: 0,
             expected_bytes: 0,
             hinted_ms: 0,
+            heard: BTreeMap::new(),
+            hearing_us: 0,
+            is_settling: false,
             target: None,
             pause_until_us: 0,
         }

@@ -21,6 +21,7 @@
 //! database 0 as write 7: `01 00 00 00  28 00 00 00  07 00 00 00 00 00 00 00  00 00 00 00 00 00 00 00  02 00 00 00
 //! 03 00 00 00  01 00 00 00  'D' 'E' 'L' 'a'`.
 
+use super::locks::is_word;
 use super::scripts::keys_count;
 use crate::effects;
 use crate::entry::{ALL_DATABASES, DATABASES};
@@ -63,6 +64,13 @@ pub enum OpKind {
     Script = 11,
     /// What came of a script: the reply, then triples that say what has become of keys.
     Outcome = 12,
+    /// The arguments are keys about whose locks the time says something: who is next gets what is free.
+    Settle = 13,
+    /// A delay (8 bytes, ms; all ones: none), then replicas as in a forget, of which nothing is heard: what they wait for
+    /// they wait for no more, and what hangs on their connections ends after the delay (none: with its time).
+    Silent = 14,
+    /// A node's word about a lock that it asked for before: see `locks`.
+    LockWord = 15,
 }
 
 impl OpKind {
@@ -80,6 +88,9 @@ impl OpKind {
             10 => OpKind::Refused,
             11 => OpKind::Script,
             12 => OpKind::Outcome,
+            13 => OpKind::Settle,
+            14 => OpKind::Silent,
+            15 => OpKind::LockWord,
             _ => return None,
         })
     }
@@ -191,7 +202,13 @@ impl<'a> Op<'a> {
                 args.len().is_multiple_of(2)
                     && (1..args.len()).step_by(2).all(|at| args.get(at).len() == 8)
             }
-            OpKind::Evict => true,
+            OpKind::Evict | OpKind::Settle => true,
+            OpKind::Silent => {
+                !args.is_empty()
+                    && args.get(0).len() == 8
+                    && args.from(1).iter().all(|replica| replica.len() == 12)
+            }
+            OpKind::LockWord => is_word(args),
             OpKind::Forget => args.iter().all(|replica| replica.len() == 12),
             OpKind::Refused => args.len() == 1,
             OpKind::Script => keys_count(args).is_some() && args.get(0) == b"w",
@@ -211,6 +228,9 @@ impl<'a> Op<'a> {
                             | OpKind::Refused
                             | OpKind::Script
                             | OpKind::Outcome
+                            | OpKind::Settle
+                            | OpKind::Silent
+                            | OpKind::LockWord
                             | OpKind::Effects => false,
                         }
                 })
@@ -334,6 +354,9 @@ pub(crate) fn is_applicable(op: &Op<'_>) -> bool {
         | OpKind::Forget
         | OpKind::Effects
         | OpKind::Refused
+        | OpKind::Settle
+        | OpKind::Silent
+        | OpKind::LockWord
         | OpKind::Outcome => true,
         OpKind::Internal | OpKind::Check | OpKind::Script => false,
     }
@@ -463,7 +486,7 @@ mod tests {
         #[test]
         fn broken_bytes_are_errors(
             mut bytes in prop::collection::vec(any::<u8>(), 0..80),
-            kind in 0u8..12,
+            kind in 0u8..17,
             length in 0u32..90,
             count in 0u32..20,
         ) {

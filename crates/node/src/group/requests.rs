@@ -74,6 +74,9 @@ impl OpKind {
             | OpKind::Refused
             | OpKind::Script
             | OpKind::Outcome
+            | OpKind::Settle
+            | OpKind::Silent
+            | OpKind::LockWord
             | OpKind::Effects => RequestKind::Write,
         }
     }

@@ -1,17 +1,17 @@
 //! A shard's state at one index, as chunks: made a step at a time while writes go on, and put together elsewhere.
 //!
-//! Layout of a chunk, version 2, integers little endian:
+//! Layout of a chunk, version 3, integers little endian:
 //!
 //! ```text
 //! offset  size  what
-//!      0     1  version, 2
+//!      0     1  version, 3
 //!      1     1  part: 0 beginning, 1 keys, 2 end, 3 the beginning of a state that was dropped: only on disk, no keys follow
 //! beginning, of either kind:
 //!      2     8  the state is that after this index
 //!     10     8  its log time, ms
 //!     18     8  wall time minus log time as of its last entry, ms (i64)
 //!     26     8  the last fence that was given (`cache::Cache::last_fence`)
-//!     34        origins (`Origins::encode`), to the end
+//!     34        origins (`Origins::encode`), then the table of locks (`cache::Locks::encode`), to the end
 //! keys:
 //!      2        keys, to the end:
 //!               +0   1  numbered database
@@ -34,11 +34,11 @@ use super::origins::Origins;
 use crate::effects;
 use crate::shard::Shard;
 use bytes::Bytes;
-use cache::{Cache, Entry, FENCE_MAX, Key};
+use cache::{Cache, Entry, FENCE_MAX, Key, Locks};
 use std::collections::HashSet;
 use xxhash_rust::xxh3::xxh3_64;
 
-const VERSION: u8 = 2;
+const VERSION: u8 = 3;
 const BEGINNING: u8 = 0;
 const KEYS: u8 = 1;
 const END: u8 = 2;
@@ -90,6 +90,7 @@ impl Producer {
         beginning.extend_from_slice(&shard.wall_offset_ms.to_le_bytes());
         beginning.extend_from_slice(&shard.cache.last_fence().to_le_bytes());
         shard.origins.encode(&mut beginning);
+        shard.cache.locks().encode(&mut beginning);
         Producer {
             stream,
             chunk: vec![VERSION, KEYS],
@@ -296,11 +297,13 @@ impl Staging {
                     return Err(SnapshotError::Shape);
                 }
                 let (origins, rest) = Origins::decode(rest).ok_or(SnapshotError::Shape)?;
+                let (locks, rest) = Locks::decode(rest).ok_or(SnapshotError::Shape)?;
                 if !rest.is_empty() {
                     return Err(SnapshotError::Shape);
                 }
                 self.cache.set_now(log_ms);
                 self.cache.resume_fences(last_fence);
+                self.cache.put_locks(locks);
                 self.base = Some((index, log_ms, offset as i64, origins));
                 Ok(())
             }

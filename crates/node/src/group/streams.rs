@@ -1,10 +1,10 @@
 //! Snapshots under way at a shard: those that it makes for others, and the one that it receives.
 
 use super::Work;
-use super::op::{Op, OpFlags, OpKind};
+use super::locks::each_key;
+use super::op::{Op, OpKind};
 use super::origins::Origins;
 use super::snapshot::{Producer, Staged, Staging};
-use crate::entry::DATABASES;
 use crate::journal::{Checkpoint, Journal};
 use crate::shard::Shard;
 use bytes::Bytes;
@@ -250,40 +250,15 @@ impl Shard {
     }
 }
 
+/// Whether the stream goes on.
 fn save(producer: &mut Producer, cache: &Cache, op: &Op<'_>) -> bool {
-    let (db, args) = (op.head.db, op.args());
-    match op.head.kind {
-        OpKind::Write | OpKind::Read => {
-            let mut positions = commands::KeyPositions::new();
-            let row = commands::check(args).expect("a logged command has a row");
-            // Arguments that do not tell their keys are refused by the command itself.
-            let told = commands::keys_of(row, args, &mut positions).is_ok();
-            // These write to a database that is not their connection's: to which of them is not looked up.
-            let databases = match commands::check(commands::without_guard(args)) {
-                Ok(row) if matches!(row.name, "copy" | "move") => 0..DATABASES,
-                Ok(_) | Err(_) => db..db + 1,
-            };
-            let save = |db| {
-                let keys = || positions.iter().map(|position| args.get(*position));
-                keys().all(|key| producer.save(cache, db, key))
-            };
-            !told || databases.into_iter().all(save)
-        }
-        OpKind::Multi => op.nested().all(|nested| save(producer, cache, &nested)),
-        OpKind::Evict if op.head.flags.has(OpFlags::LOCKS) => (0..args.len())
-            .step_by(2)
-            .all(|at| producer.save(cache, db, args.get(at))),
-        OpKind::Evict => args.iter().all(|key| producer.save(cache, db, key)),
-        OpKind::Effects => (0..args.len())
-            .step_by(3)
-            .all(|at| producer.save(cache, db, args.get(at))),
-        OpKind::Outcome => (1..args.len())
-            .step_by(3)
-            .all(|at| producer.save(cache, db, args.get(at))),
-        // Nothing of the state is left to be walked.
-        OpKind::Flush => false,
-        OpKind::Forget | OpKind::Check | OpKind::Internal | OpKind::Refused | OpKind::Script => {
-            true
-        }
+    // Nothing of the state is left to be walked.
+    if op.head.kind == OpKind::Flush {
+        return false;
     }
+    let mut goes_on = true;
+    each_key(op, cache, &mut |db, key| {
+        goes_on = goes_on && producer.save(cache, db, key)
+    });
+    goes_on
 }

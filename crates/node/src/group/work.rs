@@ -5,7 +5,7 @@ use crate::cluster::Cluster;
 use crate::host::{Host, Now};
 use crate::journal::{JournalBatch, JournalError};
 use crate::memory::Budget;
-use crate::settings::ReadMode;
+use crate::settings::{ReadMode, Settings};
 use cache::{Cache, Change};
 use parking_lot::{Mutex, MutexGuard};
 use paxos::Message;
@@ -76,6 +76,8 @@ pub(crate) struct Work<'a> {
     pub event_mask: u16,
     /// What reads wait for.
     pub read_mode: ReadMode,
+    /// How long what hangs on a connection outlives it, ms.
+    pub lock_delay_ms: u64,
     /// Held to the end where records are made durable: they must come into the journal in the order in which the
     /// replicas made them.
     _turn: Option<MutexGuard<'a, ()>>,
@@ -115,7 +117,7 @@ impl<'a> Work<'a> {
         host: &'a dyn Host,
         budget: &'a Budget,
         event_mask: u16,
-        read_mode: ReadMode,
+        settings: &Settings,
     ) -> Self {
         let Room {
             out,
@@ -128,7 +130,8 @@ impl<'a> Work<'a> {
             host,
             budget,
             event_mask,
-            read_mode,
+            read_mode: settings.read_mode,
+            lock_delay_ms: settings.lock_delay_ms,
             _turn: cluster.begin_durable_turn(),
             out,
             applied,

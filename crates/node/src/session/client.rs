@@ -1,7 +1,7 @@
 //! CLIENT and its subcommands.
 
 use super::{Replies, Session, Step, Turn};
-use crate::client::{Client, ClientFlag, ClientId};
+use crate::client::{Client, ClientFlag, ClientId, Unblock};
 use crate::pause::PauseMode;
 use crate::tracking::{Caching, TrackingMode};
 use commands::context::Touch;
@@ -312,9 +312,18 @@ impl Session {
                 return reply.error("ERR CLIENT UNBLOCK reason should be TIMEOUT or ERROR");
             }
         }
-        // Nothing that blocks on keys is built yet; WAIT ends by its time-out alone.
-        let _ = turn.node.clients.contains_key(&(id as u64));
-        reply.integer(0);
+        let how = match args.len() > 3 && args.get(3).eq_ignore_ascii_case(b"error") {
+            true => Unblock::Error,
+            false => Unblock::Timeout,
+        };
+        // WAIT ends by its time-out alone.
+        let client = turn
+            .node
+            .clients
+            .get(&(id as u64))
+            .map(|client| client.value().clone());
+        let unblocked = client.is_some_and(|client| client.unblock(how));
+        reply.integer(i64::from(unblocked));
     }
 
     fn client_reply(&mut self, mode: &[u8], reply: &mut Reply<'_>) {

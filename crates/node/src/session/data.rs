@@ -85,7 +85,12 @@ impl Session {
 
     /// What a request is refused with that needs memory which is neither there nor made, if this node judges that.
     #[inline]
-    fn lacks_room(&self, turn: Turn<'_>, row: &Row, args: Args<'_>) -> Option<&'static str> {
+    pub(super) fn lacks_room(
+        &self,
+        turn: Turn<'_>,
+        row: &Row,
+        args: Args<'_>,
+    ) -> Option<&'static str> {
         if !row.flags.has(Flags::DENYOOM) {
             None
         } else if !self.has_room(turn, args) {
@@ -155,6 +160,7 @@ impl Session {
             },
             first_key_hash: None,
             touch: self.touch,
+            request: None,
             event_mask: turn.node.event_mask(),
         }
     }
@@ -426,8 +432,15 @@ fn run_whole(
     for &shard in shards {
         let shard = held(guards, shard);
         log_ms = log_ms.max(shard.cache.now_ms());
-        if write {
-            shard.watch_effects();
+    }
+    let stamp = Stamp {
+        log_ms,
+        ..call.stamp
+    };
+    if write {
+        settle_locks(call, spread, guards, stamp);
+        for &shard in shards {
+            held(guards, shard).watch_effects();
         }
     }
     let locked = guards
@@ -449,21 +462,27 @@ fn run_whole(
         random: call.stamp.random,
         first_key_hash: None,
         touch: call.touch,
+        request: None,
         event_mask: call.event_mask,
         events: SmallVec::new(),
     };
     (call.execute)(&mut context, call.args, reply);
     let events = context.events;
     if write {
-        let stamp = Stamp {
-            log_ms,
-            ..call.stamp
-        };
         for &shard in shards {
             held(guards, shard).log_effects(stamp);
         }
+        settle_locks(call, spread, guards, stamp);
     }
     events
+}
+
+/// Settles the locks of a command's keys, each in its shard and by an entry of its own.
+fn settle_locks(call: Call<'_>, spread: Spread<'_>, guards: &mut Guards<'_>, stamp: Stamp) {
+    for place in spread.places {
+        let key = call.args.get(place.position as usize);
+        held(guards, place.shard as usize).commit_settle_of(stamp, key);
+    }
 }
 
 /// The number of a reply `:n\r\n`.

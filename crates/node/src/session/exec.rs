@@ -251,7 +251,7 @@ fn looks_at_all(command: SessionCommand) -> bool {
     use SessionCommand as C;
     matches!(
         command,
-        C::Keys | C::Scan | C::Dbsize | C::Randomkey | C::Flushall | C::Flushdb
+        C::Keys | C::Scan | C::LockList | C::Dbsize | C::Randomkey | C::Flushall | C::Flushdb
     )
 }
 

@@ -242,6 +242,7 @@ impl Session {
             random: call.stamp.random,
             first_key_hash: None,
             touch: call.touch,
+            request: None,
             event_mask: 0,
             events: SmallVec::new(),
         };

@@ -13,7 +13,7 @@ use super::transaction::runs_inside;
 use super::{Session, Turn};
 use crate::slots::{Slots, Ticket};
 use commands::{Row, Run, Session as SessionCommand};
-use resp::{Mark, Output, Protocol, Reply, parse_i64, split_array, split_reply};
+use resp::{Args, Mark, Output, Protocol, Reply, parse_i64, split_array, split_reply};
 use smallvec::SmallVec;
 use std::ops::Range;
 
@@ -191,7 +191,7 @@ impl Session {
 
     /// Whether a request may run while replies before its own are missing: it does nothing that others could tell
     /// from having overtaken them.
-    pub(super) fn may_follow(&self, row: Option<&'static Row>) -> bool {
+    pub(super) fn may_follow(&self, row: Option<&'static Row>, args: Args<'_>) -> bool {
         use SessionCommand as C;
         let Some(row) = row else {
             return true; // it is refused
@@ -200,6 +200,8 @@ impl Session {
             return true; // it is queued
         }
         match row.run {
+            // It waits alone.
+            Run::Data(_) if self.patience_of(row, args).is_some() => false,
             Run::Data(_) => self.holes.as_ref().is_none_or(|holes| !holes.is_full()),
             Run::Session(command) => {
                 matches!(command, C::Ping | C::Echo | C::Select | C::Multi | C::Time)

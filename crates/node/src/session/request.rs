@@ -11,6 +11,7 @@ use crate::overlay::Writes;
 use crate::pause::PauseMode;
 use crate::pubsub::Kind;
 use crate::wire::PublishKind;
+use commands::walk::ScanOptions;
 use commands::{CheckError, Flags, Row, Run, Session as SessionCommand};
 use resp::{Args, Mark, Output, Protocol, Reply};
 use std::sync::atomic::Ordering;
@@ -196,6 +197,11 @@ impl Session {
     ) -> Step {
         match row.run {
             Run::Data(execute) => {
+                if !access.is_held()
+                    && let Some(patience) = self.patience_of(row, args)
+                {
+                    return self.run_patiently(turn, row, execute, args, patience, output);
+                }
                 self.run_data(turn, row, execute, args, &[], access, output);
                 Step::Done
             }
@@ -217,7 +223,10 @@ impl Session {
             C::Exec => return self.exec(turn, output),
             C::Watch => return self.watch(turn, args, output),
             C::Keys => return self.keys(turn, args, access, output),
-            C::Scan => return self.scan(turn, args, access, output),
+            C::Scan => return self.scan(turn, ScanOptions::parse(args), access, output),
+            C::LockList => {
+                return self.scan(turn, ScanOptions::parse_locks(args), access, output);
+            }
             C::Wait => return self.wait(turn, args, access, output),
             C::Waitaof => return self.waitaof(turn, args, access, output),
             C::Debug => return self.debug(turn, args, access, output),

@@ -372,6 +372,7 @@ pub(super) fn walks(command: SessionCommand) -> bool {
         command,
         C::Keys
             | C::Scan
+            | C::LockList
             | C::Dbsize
             | C::Randomkey
             | C::Flushall

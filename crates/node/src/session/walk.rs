@@ -74,11 +74,11 @@ impl Session {
     pub(super) fn scan(
         &mut self,
         turn: Turn<'_>,
-        args: Args<'_>,
+        options: Result<ScanOptions<'_>, &'static str>,
         access: &mut Access<'_>,
         output: &mut Output,
     ) -> Step {
-        let options = match ScanOptions::parse(args) {
+        let options = match options {
             Ok(options) => options,
             Err(text) => {
                 Reply::new(output, self.protocol).error(text);

@@ -106,6 +106,9 @@ fn put<T>(field: &mut T, value: Result<T, Refusal>) -> Result<(), Refusal> {
     Ok(())
 }
 
+/// A day: whoever has not noticed by then that a lock is lost never will.
+const LOCK_DELAY_MS_MAX: i64 = 86_400_000;
+
 /// Most of what Redis keeps in an `int`.
 const INT_MAX: i64 = i32::MAX as i64;
 
@@ -297,6 +300,16 @@ pub(super) static ROWS: &[Row] = &[
         "cluster-secret",
         |s| s.cluster_secret.clone(),
         |s, v| put(&mut s.cluster_secret, Ok(v.into())),
+    ),
+    mutable(
+        "lock-delay",
+        |s| s.lock_delay_ms.to_string(),
+        |s, v| {
+            put(
+                &mut s.lock_delay_ms,
+                integer_within(v, 0..=LOCK_DELAY_MS_MAX),
+            )
+        },
     ),
     startup(
         "worker-threads",

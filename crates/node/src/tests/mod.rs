@@ -11,6 +11,7 @@ mod groups;
 mod hints;
 mod known_scripts;
 mod lock_memory;
+mod locks;
 mod memory;
 mod read_mode;
 mod recovery;

@@ -159,6 +159,16 @@ const TEMPLATES: &[&str] = &[
     "pexpiretime KEY",
     "dump KEY",
     "sort_ro KEY",
+    "lock.acquire LOCK OWNER MS",
+    "lock.acquire LOCK OWNER MS shared",
+    "lock.acquire LOCK OWNER MS wait MS",
+    "lock.acquire LOCK OWNER MS shared wait MS",
+    "lock.acquire LOCK OWNER MS session wait MS",
+    "lock.release LOCK OWNER",
+    "lock.release LOCK OWNER",
+    "lock.extend LOCK OWNER MS",
+    "lock.info LOCK",
+    "del LOCK",
     "keys *",
     "scan 0",
     "randomkey",
@@ -188,6 +198,8 @@ fn fill(template: &str, lot: &mut Lot, wall_ms: u64, dump: &[u8]) -> Vec<Vec<u8>
                 0 => format!("{{tag}}{}", lot.below(6)).into_bytes(),
                 _ => format!("k{}", lot.below(20)).into_bytes(),
             },
+            "LOCK" => format!("k{}", lot.below(3)).into_bytes(),
+            "OWNER" => format!("o{}", lot.below(3)).into_bytes(),
             "VALUE" => match lot.below(8) {
                 0 | 1 => lot.below(1000).to_string().into_bytes(),
                 2 => format!("{}.5", lot.below(100)).into_bytes(),
@@ -258,7 +270,10 @@ fn run(seed: u64, commands_count: usize) -> (u64, u64) {
             7..=11 => {
                 send(client, &[b"EXEC"]);
             }
-            12 => node.turn(),
+            12 => {
+                node.turn();
+                node.tick(node.now());
+            }
             13 => hand.step_wall_us(lot.below(100_000)),
             14 => node
                 .budget

@@ -6,7 +6,8 @@ use paxos::{GroupId, NodeId};
 use super::codec::{BALLOT_BYTES, Reader};
 use super::message::{
     Called, Changed, Forward, ForwardRefused, ForwardReply, ForwardedReply, KeyChange,
-    KeyChangeKind, NodeBeat, PeerMessage, Publish, PublishKind, RequestKind, Touched,
+    KeyChangeKind, LockAsk, LockTold, NodeBeat, PeerMessage, Publish, PublishKind, RequestKind,
+    Touched,
 };
 use super::{SLICED_BYTES_MIN, WireError, replicas};
 
@@ -73,6 +74,8 @@ fn decode_body(kind: u8, from: &mut Reader) -> Result<PeerMessage, WireError> {
         38 => PeerMessage::Changed(decode_changed(from)?),
         39 => PeerMessage::Meta(from.rest()),
         40 => PeerMessage::Touched(decode_touched(from)?),
+        41 => PeerMessage::LockAsk(decode_lock_ask(from)?),
+        42 => PeerMessage::LockTold(decode_lock_told(from)?),
         other => return Err(WireError::Kind(other)),
     })
 }
@@ -145,6 +148,46 @@ fn decode_touched(from: &mut Reader) -> Result<Touched, WireError> {
         group,
         log_ms,
         keys,
+    })
+}
+
+fn decode_lock_ask(from: &mut Reader) -> Result<LockAsk, WireError> {
+    let (group, origin, sent_us) = (GroupId(from.u32()?), from.replica()?, from.u64()?);
+    let count = from.count(1 + 8 + 4)?;
+    let mut requests = Vec::with_capacity(count.min(CHANGES_AHEAD_MAX));
+    for _ in 0..count {
+        let (db, number) = (from.u8()?, from.u64()?);
+        requests.push((db, from.bytes()?, number));
+    }
+    if sent_us == 0 {
+        return Err(from.bad_value());
+    }
+    Ok(LockAsk {
+        group,
+        origin,
+        sent_us,
+        requests,
+    })
+}
+
+fn decode_lock_told(from: &mut Reader) -> Result<LockTold, WireError> {
+    let (group, to, sent_us) = (GroupId(from.u32()?), from.replica()?, from.u64()?);
+    let count = from.count(8 + 8)?;
+    let mut granted = Vec::with_capacity(count);
+    for _ in 0..count {
+        granted.push((from.u64()?, from.u64()?));
+    }
+    let count = from.count(8)?;
+    let mut settled = Vec::with_capacity(count);
+    for _ in 0..count {
+        settled.push(from.u64()?);
+    }
+    Ok(LockTold {
+        group,
+        to,
+        sent_us,
+        granted,
+        settled,
     })
 }
 

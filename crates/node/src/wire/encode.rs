@@ -4,8 +4,8 @@ use resp::Output;
 
 use super::codec::Writer;
 use super::message::{
-    Changed, Forward, ForwardReply, KeyChangeKind, NodeBeat, PeerMessage, PublishKind, RequestKind,
-    Touched,
+    Changed, Forward, ForwardReply, KeyChangeKind, LockAsk, LockTold, NodeBeat, PeerMessage,
+    PublishKind, RequestKind, Touched,
 };
 use super::{MESSAGE_BYTES_MAX, WireError, replicas};
 
@@ -77,6 +77,8 @@ fn body(message: &PeerMessage, out: &mut Writer<'_>) {
             out.u8(39);
             out.rest(bytes);
         }
+        PeerMessage::LockAsk(ask) => encode_lock_ask(ask, out),
+        PeerMessage::LockTold(told) => encode_lock_told(told, out),
     }
 }
 
@@ -124,6 +126,35 @@ fn encode_touched(touched: &Touched, out: &mut Writer<'_>) {
     for (db, key) in &touched.keys {
         out.u8(*db);
         out.bytes(key);
+    }
+}
+
+fn encode_lock_ask(ask: &LockAsk, out: &mut Writer<'_>) {
+    out.u8(41);
+    out.u32(ask.group.0);
+    out.replica(ask.origin);
+    out.u64(ask.sent_us);
+    out.count(ask.requests.len());
+    for (db, key, number) in &ask.requests {
+        out.u8(*db);
+        out.u64(*number);
+        out.bytes(key);
+    }
+}
+
+fn encode_lock_told(told: &LockTold, out: &mut Writer<'_>) {
+    out.u8(42);
+    out.u32(told.group.0);
+    out.replica(told.to);
+    out.u64(told.sent_us);
+    out.count(told.granted.len());
+    for (number, fence) in &told.granted {
+        out.u64(*number);
+        out.u64(*fence);
+    }
+    out.count(told.settled.len());
+    for number in &told.settled {
+        out.u64(*number);
     }
 }
 

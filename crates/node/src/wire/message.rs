@@ -26,6 +26,10 @@ pub enum PeerMessage {
     Touched(Touched),
     /// Requests to the meta group and their answers, in the meta group's own encoding.
     Meta(Bytes),
+    /// How locks stand that the sender waits for, and that it lives.
+    LockAsk(LockAsk),
+    /// What the receiver waited for and got.
+    LockTold(LockTold),
 }
 
 /// Requests of one origin for one group, in order.
@@ -188,6 +192,35 @@ pub struct Touched {
     pub keys: Vec<(u8, Bytes)>,
 }
 
+/// A node asks the leader of a group how what it waits for there stands. Sent as long as it waits for something, or as
+/// something hangs on its connections.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LockAsk {
+    /// The group.
+    pub group: GroupId,
+    /// Who asks.
+    pub origin: ReplicaId,
+    /// When, the sender's clock, us; never 0.
+    pub sent_us: u64,
+    /// What it waits for: numbered database, key, number of the write that asked for it.
+    pub requests: Vec<(u8, Bytes, u64)>,
+}
+
+/// What has become of locks that the receiver waits for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LockTold {
+    /// The group.
+    pub group: GroupId,
+    /// Who waits.
+    pub to: ReplicaId,
+    /// That of the [`LockAsk`] which this answers; 0: nobody asked.
+    pub sent_us: u64,
+    /// Requests that were granted this moment, and under which fences.
+    pub granted: Vec<(u64, u64)>,
+    /// Requests that were asked about and do not wait, whatever became of them.
+    pub settled: Vec<u64>,
+}
+
 impl PeerMessage {
     /// A word for logs.
     pub fn name(&self) -> &'static str {
@@ -202,6 +235,8 @@ impl PeerMessage {
             PeerMessage::Changed(_) => "changed",
             PeerMessage::Touched(_) => "touched",
             PeerMessage::Meta(_) => "meta",
+            PeerMessage::LockAsk(_) => "lock ask",
+            PeerMessage::LockTold(_) => "lock told",
         }
     }
 }

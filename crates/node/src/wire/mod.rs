@@ -1,12 +1,12 @@
 //! The bytes between nodes: messages, and the frames that carry them over a link.
 //!
-//! Version 1, integers little endian. A **frame** is what is written to a link at once:
+//! Version 2, integers little endian. A **frame** is what is written to a link at once:
 //!
 //! ```text
 //! offset  size  what
 //!      0     4  length of the frame from offset 8 on
 //!      4     4  crc32 of what is from offset 28 on, then of offsets 8..28
-//!      8     2  version, 1
+//!      8     2  version, 2
 //!     10     2  class of the link: 0 fast, 1 bulk
 //!     12     4  count of messages
 //!     16     8  sequence: 0, 1, 2 … on one connection
@@ -35,6 +35,8 @@
 //! | 38 | changed | node u32, client u64, count u32, count × (db u8, kind u8, key bytes, for an event: class u16, name bytes) |
 //! | 39 | meta | to the end |
 //! | 40 | touched | group u32, log_ms u64, count u32, count × (db u8, key bytes) |
+//! | 41 | lock ask | group u32, origin replica, sent_us u64, count u32, count × (db u8, number u64, key bytes) |
+//! | 42 | lock told | group u32, origin replica, sent_us u64, count u32, count × (number u64, fence u64), count u32, count × (number u64) |
 //!
 //! A replica is node u32, incarnation u64; a ballot is round u64, replica; bytes are length u32 and the bytes.
 //! Example, `Called { call: 7, integer: 2 }`: `11 00 00 00  25  07 00 00 00 00 00 00 00  02 00 00 00 00 00 00 00`.
@@ -60,11 +62,12 @@ pub use encode::{Encoded, encode};
 pub use frame::{Class, Frame, FrameHead, FrameReader, HEAD_BYTES, PushError};
 pub use message::{
     Called, Changed, Forward, ForwardRefused, ForwardReply, ForwardedReply, KeyChange,
-    KeyChangeKind, ListensTo, NodeBeat, PeerMessage, Publish, PublishKind, RequestKind, Touched,
+    KeyChangeKind, ListensTo, LockAsk, LockTold, NodeBeat, PeerMessage, Publish, PublishKind,
+    RequestKind, Touched,
 };
 
 /// The version that this code writes and reads.
-pub const VERSION: u16 = 1;
+pub const VERSION: u16 = 2;
 /// Bytes of a frame of several messages.
 pub const FRAME_BYTES_MAX: usize = 32 << 20;
 /// Bytes of one message, its length included: more than a log entry with the largest value that a client may send.

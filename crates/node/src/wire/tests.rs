@@ -246,6 +246,28 @@ fn messages() -> impl Strategy<Value = PeerMessage> {
             |(group, log_ms, keys)| PeerMessage::Touched(Touched { group, log_ms, keys })
         ),
         1 => payloads().prop_map(PeerMessage::Meta),
+        1 => (group(), replicas(), 1..u64::MAX, proptest::collection::vec((0u8..16, payloads(), any::<u64>()), 0..4)).prop_map(
+            |(group, origin, sent_us, requests)| PeerMessage::LockAsk(LockAsk {
+                group,
+                origin,
+                sent_us,
+                requests,
+            })
+        ),
+        1 => (
+            group(),
+            replicas(),
+            any::<u64>(),
+            proptest::collection::vec((any::<u64>(), any::<u64>()), 0..4),
+            proptest::collection::vec(any::<u64>(), 0..4),
+        )
+            .prop_map(|(group, to, sent_us, granted, settled)| PeerMessage::LockTold(LockTold {
+                group,
+                to,
+                sent_us,
+                granted,
+                settled,
+            })),
     ]
 }
 
@@ -347,7 +369,7 @@ fn the_bytes_are_as_drawn() {
     assert_eq!(bytes[..4], (bytes.len() as u32 - 8).to_le_bytes());
     assert_eq!(
         bytes[8..28],
-        *b"\x01\0\0\0\x01\0\0\0\x03\0\0\0\0\0\0\0\0\0\0\0"
+        *b"\x02\0\0\0\x01\0\0\0\x03\0\0\0\0\0\0\0\0\0\0\0"
     );
 }
 
@@ -437,8 +459,8 @@ fn frames_that_do_not_belong_are_refused() {
     );
     assert_eq!(error(&bytes(Class::Bulk, 0)), WireError::Head);
     let mut other = bytes(Class::Fast, 0);
-    other[8] = 2;
-    assert_eq!(error(&other), WireError::Version(2));
+    other[8] = 1;
+    assert_eq!(error(&other), WireError::Version(1));
     let mut huge = bytes(Class::Fast, 0);
     huge[..4].copy_from_slice(&u32::MAX.to_le_bytes());
     assert_eq!(

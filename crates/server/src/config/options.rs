@@ -266,6 +266,14 @@ pub(crate) static OPTIONS: &[Opt] = &[
         "Bytes of moving shards that a node sends in a second",
     ),
     row(
+        "lock-delay",
+        Group::Cluster,
+        Shape::Word("MS"),
+        "15000",
+        "How long a lock that was acquired with SESSION outlives its connection, and how long a node may be cut off \
+         before others end its sessions; 0 is not at all, and never",
+    ),
+    row(
         "cluster-secret",
         Group::Cluster,
         Shape::Secret,

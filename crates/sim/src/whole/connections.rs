@@ -1,11 +1,12 @@
 //! Clients' connections: at the node a real session that scans bytes and runs batches; at the other end a simulated
 //! client that sends a batch, waits for all of its replies, and gives up at some time.
 
+use super::locks::Holding;
 use super::requests::{Asked, Asking};
 use super::world::{Event, Phase, World};
 use crate::faults::Fault;
 use bytes::Bytes;
-use node::{Node, Session, Step};
+use node::{ClientFlag, Node, Session, Step};
 use resp::{Batch, Limits, Output, Scan, Scanner, split_reply};
 use std::io::IoSlice;
 use std::sync::Arc;
@@ -33,6 +34,8 @@ pub struct Connection {
     is_running: bool,
     has_more: bool,
     waits: bool,
+    /// When it goes on though nothing rouses it, by its node's clock, us.
+    until_us: Option<u64>,
 }
 
 /// Whether a connection goes on.
@@ -60,6 +63,7 @@ impl Connection {
             is_running: false,
             has_more: false,
             waits: false,
+            until_us: None,
         }
     }
 
@@ -73,6 +77,9 @@ impl Connection {
         if self.wants_turn() {
             self.session.client.drain_outbox(&mut self.output);
             self.waits = false;
+            if self.session.client.has(ClientFlag::Killed) {
+                return Went::Aborted;
+            }
         }
         for _ in 0..STEPS_MAX {
             if self.waits {
@@ -104,11 +111,24 @@ impl Connection {
                 }
                 Step::Flush | Step::Yield | Step::Long => {}
                 Step::Wait { .. } | Step::Replies => self.waits = !self.wants_turn(),
+                Step::Blocked { until_us } => {
+                    self.waits = !self.wants_turn();
+                    self.until_us = until_us;
+                }
                 Step::Close => return Went::Closed,
                 Step::Abort | Step::Shutdown => return Went::Aborted,
             }
         }
         panic!("a connection's turn without an end");
+    }
+
+    /// Whether its time has come to go on.
+    fn is_due(&mut self, now_us: u64) -> bool {
+        let due = self.waits && self.until_us.is_some_and(|until_us| until_us <= now_us);
+        if due {
+            (self.waits, self.until_us) = (false, None);
+        }
+        due
     }
 
     /// What is to be written.
@@ -133,6 +153,7 @@ pub struct Client {
     connection: Option<ConnectionId>,
     input: Vec<u8>,
     asked: Asked,
+    holding: Holding,
     watched: Option<(u64, Option<Bytes>)>,
 }
 
@@ -164,11 +185,13 @@ impl World {
             keys: self.plan.keys,
             ttl_ms_max: self.plan.ttl_ms_max,
             made: &mut self.made,
+            holding: &self.clients[number].holding,
             process: number as u64,
             now_us: self.now_us,
         };
         let (bytes, asked) = asking.batch(watched);
         self.clients[number].asked = asked;
+        self.clients[number].asked.lock_delay_us = self.plan.lock_delay_ms() * 1000;
         self.note(|| format!("client {number} asks {}", shown(&bytes)));
         let delay_us = self.random.between(20, 300);
         self.after(delay_us, Event::ToNode(id, bytes));
@@ -196,6 +219,19 @@ impl World {
             connection.buffer.extend_from_slice(bytes);
             connection.has_more = true;
             self.serve(id);
+        }
+    }
+
+    /// Time went by at a node: connections that waited for it go on.
+    pub(super) fn wake_late(&mut self, number: usize, now_us: u64) {
+        let mut due = Vec::new();
+        for (id, connection) in &mut self.connections {
+            if connection.node == number && connection.is_due(now_us) {
+                due.push(*id);
+            }
+        }
+        for id in due {
+            self.serve_alone(id);
         }
     }
 
@@ -264,7 +300,8 @@ impl World {
         client.input.extend_from_slice(bytes);
         while let Some((reply, _)) = split_reply(&client.input) {
             let length = reply.len();
-            let watched = client.asked.take(reply, &mut self.judge, now_us);
+            let holding = &mut client.holding;
+            let watched = client.asked.take(reply, &mut self.judge, holding, now_us);
             client.watched = watched.or(client.watched.take());
             client.input.drain(..length);
         }
@@ -294,7 +331,8 @@ impl World {
         if let Some(number) = self.client_of(id) {
             self.note(|| format!("client {number} loses its connection"));
             let was_waiting = self.clients[number].waits();
-            self.clients[number] = Client::default();
+            let mut client = std::mem::take(&mut self.clients[number]);
+            self.judge.let_go_of_all(&mut client.holding, self.now_us);
             if was_waiting {
                 self.rest(number);
             }
@@ -318,7 +356,8 @@ impl World {
 
     /// A client closes its connection.
     fn leave(&mut self, number: usize) {
-        let client = std::mem::take(&mut self.clients[number]);
+        let mut client = std::mem::take(&mut self.clients[number]);
+        self.judge.let_go_of_all(&mut client.holding, self.now_us);
         if let Some(id) = client.connection {
             self.after(50, Event::NodeLoses(id));
         }

@@ -1,6 +1,7 @@
 //! What clients saw, and what must hold of it: the registers' history for the checker, keys that expire, locks, and
 //! copies of shards that must be equal.
 
+use super::locks::LockJudge;
 use crate::history::{Action, Answer, Operation, Outcome};
 use bytes::Bytes;
 use std::collections::BTreeMap;
@@ -27,6 +28,8 @@ pub struct Judge {
     grants: BTreeMap<u64, Vec<Grant>>,
     /// By lock.
     fences: BTreeMap<u64, Vec<SeenFence>>,
+    /// What was told of locks by LOCK.*.
+    pub(super) locks: LockJudge,
     /// By shard, index and log time.
     copies: BTreeMap<(usize, u64, u64), Seen>,
 }
@@ -252,7 +255,7 @@ impl Judge {
 }
 
 /// How long something lasts at least that is to last `ttl_us`, by true time, us.
-fn least_us(ttl_us: u64) -> u64 {
+pub(super) fn least_us(ttl_us: u64) -> u64 {
     (ttl_us - ttl_us * DRIFT_PPM / 1_000_000).saturating_sub(SLACK_US)
 }
 

@@ -90,6 +90,7 @@ impl World {
             shards: self.plan.shards as u32,
             maxmemory_bytes: 64 << 20,
             read_mode: self.plan.read_mode,
+            lock_delay_ms: self.plan.lock_delay_ms(),
             replace_after_s: self
                 .operator
                 .as_ref()
@@ -240,6 +241,7 @@ impl World {
             return;
         };
         node.tick(node.now());
+        self.wake_late(number, node.now().monotonic_us);
         if let Some(process) = &mut self.machines[number].process {
             process.ticks += 1;
             if process.ticks.is_multiple_of(TICKS_PER_HOUSEWORK) {

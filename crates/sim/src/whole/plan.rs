@@ -50,6 +50,11 @@ pub struct Plan {
 }
 
 impl Plan {
+    /// How long a lock outlives the connection that it hangs on, ms. Out of what is drawn anyway.
+    pub fn lock_delay_ms(&self) -> u64 {
+        [0, 300, 1_000, 15_000][(self.clocks[0].offset_us / 3 % 4) as usize]
+    }
+
     /// Draws one.
     pub fn draw(random: &mut Random) -> Plan {
         let nodes = *random.pick(&[1, 2, 3, 3, 3, 3, 4, 5, 5]);

@@ -1,6 +1,7 @@
 //! What clients ask: batches of requests as bytes, and what each reply will mean.
 
 use super::judge::{Judge, OperationId, SCRIPT_STOPPED, bulk};
+use super::locks::{self, Holding, LockExpected};
 use crate::history::Action;
 use crate::random::Random;
 use bytes::Bytes;
@@ -40,6 +41,8 @@ pub enum Expected {
     Lock(u64, u64),
     /// LOCK.FENCE of the lock that was asked for before it.
     Fence(u64),
+    /// LOCK.*.
+    Locks(LockExpected),
 }
 
 /// A batch that a client has sent.
@@ -51,6 +54,8 @@ pub struct Asked {
     pub expected: VecDeque<Expected>,
     /// Whether the lock that was asked for last was given.
     is_granted: bool,
+    /// The cluster's delay for locks that hang on connections, us.
+    pub lock_delay_us: u64,
 }
 
 /// Makes requests.
@@ -66,6 +71,8 @@ pub struct Asking<'a> {
     pub ttl_ms_max: u64,
     /// Fleeting keys that were set so far; values too are numbered by it.
     pub made: &'a mut u64,
+    /// The locks that the client holds.
+    pub holding: &'a Holding,
     /// Who asks.
     pub process: u64,
     /// When, us.
@@ -90,6 +97,34 @@ impl Asking<'_> {
             put(&mut bytes, &["GET", &watched_key(key)]);
             let id = self.ask(&watched_key(key), Action::Read);
             asked.expected = [Expected::Word, Expected::Watched(key, id)].into();
+            return (bytes, asked);
+        }
+        if self.random.chance(200_000) {
+            *self.made += 1;
+            let (lines, expected) = locks::batch(
+                self.random,
+                self.holding,
+                self.keys.min(2),
+                self.ttl_ms_max,
+                *self.made,
+            );
+            for line in lines {
+                put(
+                    &mut bytes,
+                    &line.iter().map(String::as_str).collect::<Vec<_>>(),
+                );
+            }
+            for one in &expected {
+                // What is extended to less is not relied on for more, whenever that takes effect.
+                if let LockExpected::Extend(wanted, ttl_us) = one {
+                    let until_us = self.now_us + super::judge::least_us(*ttl_us);
+                    self.judge.rely_until(wanted, until_us);
+                }
+                if let LockExpected::Release(wanted) = one {
+                    self.judge.rely_until(wanted, self.now_us);
+                }
+            }
+            asked.expected = expected.into_iter().map(Expected::Locks).collect();
             return (bytes, asked);
         }
         for _ in 0..self.random.between(1, BATCH_MAX) {
@@ -267,6 +302,7 @@ impl Asked {
         &mut self,
         reply: &[u8],
         judge: &mut Judge,
+        holding: &mut Holding,
         now_us: u64,
     ) -> Option<(u64, Option<Bytes>)> {
         let Some(expected) = self.expected.pop_front() else {
@@ -278,6 +314,11 @@ impl Asked {
         }
         if reply.starts_with(b"-") {
             refuse(&expected, reply, judge);
+            return None;
+        }
+        if let Expected::Locks(expected) = &expected {
+            let times = (self.call_us, now_us);
+            judge.hear_lock(expected, reply, holding, times, self.lock_delay_us);
             return None;
         }
         if let Expected::Fence(key) = expected {
@@ -361,14 +402,22 @@ fn settle(
             b"$-1\r\n" => {}
             _ => judge.accuse(format!("lock l{key} was answered by {:?}", said())),
         },
-        Expected::Fence(_) => unreachable!("looked at before, and no part of another"),
+        Expected::Fence(_) | Expected::Locks(_) => {
+            unreachable!("looked at before, and no part of another")
+        }
     }
     None
 }
 
 /// An error is the answer.
 fn refuse(expected: &Expected, reply: &[u8], judge: &mut Judge) {
-    let known: [&[u8]; 4] = [b"-TRYAGAIN", b"-CLUSTERDOWN", b"-EXECABORT", SCRIPT_STOPPED];
+    let known: [&[u8]; 5] = [
+        b"-TRYAGAIN",
+        b"-CLUSTERDOWN",
+        b"-EXECABORT",
+        b"-UNBLOCKED the shard heard nothing",
+        SCRIPT_STOPPED,
+    ];
     if !known.iter().any(|known| reply.starts_with(known)) {
         let said = String::from_utf8_lossy(reply);
         judge.accuse(format!("{said:?} answers {expected:?}"));
@@ -385,6 +434,7 @@ fn refuse(expected: &Expected, reply: &[u8], judge: &mut Judge) {
         | Expected::SetFleeting(_)
         | Expected::GetFleeting(_)
         | Expected::Lock(_, _)
+        | Expected::Locks(_)
         | Expected::Fence(_) => {}
     }
 }

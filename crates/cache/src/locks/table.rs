@@ -1,0 +1,375 @@
+//! The table: locks by key, when time changes something about each, and what all of it takes.
+
+use super::{LockWait, Wish};
+use crate::Key;
+use crate::store::DATABASES;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+/// Who asks for locks: one start of a node's process. The node's own names for it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct LockOrigin {
+    /// The node.
+    pub node: u32,
+    /// Which life and start of it.
+    pub life: u64,
+}
+
+/// A request that a lock be acquired: never used twice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct LockRequest {
+    /// Who asked.
+    pub origin: LockOrigin,
+    /// Its number there.
+    pub number: u64,
+}
+
+/// How a lock is held.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LockMode {
+    /// By one.
+    Exclusive,
+    /// By all who want to share it.
+    Shared,
+}
+
+/// Somebody who waited got the lock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Grant {
+    /// Who.
+    pub request: LockRequest,
+    /// Under which fence.
+    pub fence: u64,
+}
+
+/// Somebody who holds a lock.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Holder {
+    pub request: Option<LockRequest>,
+    pub owner: Box<[u8]>,
+    pub fence: u64,
+    /// Log time, ms. Of one who holds it alone the record says it; this is what it was granted with.
+    pub expires_at: u64,
+    /// What was asked for.
+    pub ttl_ms: u64,
+    pub is_session: bool,
+}
+
+/// Somebody who waits for a lock.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Waiter {
+    pub request: Option<LockRequest>,
+    pub owner: Box<[u8]>,
+    pub ttl_ms: u64,
+    pub mode: LockMode,
+    pub is_session: bool,
+    /// Log time, ms; `u64::MAX` = as long as it takes.
+    pub until_ms: u64,
+}
+
+impl Waiter {
+    pub fn of(wish: Wish<'_>) -> Waiter {
+        Waiter {
+            request: wish.request,
+            owner: wish.owner.into(),
+            ttl_ms: wish.ttl_ms,
+            mode: wish.mode,
+            is_session: wish.is_session,
+            until_ms: match wish.wait {
+                LockWait::Until(until_ms) => until_ms,
+                LockWait::No | LockWait::Forever => u64::MAX,
+            },
+        }
+    }
+
+    fn bytes(&self) -> usize {
+        size_of::<Waiter>() + self.owner.len()
+    }
+}
+
+/// One key's lock, beside its record.
+///
+/// Invariants:
+/// - holders hold by the record that has `fence`; if it has another one they are none;
+/// - of an exclusive lock there is one holder at most;
+/// - `waiters_until_ms` is the least of the waiters' `until_ms`, on every replica.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Lock {
+    pub mode: LockMode,
+    pub fence: u64,
+    pub holders: Vec<Holder>,
+    pub waiters: VecDeque<Waiter>,
+    pub waiters_until_ms: u64,
+    /// When it stands in [`Locks::due`]; `u64::MAX` = it does not.
+    due_ms: u64,
+}
+
+impl Lock {
+    fn new() -> Lock {
+        Lock {
+            mode: LockMode::Exclusive,
+            fence: 0,
+            holders: Vec::new(),
+            waiters: VecDeque::new(),
+            waiters_until_ms: u64::MAX,
+            due_ms: u64::MAX,
+        }
+    }
+
+    /// Whether several may hold it, and somebody does.
+    pub fn is_shared_by_holders(&self) -> bool {
+        self.mode == LockMode::Shared && !self.holders.is_empty()
+    }
+
+    /// When time changes something about it, log time in ms; `u64::MAX` = never.
+    pub fn due_ms(&self) -> u64 {
+        self.due_ms
+    }
+
+    /// When the last of those ends who share it, log time in ms; 0 if nobody does.
+    pub fn shared_until_ms(&self) -> u64 {
+        match self.mode {
+            LockMode::Shared => self.holders_until_ms(),
+            LockMode::Exclusive => 0,
+        }
+    }
+
+    /// When the last holder ends.
+    pub fn holders_until_ms(&self) -> u64 {
+        let ends = self.holders.iter().map(|holder| holder.expires_at);
+        ends.max().unwrap_or(0)
+    }
+}
+
+/// Bytes of a lock beside its key, holders and waiters: itself, and its places in two trees.
+const LOCK_BYTES: usize = size_of::<Lock>() + 96;
+
+type Name = (u8, Box<[u8]>);
+
+/// One shard's locks as far as records do not tell of them.
+///
+/// Invariants: a lock in it has a holder or a waiter; all else follows from `tables`.
+#[derive(Clone, Debug, Default)]
+pub struct Locks {
+    tables: [BTreeMap<Box<[u8]>, Lock>; DATABASES],
+    /// How many keys are in them.
+    count: usize,
+    /// When time changes something about a lock.
+    due: BTreeSet<(u64, Name)>,
+    bytes: usize,
+    /// How many waiters and session holders each origin has.
+    origins: BTreeMap<LockOrigin, usize>,
+    /// Grants that nobody was told of. No part of the state.
+    pub(super) grants: Vec<Grant>,
+}
+
+impl Locks {
+    /// Whether no key is in it.
+    #[inline]
+    pub fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
+    /// How many keys are.
+    pub fn len(&self) -> usize {
+        self.count
+    }
+
+    /// How many requests wait.
+    pub fn waiters_count(&self) -> usize {
+        self.iter().map(|(_, _, lock)| lock.waiters.len()).sum()
+    }
+
+    /// Bytes that it takes, about.
+    pub fn used_bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Origins that have waiters or holders that hang on a connection, in order.
+    pub fn origins(&self) -> impl Iterator<Item = LockOrigin> {
+        self.origins.keys().copied()
+    }
+
+    /// The log time, ms, at which time changes something next.
+    #[inline]
+    pub fn first_due_ms(&self) -> Option<u64> {
+        self.due.first().map(|(due_ms, _)| *due_ms)
+    }
+
+    /// Keys about which time changed something by `now_ms`, at most `count_max`, in order of that time.
+    pub fn due(&self, now_ms: u64, count_max: usize) -> Vec<(u8, Box<[u8]>)> {
+        let due = self.due.iter().take_while(|(due_ms, _)| *due_ms <= now_ms);
+        due.take(count_max).map(|(_, name)| name.clone()).collect()
+    }
+
+    /// Keys that are in it, of one database or of all.
+    pub fn names_of(&self, db: Option<u8>) -> Vec<(u8, Box<[u8]>)> {
+        let wanted = self.iter().filter(|(of, ..)| db.is_none_or(|db| *of == db));
+        wanted.map(|(db, name, _)| (db, name.into())).collect()
+    }
+
+    /// The databases in which a key of this name is in it.
+    pub fn databases_of(&self, name: &[u8]) -> impl Iterator<Item = u8> {
+        let is_there = move |(_, table): &(u8, &BTreeMap<_, _>)| table.contains_key(name);
+        let tables = if self.is_empty() {
+            &[][..]
+        } else {
+            &self.tables
+        };
+        (0..).zip(tables).filter(is_there).map(|(db, _)| db)
+    }
+
+    /// Keys that an origin waits for, or that hang on its connections.
+    pub fn names_with(&self, origin: LockOrigin) -> Vec<(u8, Box<[u8]>)> {
+        if !self.origins.contains_key(&origin) {
+            return Vec::new();
+        }
+        let is_its =
+            |request: Option<LockRequest>| request.is_some_and(|request| request.origin == origin);
+        let names = self.iter().filter(|(.., lock)| {
+            lock.waiters.iter().any(|one| is_its(one.request))
+                || lock.holders.iter().any(|one| is_its(one.request))
+        });
+        names.map(|(db, name, _)| (db, name.into())).collect()
+    }
+
+    pub(super) fn get(&self, key: Key<'_>) -> Option<&Lock> {
+        self.tables[usize::from(key.db)].get(key.bytes)
+    }
+
+    /// All of it, in order.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (u8, &[u8], &Lock)> {
+        (0..)
+            .zip(&self.tables)
+            .flat_map(|(db, table)| table.iter().map(move |(name, lock)| (db, &name[..], lock)))
+    }
+
+    /// Takes a key's lock out, an empty one if there is none, to be given back by [`Locks::put`].
+    pub(super) fn take(&mut self, key: Key<'_>) -> Lock {
+        let table = &mut self.tables[usize::from(key.db)];
+        let Some((name, mut lock)) = table.remove_entry(key.bytes) else {
+            return Lock::new();
+        };
+        self.count -= 1;
+        self.bytes -= LOCK_BYTES + 2 * key.bytes.len();
+        if lock.due_ms != u64::MAX {
+            self.due.remove(&(lock.due_ms, (key.db, name)));
+            lock.due_ms = u64::MAX;
+        }
+        lock
+    }
+
+    /// Gives a lock back; one without holders and waiters is forgotten.
+    pub(super) fn put(&mut self, key: Key<'_>, lock: Lock) {
+        if lock.holders.is_empty() && lock.waiters.is_empty() {
+            return;
+        }
+        self.bytes += LOCK_BYTES + 2 * key.bytes.len();
+        self.count += 1;
+        let before = self.tables[usize::from(key.db)].insert(key.bytes.into(), lock);
+        assert!(before.is_none(), "a lock is put where it was taken");
+    }
+
+    /// Takes note of when time changes something about a lock; `u64::MAX` = never.
+    pub(super) fn set_due(&mut self, key: Key<'_>, due_ms: u64) {
+        let lock = self.tables[usize::from(key.db)].get_mut(key.bytes);
+        let lock = lock.expect("the caller saw it");
+        assert_eq!(lock.due_ms, u64::MAX, "it was taken before");
+        lock.due_ms = due_ms;
+        if due_ms != u64::MAX {
+            self.due.insert((due_ms, (key.db, key.bytes.into())));
+        }
+    }
+
+    pub(super) fn enqueue(&mut self, lock: &mut Lock, waiter: Waiter) {
+        self.bytes += waiter.bytes();
+        self.count(waiter.request);
+        lock.waiters_until_ms = lock.waiters_until_ms.min(waiter.until_ms);
+        lock.waiters.push_back(waiter);
+    }
+
+    pub(super) fn dequeue(&mut self, lock: &mut Lock) -> Option<Waiter> {
+        let waiter = lock.waiters.pop_front()?;
+        self.let_go(&waiter);
+        if waiter.until_ms == lock.waiters_until_ms {
+            let ends = lock.waiters.iter().map(|waiter| waiter.until_ms);
+            lock.waiters_until_ms = ends.min().unwrap_or(u64::MAX);
+        }
+        Some(waiter)
+    }
+
+    fn let_go(&mut self, waiter: &Waiter) {
+        self.bytes -= waiter.bytes();
+        self.uncount(waiter.request);
+    }
+
+    /// Drops the waiters that `goes`.
+    pub(super) fn drop_waiters(&mut self, lock: &mut Lock, goes: impl Fn(&Waiter) -> bool) {
+        let waiters = std::mem::take(&mut lock.waiters);
+        lock.waiters_until_ms = u64::MAX;
+        for waiter in waiters {
+            if goes(&waiter) {
+                self.let_go(&waiter);
+            } else {
+                lock.waiters_until_ms = lock.waiters_until_ms.min(waiter.until_ms);
+                lock.waiters.push_back(waiter);
+            }
+        }
+    }
+
+    /// Drops the waiters that waited as long as they wanted to.
+    pub(super) fn drop_late_waiters(&mut self, lock: &mut Lock, now_ms: u64) {
+        if lock.waiters_until_ms <= now_ms {
+            self.drop_waiters(lock, |waiter| waiter.until_ms <= now_ms);
+        }
+    }
+
+    pub(super) fn add_holder(&mut self, lock: &mut Lock, holder: Holder) {
+        self.bytes += size_of::<Holder>() + holder.owner.len();
+        if holder.is_session {
+            self.count(holder.request);
+        }
+        lock.holders.push(holder);
+    }
+
+    /// Gives `lock` the holders of another table's.
+    pub(super) fn copy_holders(&mut self, lock: &mut Lock, from: &Lock) {
+        (lock.mode, lock.fence) = (from.mode, from.fence);
+        for holder in &from.holders {
+            self.add_holder(lock, holder.clone());
+        }
+    }
+
+    pub(super) fn drop_holder(&mut self, lock: &mut Lock, place: usize) {
+        let holder = lock.holders.remove(place);
+        self.bytes -= size_of::<Holder>() + holder.owner.len();
+        if holder.is_session {
+            self.uncount(holder.request);
+        }
+    }
+
+    /// A holder hangs on no connection any more.
+    pub(super) fn unbind(&mut self, lock: &mut Lock, place: usize) {
+        let holder = &mut lock.holders[place];
+        if std::mem::take(&mut holder.is_session) {
+            let request = holder.request;
+            self.uncount(request);
+        }
+    }
+
+    fn count(&mut self, request: Option<LockRequest>) {
+        if let Some(request) = request {
+            *self.origins.entry(request.origin).or_default() += 1;
+        }
+    }
+
+    fn uncount(&mut self, request: Option<LockRequest>) {
+        let Some(LockRequest { origin, .. }) = request else {
+            return;
+        };
+        let count = self.origins.get_mut(&origin).expect("it was counted");
+        *count -= 1;
+        if *count == 0 {
+            self.origins.remove(&origin);
+        }
+    }
+}

@@ -1,0 +1,412 @@
+use super::*;
+use crate::Expiry;
+
+const OTHER: LockOrigin = LockOrigin { node: 2, life: 9 };
+
+fn key(name: &'static str) -> Key<'static> {
+    Key::new(7, 0, name.as_bytes())
+}
+
+fn request(number: u64) -> LockRequest {
+    LockRequest {
+        origin: LockOrigin { node: 1, life: 5 },
+        number,
+    }
+}
+
+/// A wish for 100 ms that does not wait.
+fn wish(number: u64, owner: &'static str) -> Wish<'static> {
+    Wish {
+        request: Some(request(number)),
+        owner: owner.as_bytes(),
+        ttl_ms: 100,
+        mode: LockMode::Exclusive,
+        is_session: false,
+        wait: LockWait::No,
+    }
+}
+
+fn waiting(number: u64, owner: &'static str) -> Wish<'static> {
+    Wish {
+        wait: LockWait::Forever,
+        ..wish(number, owner)
+    }
+}
+
+fn sharing(number: u64, owner: &'static str) -> Wish<'static> {
+    Wish {
+        mode: LockMode::Shared,
+        ..waiting(number, owner)
+    }
+}
+
+fn cache() -> Cache {
+    let mut cache = Cache::new(7);
+    cache.set_now(1000);
+    cache
+}
+
+fn granted(acquired: Acquired) -> u64 {
+    match acquired {
+        Acquired::Granted(fence) => fence,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// The requests that got the lock since the last call.
+fn numbers(cache: &mut Cache) -> Vec<u64> {
+    let grants = cache.take_grants();
+    let fences: Vec<u64> = grants.iter().map(|grant| grant.fence).collect();
+    assert!(fences.is_sorted_by(|one, next| one < next), "fences rise");
+    grants.iter().map(|grant| grant.request.number).collect()
+}
+
+/// What the table says of itself must follow from what is in it: through bytes and back nothing changes.
+fn check(cache: &Cache) {
+    let locks = cache.locks();
+    let mut bytes = Vec::new();
+    locks.encode(&mut bytes);
+    bytes.push(b'x');
+    let (decoded, rest) = Locks::decode(&bytes).expect("its own bytes");
+    assert_eq!(rest, b"x");
+    assert_eq!(decoded.checksum(), locks.checksum());
+    assert_eq!(decoded.used_bytes(), locks.used_bytes());
+    assert_eq!(decoded.first_due_ms(), locks.first_due_ms());
+    assert!(decoded.origins().eq(locks.origins()));
+    for cut in 0..bytes.len() - 1 {
+        assert!(Locks::decode(&bytes[..cut]).is_none(), "{cut}");
+    }
+}
+
+#[test]
+fn a_plain_lock_is_a_record_and_nothing_else() {
+    // Breaks if LOCK.ACQUIRE and SET NX PX did not see each other, or each lock cost a place in the table.
+    let mut cache = cache();
+    let first = granted(cache.acquire_lock(key("l"), wish(1, "a")));
+    assert!(cache.locks().is_empty());
+    let entry = cache.peek(key("l")).unwrap();
+    assert_eq!(
+        (
+            entry.value.as_bytes(),
+            entry.expires_at,
+            entry.pin,
+            entry.fence
+        ),
+        (&b"a"[..], Some(1100), Pin::Pinned, first)
+    );
+    assert_eq!(
+        cache.acquire_lock(key("l"), wish(2, "a")),
+        Acquired::Refused
+    );
+    assert!(!cache.release_lock(key("l"), b"b") && cache.release_lock(key("l"), b"a"));
+    assert!(!cache.release_lock(key("l"), b"a"));
+    cache.put(key("l"), b"c", Expiry::At(1500), Pin::Pinned);
+    assert!(cache.extend_lock(key("l"), b"c", 900));
+    cache.set_now(1899);
+    assert_eq!(
+        cache.acquire_lock(key("l"), wish(3, "a")),
+        Acquired::Refused
+    );
+    cache.set_now(1900);
+    assert!(!cache.extend_lock(key("l"), b"c", 900));
+    assert!(granted(cache.acquire_lock(key("l"), wish(4, "a"))) > first + 1);
+}
+
+#[test]
+fn waiters_get_it_in_order_on_release_and_when_the_record_goes() {
+    // Breaks if a waiter were overtaken, or a lock that was deleted by another command kept its queue waiting.
+    let mut cache = cache();
+    granted(cache.acquire_lock(key("l"), wish(1, "a")));
+    for (number, owner) in [(2, "b"), (3, "c"), (4, "d")] {
+        assert_eq!(
+            cache.acquire_lock(key("l"), waiting(number, owner)),
+            Acquired::Queued
+        );
+        check(&cache);
+    }
+    assert!(cache.release_lock(key("l"), b"a"));
+    assert_eq!(numbers(&mut cache), [2]);
+    assert_eq!(cache.peek(key("l")).unwrap().value.as_bytes(), b"b");
+    assert!(cache.remove(key("l")));
+    cache.settle_lock(key("l"));
+    assert_eq!(numbers(&mut cache), [3]);
+    assert_eq!(cache.standing(key("l"), request(2)), Standing::Gone);
+    assert_eq!(cache.locks().first_due_ms(), Some(1100));
+    cache.set_now(1100);
+    assert_eq!(cache.locks().due(1100, 9).len(), 1);
+    // Dropped by whoever looked at it: that grants nothing.
+    assert!(cache.get(key("l")).is_none());
+    assert!(numbers(&mut cache).is_empty());
+    cache.settle_lock(key("l"));
+    assert_eq!(numbers(&mut cache), [4]);
+    check(&cache);
+    assert!(cache.release_lock(key("l"), b"d"));
+    assert!(cache.locks().is_empty() && cache.locks().used_bytes() == 0);
+}
+
+#[test]
+fn who_asks_next_does_not_overtake_an_expired_lock_with_a_queue() {
+    // Breaks if a newcomer took a lock that expired a moment ago past those who wait for it.
+    let mut cache = cache();
+    granted(cache.acquire_lock(key("l"), wish(1, "a")));
+    cache.acquire_lock(key("l"), waiting(2, "b"));
+    cache.set_now(1200);
+    assert_eq!(
+        cache.acquire_lock(key("l"), wish(3, "c")),
+        Acquired::Refused
+    );
+    assert_eq!(numbers(&mut cache), [2]);
+}
+
+#[test]
+fn readers_share_and_a_waiting_writer_keeps_later_readers_behind() {
+    // Breaks if readers excluded each other, a writer came in beside them, or they starved it.
+    let mut cache = cache();
+    let one = granted(cache.acquire_lock(key("l"), sharing(1, "r1")));
+    cache.set_now(1050);
+    let two = granted(cache.acquire_lock(key("l"), sharing(2, "r2")));
+    assert!(two > one);
+    let entry = cache.peek(key("l")).unwrap();
+    assert_eq!(
+        (entry.value.as_bytes(), entry.expires_at),
+        (SHARED, Some(1150))
+    );
+    assert_eq!(
+        cache.acquire_lock(key("l"), wish(3, "w")),
+        Acquired::Refused
+    );
+    assert_eq!(
+        cache.acquire_lock(key("l"), waiting(4, "w")),
+        Acquired::Queued
+    );
+    for (number, owner) in [(5, "r3"), (6, "r4")] {
+        assert_eq!(
+            cache.acquire_lock(key("l"), sharing(number, owner)),
+            Acquired::Queued
+        );
+    }
+    assert_eq!(
+        cache.acquire_lock(key("l"), waiting(7, "w2")),
+        Acquired::Queued
+    );
+    check(&cache);
+    // The first reader's time is over, the second lets go: the writer's turn.
+    cache.set_now(1100);
+    cache.settle_lock(key("l"));
+    assert!(!cache.release_lock(key("l"), b"r1"));
+    assert!(numbers(&mut cache).is_empty());
+    assert!(cache.release_lock(key("l"), b"r2"));
+    assert_eq!(numbers(&mut cache), [4]);
+    // Both readers behind it together, not the writer behind them.
+    assert!(cache.release_lock(key("l"), b"w"));
+    assert_eq!(numbers(&mut cache), [5, 6]);
+    let view = cache.lock_view(key("l")).unwrap();
+    assert_eq!(
+        (view.mode, view.holders.len(), view.waiters.len()),
+        (LockMode::Shared, 2, 1)
+    );
+    assert!(cache.extend_lock(key("l"), b"r3", 500));
+    assert_eq!(cache.peek(key("l")).unwrap().expires_at, Some(1600));
+    // The one that was extended goes: the record ends with the other.
+    assert!(cache.release_lock(key("l"), b"r3"));
+    assert_eq!(cache.peek(key("l")).unwrap().expires_at, Some(1200));
+    cache.set_now(1200);
+    cache.settle_lock(key("l"));
+    assert_eq!(numbers(&mut cache), [7]);
+    check(&cache);
+}
+
+#[test]
+fn a_record_that_others_wrote_ends_what_the_table_says() {
+    // Breaks if shared holders outlived the record that says so, or a plain SET over a lock left it to two.
+    let mut cache = cache();
+    granted(cache.acquire_lock(key("l"), sharing(1, "r1")));
+    cache.acquire_lock(key("l"), waiting(2, "w"));
+    cache.put(key("l"), b"mine", Expiry::Never, Pin::Unpinned);
+    cache.settle_lock(key("l"));
+    assert!(numbers(&mut cache).is_empty());
+    assert!(!cache.release_lock(key("l"), b"r1"));
+    assert_eq!(cache.standing(key("l"), request(1)), Standing::Gone);
+    assert!(!cache.release_lock(key("l"), b"mine"), "it is no lock");
+    cache.clear(0);
+    cache.settle_locks_of(Some(0));
+    assert_eq!(numbers(&mut cache), [2]);
+}
+
+#[test]
+fn late_waiters_and_those_who_left_are_passed_over() {
+    // Breaks if a lock were given to somebody who waits no more: it would be lost for its whole time.
+    let mut cache = cache();
+    granted(cache.acquire_lock(key("l"), wish(1, "a")));
+    let late = Wish {
+        wait: LockWait::Until(1050),
+        ..waiting(2, "b")
+    };
+    assert_eq!(cache.acquire_lock(key("l"), late), Acquired::Queued);
+    assert_eq!(cache.locks().first_due_ms(), Some(1050));
+    for (number, owner) in [(3, "c"), (4, "d")] {
+        cache.acquire_lock(key("l"), waiting(number, owner));
+    }
+    assert_eq!(cache.withdraw(key("l"), request(3)), Standing::Gone);
+    cache.set_now(1060);
+    assert!(cache.release_lock(key("l"), b"a"));
+    assert_eq!(numbers(&mut cache), [4]);
+    // It was granted before it withdrew: its time begins anew.
+    cache.set_now(1100);
+    assert!(matches!(
+        cache.withdraw(key("l"), request(4)),
+        Standing::Granted(_)
+    ));
+    assert_eq!(cache.peek(key("l")).unwrap().expires_at, Some(1200));
+    cache.abandon(key("l"), request(4));
+    assert!(cache.peek(key("l")).is_none() && cache.locks().is_empty());
+}
+
+#[test]
+fn when_time_matters_follows_from_who_is_there() {
+    // Breaks if a replica that got its table from a snapshot looked at a lock at another time than the others: what is left
+    // of those who are gone must not count.
+    let mut cache = cache();
+    let lasting = |number, owner, until| Wish {
+        ttl_ms: 5000,
+        wait: LockWait::Until(until),
+        ..wish(number, owner)
+    };
+    granted(cache.acquire_lock(key("l"), lasting(1, "a", 0)));
+    for (number, until) in [(2, 1500), (3, 3000)] {
+        cache.acquire_lock(key("l"), lasting(number, "b", until));
+    }
+    assert_eq!(cache.locks().first_due_ms(), Some(1500));
+    assert!(cache.release_lock(key("l"), b"a"));
+    assert_eq!(numbers(&mut cache), [2]);
+    assert_eq!(cache.locks().first_due_ms(), Some(3000));
+    let mut bytes = Vec::new();
+    cache.locks().encode(&mut bytes);
+    cache.put_locks(Locks::decode(&bytes).unwrap().0);
+    let before = cache.locks().checksum();
+    cache.settle_lock(key("l"));
+    assert_eq!(cache.locks().checksum(), before);
+}
+
+#[test]
+fn sessions_end_with_their_connection_or_their_node() {
+    // Breaks if a lock outlived its connection by more than the delay, or ended before it.
+    let mut cache = cache();
+    let session = Wish {
+        is_session: true,
+        ttl_ms: 5000,
+        ..wish(1, "a")
+    };
+    granted(cache.acquire_lock(key("l"), session));
+    assert!(cache.locks().origins().eq([request(1).origin]));
+    cache.acquire_lock(key("l"), waiting(2, "b"));
+    cache.end_session(key("l"), request(1), 50);
+    assert_eq!(cache.peek(key("l")).unwrap().expires_at, Some(1050));
+    cache.end_session(key("l"), request(1), 900);
+    assert_eq!(cache.peek(key("l")).unwrap().expires_at, Some(1050));
+    cache.set_now(1050);
+    cache.settle_lock(key("l"));
+    assert_eq!(numbers(&mut cache), [2]);
+    // Of a node that is gone the waiters leave, and what hung on its connections ends.
+    let elsewhere = |number, owner| Wish {
+        request: Some(LockRequest {
+            origin: OTHER,
+            number,
+        }),
+        is_session: true,
+        ..waiting(number, owner)
+    };
+    cache.acquire_lock(key("l"), elsewhere(1, "o1"));
+    cache.acquire_lock(key("l"), waiting(3, "c"));
+    granted(cache.acquire_lock(key("m"), elsewhere(2, "o2")));
+    check(&cache);
+    granted(cache.acquire_lock(key("n"), elsewhere(3, "o3")));
+    let mut kept = Cache::new(7);
+    kept.set_now(1050);
+    granted(kept.acquire_lock(key("m"), elsewhere(2, "o2")));
+    kept.end_origin(OTHER, None);
+    assert_eq!(kept.peek(key("m")).unwrap().expires_at, Some(1150));
+    assert_eq!(kept.locks().origins().count(), 0);
+    cache.end_origin(OTHER, Some(0));
+    assert_eq!(cache.lock_view(key("l")).unwrap().waiters.len(), 1);
+    assert!(cache.peek(key("m")).is_none());
+    assert!(!cache.locks().origins().any(|origin| origin == OTHER));
+    assert!(cache.release_lock(key("l"), b"b"));
+    assert_eq!(numbers(&mut cache), [3]);
+}
+
+#[test]
+fn a_shared_session_ends_alone() {
+    // Breaks if the end of one reader's connection ended the others' locks.
+    let mut cache = cache();
+    for (number, owner) in [(1, "r1"), (2, "r2")] {
+        let session = Wish {
+            is_session: true,
+            ..sharing(number, owner)
+        };
+        granted(cache.acquire_lock(key("l"), session));
+    }
+    cache.end_session(key("l"), request(1), 0);
+    let view = cache.lock_view(key("l")).unwrap();
+    assert_eq!(view.holders.len(), 1);
+    assert_eq!(view.holders[0].owner, b"r2");
+    cache.abandon(key("l"), request(2));
+    assert!(cache.peek(key("l")).is_none() && cache.locks().is_empty());
+}
+
+#[test]
+fn a_full_queue_and_a_full_table_refuse() {
+    // Breaks if clients could make the table grow without end.
+    let mut cache = cache();
+    granted(cache.acquire_lock(key("l"), wish(0, "a")));
+    for number in 0..WAITERS_PER_LOCK_MAX as u64 {
+        assert_eq!(
+            cache.acquire_lock(key("l"), waiting(1 + number, "b")),
+            Acquired::Queued
+        );
+    }
+    assert_eq!(
+        cache.acquire_lock(key("l"), waiting(99_999, "b")),
+        Acquired::QueueFull
+    );
+    let mut asked = 0u64;
+    let mut refused = false;
+    while !refused {
+        let name = asked.to_string();
+        let key = Key::new(7, 1, name.as_bytes());
+        refused = cache.acquire_lock(key, sharing(100_000 + asked, "r")) == Acquired::TableFull;
+        asked += 1;
+    }
+    assert!(cache.locks().used_bytes() < LOCKS_BYTES_MAX + 1024);
+    // What needs no place in it goes on.
+    granted(cache.acquire_lock(key("plain"), wish(1, "a")));
+}
+
+#[test]
+fn a_copy_of_a_lock_that_expired_is_held_by_who_is_next() {
+    // Breaks if a script finds a lock free that others wait for, or if a copy lacks those who share a lock.
+    let mut cache = cache();
+    granted(cache.acquire_lock(key("l"), wish(1, "one")));
+    assert_eq!(
+        cache.acquire_lock(key("l"), waiting(2, "two")),
+        Acquired::Queued
+    );
+    let fence = granted(cache.acquire_lock(key("s"), sharing(3, "three")));
+    granted(cache.acquire_lock(key("s"), sharing(4, "four")));
+    let copy_at = |now_ms: u64| {
+        let mut copy = Cache::new(7);
+        copy.set_now(now_ms);
+        copy.leave_unnumbered();
+        for name in ["l", "s"] {
+            let entry = cache.copy(key(name)).expect("held");
+            copy.put_entry(key(name), entry);
+            copy.copy_lock(&cache, key(name));
+        }
+        let owner = copy
+            .peek(key("l"))
+            .map(|entry| entry.value.as_bytes().to_vec());
+        (owner, copy.is_lock_held_under(key("s"), fence))
+    };
+    assert_eq!(copy_at(1050), (Some(b"one".to_vec()), true));
+    assert_eq!(copy_at(1100), (Some(b"two".to_vec()), false));
+}

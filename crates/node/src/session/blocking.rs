@@ -1,0 +1,447 @@
+//! Requests that may be answered much later: they wait at their key's shard for something to happen ([`crate::blocked`]).
+//! Today that is LOCK.ACQUIRE with WAIT. A connection waits for one of them at a time, and nothing behind it runs.
+//!
+//! ```text
+//!   slot 0: the reply, or that the request was queued ── queued ──┐
+//!   slot 1: what came of it ───────────────────────────────────── ┼─▶ the client's reply
+//!   slot 2: what the log says of a request that is withdrawn ──── ┘   (its time is over, CLIENT UNBLOCK, or a leader
+//!                                                                      says that it does not wait any more)
+//! ```
+//!
+//! What hangs on the connection (SESSION) is remembered here, and ended when the connection is.
+
+use super::holes::integer_of;
+use super::{Pending, Session, Step, Turn};
+use crate::blocked::{SETTLED, Waiting};
+use crate::client::Unblock;
+use crate::entry::Stamp;
+use crate::group::{LockWord, Mode, OpKind, Request, Verb};
+use crate::node::Node;
+use crate::shard::{Call, Events};
+use bytes::Bytes;
+use commands::lock::WAITING;
+use commands::{Execute, Patience, Row};
+use resp::{Args, Output, Reply};
+
+/// Locks that may hang on one connection. More are refused.
+const SESSION_LOCKS_MAX: usize = 16_384;
+const TOO_MANY: &str = "ERR too many locks hang on this connection";
+/// What CLIENT UNBLOCK ERROR makes of a request.
+const UNBLOCKED: &str = "UNBLOCKED client unblocked via CLIENT UNBLOCK";
+/// A request left the queue though its time was not over.
+const LOST: &str = "UNBLOCKED the shard heard nothing of this node for too long and dropped its requests, please try again";
+/// What begins the refusal of a request whose fate is not known.
+const NO_LEADER: &[u8] = b"-CLUSTERDOWN";
+
+/// Slots of a request that waits, behind that of its reply: what came of it, and what the log says of its withdrawal.
+const OUTCOME: u32 = 1;
+const WITHDRAWN: u32 = 2;
+
+/// A request that waits.
+pub(super) struct HalfBlocked {
+    row: &'static Row,
+    shard: usize,
+    db: u8,
+    key: Bytes,
+    /// Its number at the shard.
+    number: u64,
+    aim: Aim,
+    /// When its time is over, us; none = never.
+    until_us: Option<u64>,
+    /// When it was asked, us.
+    asked_us: u64,
+    stage: Stage,
+}
+
+/// What a request is to come to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Aim {
+    /// Something that is its client's as long as it is.
+    Plain,
+    /// Something that hangs on the connection: a lock, by its owner's name.
+    Session(Box<[u8]>),
+    /// The end of such a one.
+    Release(Box<[u8]>),
+}
+
+/// How far it came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    /// The shard has not said yet what it makes of it.
+    Asked,
+    /// It stands in a queue.
+    Queued,
+    /// It is being withdrawn.
+    Leaving(Why),
+}
+
+/// Why a request is withdrawn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Why {
+    /// Its time is over, or somebody said so: then null is its reply.
+    Late,
+    /// CLIENT UNBLOCK ERROR.
+    Unblocked,
+    /// The leader said that it does not wait any more.
+    Settled,
+}
+
+/// A lock that hangs on the connection.
+#[derive(Debug)]
+pub(super) struct SessionLock {
+    shard: usize,
+    db: u8,
+    key: Bytes,
+    owner: Box<[u8]>,
+    number: u64,
+}
+
+impl Session {
+    /// Whether a request has to take the way of those that may wait: returns what it wants.
+    pub(super) fn patience_of(&self, row: &'static Row, args: Args<'_>) -> Option<Patience> {
+        if let Some(patience) = row.patience {
+            return patience(args);
+        }
+        // Its outcome is of interest here.
+        let is_release = row.name == "lock.release" && !self.session_locks.is_empty();
+        let is_its = |lock: &SessionLock| {
+            lock.db == self.db && lock.key == args.get(1) && *lock.owner == *args.get(2)
+        };
+        (is_release && self.session_locks.iter().any(is_its)).then_some(Patience {
+            wait_ms: None,
+            is_session: false,
+        })
+    }
+
+    /// Runs a request of one key that may wait.
+    pub(super) fn run_patiently(
+        &mut self,
+        turn: Turn<'_>,
+        row: &'static Row,
+        execute: Execute,
+        args: Args<'_>,
+        patience: Patience,
+        output: &mut Output,
+    ) -> Step {
+        let node = turn.node;
+        let shard = node.shard_of(args.get(1));
+        let lacks_room = self.lacks_room(turn, row, args);
+        let is_one_too_many = patience.is_session && self.session_locks.len() >= SESSION_LOCKS_MAX;
+        let refusal = lacks_room
+            .filter(|_| node.judges_room(shard))
+            .or(is_one_too_many.then_some(TOO_MANY));
+        if let Some(refusal) = refusal {
+            Reply::new(output, self.protocol).error(refusal);
+            return Step::Done;
+        }
+        let owner = || Box::from(args.get(2));
+        let mut half = HalfBlocked {
+            row,
+            shard,
+            db: self.db,
+            key: Bytes::copy_from_slice(args.get(1)),
+            number: 0,
+            aim: match (patience.is_session, row.patience) {
+                (true, _) => Aim::Session(owner()),
+                (false, Some(_)) => Aim::Plain,
+                (false, None) => Aim::Release(owner()),
+            },
+            until_us: patience
+                .wait_ms
+                .filter(|ms| *ms > 0)
+                .map(|ms| turn.now.monotonic_us + ms * 1000),
+            asked_us: turn.now.monotonic_us,
+            stage: Stage::Asked,
+        };
+        match self.ask_patiently(turn, execute, args, &mut half) {
+            Ok(()) => {
+                self.client.begin_block();
+                self.wait_alone(turn, Pending::Blocked(Box::new(half)), output)
+            }
+            Err(refusal) => {
+                self.void_tickets();
+                Reply::new(output, self.protocol).error(&refusal);
+                Step::Done
+            }
+        }
+    }
+
+    /// Hands the request to its shard; the reply comes to slot 0, what comes of it later to slot 1.
+    fn ask_patiently(
+        &mut self,
+        turn: Turn<'_>,
+        execute: Execute,
+        args: Args<'_>,
+        half: &mut HalfBlocked,
+    ) -> Result<(), String> {
+        let node = turn.node;
+        let mut state = node.lock(half.shard);
+        let mut told = (Events::new(), Vec::new());
+        half.number = match state.mode() {
+            Mode::Grouped => {
+                let request = Request {
+                    kind: OpKind::Write,
+                    db: self.db,
+                    flags: self.op_flags(self.touch),
+                    args,
+                    after: 0,
+                };
+                self.queue_on(turn, half.shard, &mut state, request)?;
+                state.queued_seq()
+            }
+            Mode::Solo => {
+                let call = Call {
+                    execute,
+                    db: self.db,
+                    args,
+                    stamp: Stamp {
+                        log_ms: turn.now.log_ms,
+                        wall_offset_ms: turn.now.wall_offset_ms,
+                        random: 0,
+                    },
+                    first_key_hash: None,
+                    touch: self.touch,
+                    request: None,
+                    event_mask: node.event_mask(),
+                };
+                let mut reply_bytes = Output::new();
+                let mut reply = Reply::new(&mut reply_bytes, self.protocol);
+                let (events, number) = state.commit_request(call, &mut reply);
+                state.settle(&node.budget);
+                told = (events, state.take_changes());
+                let (_, ticket) = self.open_slot();
+                ticket.fill_shared(reply_bytes.into_bytes());
+                // Time may change something about the lock, and nobody else looks at this shard.
+                node.cluster.set_wake_us(half.shard, 0);
+                number
+            }
+        };
+        if !matches!(half.aim, Aim::Release(_)) {
+            let (slot, ticket) = self.open_slot();
+            assert_eq!(slot, OUTCOME, "who waits alone has the first slots");
+            let waiting = Waiting {
+                db: half.db,
+                key: half.key.clone(),
+                ticket,
+                client: self.client.clone(),
+                is_session: matches!(half.aim, Aim::Session(_)),
+                is_queued: false,
+                asked_us: half.asked_us,
+            };
+            state.blocked.wait(half.number, waiting);
+        }
+        drop(state);
+        let (events, changes) = told;
+        if !events.is_empty() || !changes.is_empty() {
+            self.announce(turn, events, changes);
+        }
+        Ok(())
+    }
+
+    /// Goes on with a request that waits.
+    pub(super) fn go_on_blocked(
+        &mut self,
+        turn: Turn<'_>,
+        mut half: Box<HalfBlocked>,
+        output: &mut Output,
+    ) -> Step {
+        loop {
+            let [reply, outcome, withdrawn] = self.client.slots().await_next();
+            let now_us = turn.now.monotonic_us;
+            match half.stage {
+                Stage::Asked => match reply {
+                    None => {
+                        self.pending = Some(Pending::Blocked(half));
+                        return Step::Replies;
+                    }
+                    Some(reply) if is_marker(&reply) => {
+                        let mut state = turn.node.lock(half.shard);
+                        state.blocked.note_queued(half.number);
+                        half.stage = Stage::Queued;
+                    }
+                    Some(reply) => {
+                        let is_unknown = reply.starts_with(NO_LEADER);
+                        return self.end_block(turn, *half, &reply, is_unknown, output);
+                    }
+                },
+                Stage::Queued => {
+                    let why = match outcome {
+                        Some(outcome) if outcome != SETTLED => {
+                            return self.end_block(turn, *half, &outcome, false, output);
+                        }
+                        Some(_) => Some(Why::Settled),
+                        None if half.until_us.is_some_and(|until| until <= now_us) => {
+                            Some(Why::Late)
+                        }
+                        None => self.client.take_unblock().map(|how| match how {
+                            Unblock::Timeout => Why::Late,
+                            Unblock::Error => Why::Unblocked,
+                        }),
+                    };
+                    let Some(why) = why else {
+                        let until_us = half.until_us;
+                        self.pending = Some(Pending::Blocked(half));
+                        return Step::Blocked { until_us };
+                    };
+                    half.stage = Stage::Leaving(why);
+                    self.say(turn, &half, Verb::Withdraw);
+                }
+                Stage::Leaving(why) => {
+                    if let Some(outcome) = outcome.filter(|outcome| outcome != SETTLED) {
+                        return self.end_block(turn, *half, &outcome, false, output);
+                    }
+                    let Some(withdrawn) = withdrawn else {
+                        self.pending = Some(Pending::Blocked(half));
+                        return Step::Replies;
+                    };
+                    if integer_of(&withdrawn).is_some() {
+                        return self.end_block(turn, *half, &withdrawn, false, output);
+                    }
+                    if withdrawn.starts_with(b"-") {
+                        return self.end_block(turn, *half, &withdrawn, true, output);
+                    }
+                    let is_late = half.until_us.is_some_and(|until| until <= now_us);
+                    let mut bytes = Output::new();
+                    let mut answer = Reply::new(&mut bytes, self.protocol);
+                    match why {
+                        Why::Unblocked => answer.error(UNBLOCKED),
+                        Why::Settled if !is_late => answer.error(LOST),
+                        Why::Late | Why::Settled => answer.null(),
+                    }
+                    let answer = bytes.into_bytes();
+                    return self.end_block(turn, *half, &answer, false, output);
+                }
+            }
+        }
+    }
+
+    /// Says something of the request through its shard's log; the answer comes to slot 2.
+    fn say(&mut self, turn: Turn<'_>, half: &HalfBlocked, verb: Verb) {
+        let (slot, ticket) = self.open_slot();
+        assert_eq!(slot, WITHDRAWN, "it is said once");
+        let word = half.word(verb, 0);
+        let mut state = turn.node.lock(half.shard);
+        if let Err(full) = state.say_word(&word, ticket.clone(), turn.now) {
+            ticket.fill(format!("-{full}\r\n").as_bytes());
+        }
+        drop(state);
+        turn.node.mark_dirty(half.shard);
+        turn.node.request_flush();
+    }
+
+    /// The client is answered.
+    fn end_block(
+        &mut self,
+        turn: Turn<'_>,
+        half: HalfBlocked,
+        reply: &[u8],
+        is_unknown: bool,
+        output: &mut Output,
+    ) -> Step {
+        let mut state = turn.node.lock(half.shard);
+        state.blocked.forget(half.number);
+        let integer = integer_of(reply);
+        match (&half.aim, integer) {
+            (Aim::Session(owner), Some(_)) => {
+                state
+                    .blocked
+                    .bind(half.number, self.client.clone(), half.asked_us);
+                self.session_locks.push(SessionLock {
+                    shard: half.shard,
+                    db: half.db,
+                    key: half.key.clone(),
+                    owner: owner.clone(),
+                    number: half.number,
+                });
+            }
+            (Aim::Release(owner), Some(1)) => {
+                let is_its = |lock: &SessionLock| {
+                    lock.db == half.db && lock.key == half.key && lock.owner == *owner
+                };
+                if let Some(at) = self.session_locks.iter().position(is_its) {
+                    let lock = self.session_locks.swap_remove(at);
+                    state.blocked.unbind(lock.number);
+                }
+            }
+            (Aim::Plain | Aim::Session(_) | Aim::Release(_), _) => {}
+        }
+        if is_unknown && !matches!(half.aim, Aim::Release(_)) {
+            // Nobody waits for what the log makes of it.
+            state.blocked.owe(half.word(Verb::Abandon, 0));
+        }
+        drop(state);
+        turn.node.cluster.set_wake_us(half.shard, 0);
+        self.void_tickets();
+        self.client.end_block();
+        output.tail_mut().extend_from_slice(reply);
+        if reply.starts_with(b"-") {
+            turn.node.stats.failed(self.client.id, half.row.id());
+            turn.node.stats.error(&reply[1..]);
+        }
+        Step::Done
+    }
+
+    /// The connection is over: what it waited for it does not want any more, and what hung on it ends.
+    pub(super) fn leave_blocked(&mut self, node: &Node) {
+        let delay_ms = node.settings.load().lock_delay_ms;
+        let mut words: Vec<(usize, LockWord)> = Vec::new();
+        if let Some(Pending::Blocked(half)) = self.pending.take()
+            && !matches!(half.aim, Aim::Release(_))
+        {
+            words.push((half.shard, half.word(Verb::Abandon, 0)));
+        }
+        for lock in std::mem::take(&mut self.session_locks) {
+            words.push((
+                lock.shard,
+                LockWord {
+                    verb: Verb::End,
+                    db: lock.db,
+                    key: Box::from(&lock.key[..]),
+                    number: lock.number,
+                    delay_ms,
+                },
+            ));
+        }
+        if words.is_empty() {
+            return;
+        }
+        let now = node.now();
+        for (shard, word) in words {
+            let mut state = node.lock(shard);
+            state.blocked.forget(word.number);
+            state.blocked.unbind(word.number);
+            let nobody = state.blocked.nobody();
+            if state.say_word(&word, nobody, now).is_err() {
+                state.blocked.owe(word);
+            }
+            state.settle(&node.budget);
+            drop(state);
+            node.mark_dirty(shard);
+            node.cluster.set_wake_us(shard, 0);
+        }
+        node.request_flush();
+    }
+}
+
+impl HalfBlocked {
+    fn word(&self, verb: Verb, delay_ms: u64) -> LockWord {
+        LockWord {
+            verb,
+            db: self.db,
+            key: Box::from(&self.key[..]),
+            number: self.number,
+            delay_ms,
+        }
+    }
+}
+
+/// Whether a reply says that the request was queued.
+fn is_marker(reply: &[u8]) -> bool {
+    let word = reply
+        .strip_prefix(b"+")
+        .and_then(|rest| rest.strip_suffix(b"\r\n"));
+    word == Some(WAITING.as_bytes())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,171 @@
+use crate::client::ClientFlag;
+use crate::session::Step;
+use crate::testing::{Client, node};
+
+/// The number of a reply `:n`.
+fn fence(reply: &str) -> u64 {
+    let digits = reply.strip_prefix(':').unwrap_or_else(|| panic!("{reply}"));
+    digits.parse().expect("a number")
+}
+
+#[test]
+fn waiters_are_answered_in_order_and_what_is_behind_them_waits() {
+    // Breaks if a waiter were overtaken, not woken by whatever ends the lock, or a pipeline went on past it.
+    let (node, _) = node();
+    let [mut a, mut b, mut c] = [(); 3].map(|()| Client::new(&node));
+    let first = fence(&a.run("LOCK.ACQUIRE l a 10000"));
+    assert_eq!(
+        b.pipeline(&["ECHO x", "LOCK.ACQUIRE l b 10000 WAIT 0", "ECHO y"]),
+        "$1 x"
+    );
+    assert!(matches!(b.step, Step::Blocked { until_us: None }));
+    assert!(b.session.client.has(ClientFlag::Blocked));
+    assert_eq!(c.run("LOCK.ACQUIRE l c 10000 WAIT 5000"), "");
+    assert!(matches!(c.step, Step::Blocked { until_us: Some(_) }));
+    assert!(a.run("INFO clients").contains("blocked_clients:2"));
+    assert!(
+        a.run("LOCK.INFO l")
+            .contains("waiting :2 $5 queue *2 $1 b $1 c")
+    );
+    assert_eq!(a.run("LOCK.RELEASE l a"), ":1");
+    let replies = b.poll();
+    let (second, rest) = replies.split_once(' ').unwrap();
+    assert!(fence(second) > first && rest == "$1 y", "{replies}");
+    assert!(!b.session.client.has(ClientFlag::Blocked));
+    assert_eq!(c.poll(), "");
+    assert_eq!(a.run("DEL l"), ":1");
+    assert!(fence(&c.poll()) > fence(second));
+    assert_eq!(a.run("GET l"), "$1 c");
+}
+
+#[test]
+fn a_wait_ends_with_its_time_and_by_hand() {
+    // Breaks if a client waited past its time, could not be unblocked, or got the lock after it was told that it had not.
+    let (node, clock) = node();
+    let [mut a, mut b, mut c] = [(); 3].map(|()| Client::new(&node));
+    a.run("LOCK.ACQUIRE l a 100000");
+    b.run("LOCK.ACQUIRE l b 1000 WAIT 50");
+    c.run("LOCK.ACQUIRE l c 1000 WAIT 0");
+    let (b_id, c_id) = (b.session.client.id, c.session.client.id);
+    assert_eq!(
+        a.run(&format!("CLIENT UNBLOCK {}", a.session.client.id)),
+        ":0"
+    );
+    clock.advance_ms(49);
+    assert_eq!(b.poll(), "");
+    clock.advance_ms(1);
+    assert_eq!(b.poll(), "$-1");
+    assert_eq!(a.run(&format!("CLIENT UNBLOCK {b_id}")), ":0");
+    assert_eq!(a.run(&format!("CLIENT UNBLOCK {c_id} ERROR")), ":1");
+    assert_eq!(c.poll(), "-UNBLOCKED client unblocked via CLIENT UNBLOCK");
+    c.run("LOCK.ACQUIRE l c 1000 WAIT 0");
+    assert_eq!(a.run(&format!("CLIENT UNBLOCK {c_id}")), ":1");
+    assert_eq!(c.poll(), "$-1");
+    assert!(a.run("LOCK.INFO l").contains("waiting :0"));
+    assert_eq!(a.run("LOCK.RELEASE l a"), ":1");
+    assert_eq!(a.run("EXISTS l"), ":0");
+}
+
+#[test]
+fn an_expired_lock_is_handed_over_by_time_alone() {
+    // Breaks if a waiter had to wait for somebody to touch the key.
+    let (node, clock) = node();
+    let [mut a, mut b] = [(); 2].map(|()| Client::new(&node));
+    a.run("SET l a NX PX 50");
+    b.run("LOCK.ACQUIRE l b 1000 WAIT 0");
+    node.tick(node.now());
+    assert_eq!(b.poll(), "");
+    clock.advance_ms(49);
+    node.tick(node.now());
+    assert_eq!(b.poll(), "");
+    clock.advance_ms(1);
+    node.tick(node.now());
+    fence(&b.poll());
+}
+
+#[test]
+fn who_leaves_leaves_the_queue_and_gives_back() {
+    // Breaks if a lock were given to a connection that is gone, or stayed with it until its time is over.
+    let (node, clock) = node();
+    let [mut a, mut b, mut c, mut d] = [(); 4].map(|()| Client::new(&node));
+    a.run("LOCK.ACQUIRE l a 10000");
+    b.run("LOCK.ACQUIRE l b 10000 WAIT 0");
+    c.run("LOCK.ACQUIRE l c 10000 WAIT 0");
+    d.run("LOCK.ACQUIRE l d 10000 WAIT 0");
+    b.session.close(&node);
+    a.run("LOCK.RELEASE l a");
+    fence(&c.poll());
+    // It was granted, and its client has heard of it: it keeps it.
+    c.session.close(&node);
+    assert_eq!(a.run("GET l"), "$1 c");
+    // Granted, and not heard of it.
+    a.run("LOCK.RELEASE l c");
+    assert_eq!(a.run("GET l"), "$1 d");
+    d.session.close(&node);
+    assert_eq!(a.run("EXISTS l"), ":0");
+    clock.advance_ms(1000);
+    node.tick(node.now());
+    let idle = |shard| node.lock(shard).blocked.is_idle();
+    assert!((0..node.shards_count()).all(idle));
+}
+
+#[test]
+fn a_session_lock_ends_after_its_connection() {
+    // Breaks if it ended with the connection at once (its holder may not know yet), or stayed for all its time.
+    let (node, clock) = node();
+    let [mut a, mut b, mut c] = [(); 3].map(|()| Client::new(&node));
+    a.run("CONFIG SET lock-delay 200");
+    fence(&a.run("LOCK.ACQUIRE l a 60000 SESSION"));
+    fence(&a.run("LOCK.ACQUIRE kept a 60000 SESSION"));
+    assert_eq!(a.run("LOCK.RELEASE kept a"), ":1");
+    fence(&b.run("LOCK.ACQUIRE kept b 60000"));
+    b.run("LOCK.ACQUIRE l b 60000 WAIT 0 SESSION");
+    a.session.close(&node);
+    assert_eq!(c.run("PTTL l"), ":200");
+    assert_eq!(c.run("PTTL kept"), ":60000");
+    clock.advance_ms(199);
+    node.tick(node.now());
+    assert_eq!(b.poll(), "");
+    clock.advance_ms(1);
+    node.tick(node.now());
+    fence(&b.poll());
+    c.run("CONFIG SET lock-delay 0");
+    b.session.close(&node);
+    assert_eq!(c.run("EXISTS l"), ":0");
+}
+
+#[test]
+fn a_transaction_does_not_wait() {
+    // Breaks if EXEC held its shards locked while it waited.
+    let (node, _) = node();
+    let [mut a, mut b] = [(); 2].map(|()| Client::new(&node));
+    a.run("LOCK.ACQUIRE l a 10000");
+    b.run("MULTI");
+    b.run("LOCK.ACQUIRE l b 10000 WAIT 0");
+    b.run("LOCK.ACQUIRE m b 10000 SESSION");
+    assert_eq!(
+        b.run("EXEC"),
+        "*2 $-1 -ERR LOCK.ACQUIRE with SESSION cannot be part of a transaction or run under LOCK.GUARD"
+    );
+    let refused = b.run("EVAL \"return redis.call('lock.acquire', KEYS[1], 'b', 10)\" 1 m");
+    assert!(refused.starts_with("-ERR This Redis command is not allowed from script"));
+}
+
+#[test]
+fn readers_and_writers_over_several_shards() {
+    // Breaks if a command over several shards passed a lock's queue by, or FLUSHALL forgot those who wait.
+    let (node, _) = node();
+    let [mut a, mut b, mut c] = [(); 3].map(|()| Client::new(&node));
+    a.run("LOCK.ACQUIRE l a 10000 SHARED");
+    fence(&b.run("LOCK.ACQUIRE l b 10000 SHARED WAIT 0"));
+    c.run("LOCK.ACQUIRE l c 10000 WAIT 0");
+    a.run("SET k v");
+    assert_eq!(a.run("RENAME l elsewhere"), "+OK");
+    fence(&c.poll());
+    b.run("LOCK.ACQUIRE l b 10000 WAIT 0");
+    assert_eq!(a.run("FLUSHALL"), "+OK");
+    fence(&b.poll());
+    c.run("LOCK.ACQUIRE l c 10000 WAIT 0");
+    assert_eq!(a.run("DEL k l elsewhere m n o p"), ":1");
+    fence(&c.poll());
+}
