@@ -186,6 +186,7 @@ impl World {
             ttl_ms_max: self.plan.ttl_ms_max,
             made: &mut self.made,
             holding: &self.clients[number].holding,
+            wants_locks: number >= self.plan.clients,
             process: number as u64,
             now_us: self.now_us,
         };

@@ -55,6 +55,11 @@ impl Plan {
         [0, 300, 1_000, 15_000][(self.clocks[0].offset_us / 3 % 4) as usize]
     }
 
+    /// Clients: beside those of `clients` some, the last ones, that ask for locks with queues. Out of what is drawn anyway.
+    pub fn clients_total(&self) -> usize {
+        self.clients + 1 + (self.clocks[0].offset_us / 13 % 4) as usize
+    }
+
     /// Draws one.
     pub fn draw(random: &mut Random) -> Plan {
         let nodes = *random.pick(&[1, 2, 3, 3, 3, 3, 4, 5, 5]);

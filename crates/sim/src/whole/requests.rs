@@ -73,6 +73,8 @@ pub struct Asking<'a> {
     pub made: &'a mut u64,
     /// The locks that the client holds.
     pub holding: &'a Holding,
+    /// Whether it is a client that asks for locks with queues.
+    pub wants_locks: bool,
     /// Who asks.
     pub process: u64,
     /// When, us.
@@ -99,7 +101,8 @@ impl Asking<'_> {
             asked.expected = [Expected::Word, Expected::Watched(key, id)].into();
             return (bytes, asked);
         }
-        if self.random.chance(200_000) {
+        // Who waits for locks asks for little else: the others keep the nodes busy.
+        if self.wants_locks && self.random.chance(800_000) {
             *self.made += 1;
             let (lines, expected) = locks::batch(
                 self.random,

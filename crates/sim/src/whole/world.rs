@@ -132,7 +132,7 @@ impl World {
         let mut world = World {
             machines: machines.collect(),
             links: Links::new(plan.nodes),
-            clients: (0..plan.clients).map(|_| Client::default()).collect(),
+            clients: (0..plan.clients_total()).map(|_| Client::default()).collect(),
             network,
             now_us: 0,
             random,
@@ -160,7 +160,7 @@ impl World {
     fn begin(&mut self) {
         self.note(|| "BEGIN".to_owned());
         self.found();
-        for client in 0..self.plan.clients {
+        for client in 0..self.plan.clients_total() {
             let rest_us = self.random.below(FORMING_US);
             self.after(rest_us, Event::ClientWakes(client));
         }
