@@ -27,6 +27,70 @@ fn output(program: &str, arguments: &[&str]) -> String {
     text
 }
 
+/// A lock goes from hand to hand among 20 clients on all nodes; returns the fences in the order in which they were told.
+fn pass_on(cluster: &Cluster, key: &str, nodes: &[usize], hold: Duration) -> Vec<i64> {
+    let fences = std::sync::Mutex::new(Vec::new());
+    std::thread::scope(|scope| {
+        for number in 0..20 {
+            let mut client = cluster.client(nodes[number % nodes.len()]);
+            client.set_read_wait(Some(Duration::from_secs(60)));
+            let fences = &fences;
+            scope.spawn(move || {
+                let line = format!("LOCK.ACQUIRE {key} owner:{number} 5000 WAIT 0");
+                let Value::Integer(fence) = client.ask(&line) else {
+                    panic!("a waiter is granted the lock");
+                };
+                fences.lock().unwrap().push(fence);
+                std::thread::sleep(hold);
+                // Behind the loss of a leader it may be answered late, but it is the holder's to release.
+                let released = client.ask(&format!("LOCK.RELEASE {key} owner:{number}"));
+                assert_eq!(released, Value::Integer(1));
+            });
+        }
+    });
+    fences.into_inner().unwrap()
+}
+
+#[test]
+fn twenty_clients_pass_a_lock_on_and_survive_its_leader() {
+    // Breaks if two of those who wait got a lock at once, or one of them never, or if the queue died with its leader.
+    if Server::tests_redis() {
+        return;
+    }
+    let mut cluster = Cluster::start(3);
+    let fences = pass_on(&cluster, "handed", &[1, 2, 3], Duration::from_millis(2));
+    assert!(fences.is_sorted_by(|one, next| one < next), "{fences:?}");
+    assert_eq!(cluster.client(1).ask("EXISTS handed"), Value::Integer(0));
+    // The node that leads the lock's shard dies while clients of the two others wait for it.
+    let leader = 3;
+    let mut aware = Client::connect(cluster.cluster_port(leader)).expect("it listens");
+    let key = (0..1000)
+        .map(|number| format!("handed:{number}"))
+        .find(|key| matches!(aware.ask(&format!("EXISTS {key}")), Value::Integer(_)))
+        .expect("it leads some shard");
+    let granted = cluster
+        .client(1)
+        .ask(&format!("LOCK.ACQUIRE {key} first 3000"));
+    assert!(matches!(granted, Value::Integer(_)), "{granted:?}");
+    let others: Vec<usize> = (1..=3).filter(|number| *number != leader).collect();
+    let fences = std::thread::scope(|scope| {
+        let cluster_ref = &cluster;
+        let waiting =
+            scope.spawn(|| pass_on(cluster_ref, &key, &others, Duration::from_millis(50)));
+        until("twenty who wait", || {
+            let line = format!("LOCK.INFO {key}");
+            let Value::Array(info) = cluster_ref.client(1).ask(&line) else {
+                return false;
+            };
+            info.contains(&Value::Integer(20))
+        });
+        cluster_ref.node(leader).signal("KILL");
+        waiting.join().expect("all are served")
+    });
+    assert!(fences.is_sorted_by(|one, next| one < next), "{fences:?}");
+    cluster.kill(leader);
+}
+
 #[test]
 fn any_node_serves_the_one_keyspace() {
     // Breaks if a node answers from what it holds itself instead of asking the leader.
