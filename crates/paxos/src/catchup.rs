@@ -22,6 +22,13 @@ impl Replica {
             }
             return;
         }
+        if let Role::Leader(leader) = &mut self.role
+            && let Some(follower) = leader.followers.iter_mut().find(|f| f.id == from)
+            && follower.takes_back(first, &self.log)
+        {
+            // It is fed from there at the end of this step.
+            return;
+        }
         let (entries, _) = take(
             &self.log,
             first,

@@ -26,6 +26,8 @@ pub(crate) struct Follower {
     /// All up to here was sent as chosen. That goes another way than beats, with whatever else is large, and may be long
     /// under way: that a beat's answer does not acknowledge it says nothing, and what is sent behind it would overtake it.
     caught_up_to: Index,
+    /// Sending began here, or began again after a loss: that it lacks this is known, and says nothing new.
+    began_at: Index,
     /// The latest send time that it has answered, us.
     pub(crate) echoed_us: u64,
     /// The latest read round that it has answered.
@@ -65,6 +67,7 @@ impl Follower {
             flight_bytes: 0,
             sent_us: 0,
             caught_up_to: Index(0),
+            began_at: Index(1),
             echoed_us: 0,
             probe: 0,
             snapshot_after_us: 0,
@@ -78,7 +81,25 @@ impl Follower {
         self.next = self.acked.next();
         self.flight_bytes = 0;
         self.caught_up_to = self.acked;
+        self.began_at = self.next;
         self.sent_us = now_us;
+    }
+
+    /// It asks for what is chosen from `first` on, since something behind it has arrived. If that was sent and not
+    /// acknowledged it was lost, and all from there goes again. Answered one by one, a hole would stay as wide as it is:
+    /// each entry that closes it opens the window for one more behind it. Whether that is so; not if it was sent again
+    /// already, which may be long under way.
+    pub(crate) fn takes_back(&mut self, first: Index, log: &Log) -> bool {
+        let is_in_flight = self.is_known && first > self.acked && first < self.next;
+        if !is_in_flight || first <= self.began_at {
+            return false;
+        }
+        // All before it has arrived, though the acknowledgement may still wait for a disk.
+        let landed = (self.acked.0 + 1..first.0).filter_map(|i| log.get(Index(i)));
+        self.flight_bytes = landed.map(|(_, entry)| weight(entry)).sum();
+        self.next = first;
+        self.began_at = first;
+        true
     }
 
     /// Takes in an acknowledgement. What is chosen counts as lost after `patience_us` without progress.

@@ -240,7 +240,10 @@ fn command(world: &mut World, line: &str) {
         }
         "lose" => links(words[1])
             .into_iter()
-            .for_each(|(a, b)| world.lose(a, b)),
+            .for_each(|(a, b)| match words.get(3) {
+                Some(kept) => world.lose_behind(a, b, number(kept) as usize),
+                None => world.lose(a, b),
+            }),
         "delay" => {
             for (a, b) in links(words[1]) {
                 world.delay(a, b, number(words[2]) * 1000);

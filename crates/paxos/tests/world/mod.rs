@@ -259,6 +259,16 @@ impl World {
             .retain(|f| (f.message.from.node.0, f.message.to.node.0) != (from, to));
     }
 
+    /// Drops held messages of a link behind the first so many, which stay held.
+    pub fn lose_behind(&mut self, from: u32, to: u32, kept: usize) {
+        let mut seen = 0;
+        self.held.retain(|f| {
+            let is_of_link = (f.message.from.node.0, f.message.to.node.0) == (from, to);
+            seen += usize::from(is_of_link);
+            !is_of_link || seen <= kept
+        });
+    }
+
     pub fn hold_disk(&mut self, node: u32) {
         self.members.get_mut(&node).expect("a member").disk_is_held = true;
     }
