@@ -308,6 +308,68 @@ fn reads_that_ask_a_majority_are_answered_through_any_node_and_a_kill() {
     read_all(&cluster, &[1, 3]);
 }
 
+fn status_of(cluster: &Cluster, node: usize) -> serde_json::Value {
+    match cluster.client(node).ask("TORC STATUS") {
+        Value::Bulk(json) => serde_json::from_slice(&json).expect("JSON"),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn shards_whose_majority_lost_its_memory_are_said_to_be_lost() {
+    // Breaks if two nodes that come back empty leave shards without a leader, and neither people nor clients are told why.
+    if Server::tests_redis() {
+        return;
+    }
+    let mut cluster = Cluster::start(5);
+    let status = status_of(&cluster, 1);
+    let voters = status["meta_voters"].as_array().expect("a list").clone();
+    let (keep, victims): (Vec<usize>, Vec<usize>) =
+        (1..=5).partition(|node| voters.iter().any(|voter| voter == *node));
+    assert_eq!(victims.len(), 2, "{voters:?}");
+    victims.iter().for_each(|&node| cluster.kill(node));
+    victims.iter().for_each(|&node| cluster.restart(node, &[]));
+    let lost_at = |node: usize| {
+        let status = status_of(&cluster, node);
+        let is_lost = |shard: &serde_json::Value| {
+            let votes = |node: usize| {
+                let voters = shard["voters"].as_array().expect("a list");
+                voters.iter().any(|voter| voter == node)
+            };
+            votes(node) && victims.iter().all(|&victim| votes(victim))
+        };
+        let shards = status["shards"].as_array().expect("a list");
+        let lost: Vec<String> = (shards.iter().filter(|shard| is_lost(shard)))
+            .map(|shard| shard["slots"].as_str().expect("a range").to_owned())
+            .collect();
+        (status["shards_lost"].as_u64(), lost)
+    };
+    let mut lost = Vec::new();
+    for node in keep {
+        until("who votes knows what is lost", || {
+            let (count, shards) = lost_at(node);
+            lost.clone_from(&shards);
+            count == Some(shards.len() as u64)
+        });
+        let mut client = cluster.client(node);
+        let mut slot_of = |key: &str| match client.ask(&format!("CLUSTER KEYSLOT {key}")) {
+            Value::Integer(slot) => slot,
+            other => panic!("{other:?}"),
+        };
+        let Some((first, last)) = lost.first().and_then(|range| range.split_once('-')) else {
+            continue;
+        };
+        let slots = first.parse().expect("a slot")..=last.parse().expect("a slot");
+        let mut keys = (0..).map(|number| format!("l:{number}"));
+        let key = keys.find(|key| slots.contains(&slot_of(key)));
+        let asked = client.ask(&format!("GET {}", key.expect("an endless iterator")));
+        let told = "CLUSTERDOWN A majority of the shard's replicas have lost their memory";
+        assert_eq!(asked, Value::Error(told.into()));
+        return;
+    }
+    panic!("of 64 shards on five nodes none has both of two nodes among three voters");
+}
+
 #[test]
 fn cluster_ports_answer_moved_and_plain_ports_never_do() {
     // Breaks if a plain client is sent away, or a cluster-aware one is not.

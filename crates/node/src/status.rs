@@ -34,6 +34,8 @@ pub struct Status {
     pub replicas_wanted: u32,
     /// Shards without a leader that is alive.
     pub shards_without_leader: usize,
+    /// Shards in which this node votes and that nobody can lead any more: a majority of their voters have lost their memory.
+    pub shards_lost: usize,
     /// Groups that this node leads, the meta group among them, of whose wanted voters one is dead, has not taken its place
     /// in its present life, or is more than 1,000 indexes behind. While the sum over all nodes is 0, any minority may go.
     pub groups_short: usize,
@@ -125,9 +127,11 @@ impl Node {
             (replica.leader(), voters, overview.is_short(meta, replica))
         });
         let mut groups_short = usize::from(meta_short);
-        let mut shards_misled = 0;
+        let (mut shards_misled, mut shards_lost) = (0, 0);
         for shard in 0..self.shards_count() {
-            let replica = &self.lock(shard).group.replica;
+            let guard = self.lock(shard);
+            shards_lost += usize::from(guard.is_lost());
+            let replica = &guard.group.replica;
             groups_short += usize::from(overview.is_short(GroupId(shard as u32 + 1), replica));
             let should_lead = overview.view.wanted[shard].first();
             let is_misled = replica.is_leader() && should_lead.is_some_and(|id| *id != overview.me);
@@ -148,6 +152,7 @@ impl Node {
             meta_voters,
             replicas_wanted: overview.view.replicas_wanted,
             shards_without_leader: shards.len() - led,
+            shards_lost,
             groups_short,
             shards_misled,
             replicas_to_move: plan.replicas,

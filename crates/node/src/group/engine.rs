@@ -51,13 +51,16 @@ impl Shard {
     /// then marks the shard dirty and asks for a flush.
     ///
     /// # Errors
-    /// The queue is full, or the request too long: nothing was done.
+    /// The queue is full, nobody answers, or the request is too long: nothing was done.
     pub fn enqueue(
         &mut self,
         request: Request<'_>,
         ticket: Ticket,
         now: Now,
     ) -> Result<u64, QueueFull> {
+        if self.is_lost() {
+            return Err(QueueFull::Lost);
+        }
         self.group
             .requests
             .enqueue(request, ticket, now.monotonic_us)

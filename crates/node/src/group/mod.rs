@@ -18,6 +18,8 @@
 //!
 //! Reading order: `op`, `origins`, `room`, `requests`, `forward`, `replies`, `apply`, `locks`, `engine`, `lead`, `rounds`, `follow`,
 //! `decide`, `snapshot`, `streams`.
+//! Reading order: `op`, `origins`, `room`, `requests`, `forward`, `replies`, `apply`, `engine`, `lead`, `rounds`, `follow`,
+//! `decide`, `snapshot`, `streams`, `loss`.
 
 pub(crate) mod apply;
 mod decide;
@@ -26,6 +28,7 @@ mod follow;
 mod forward;
 mod lead;
 pub(crate) mod locks;
+mod loss;
 pub(crate) mod op;
 pub(crate) mod origins;
 mod replies;
@@ -57,6 +60,7 @@ use crate::shard::Events;
 use bytes::Bytes;
 use cache::{Change, LockOrigin};
 use forward::Forwarded;
+use loss::Loss;
 use origins::Stored;
 use paxos::{Generation, GroupId, NodeId, Replica, ReplicaId, Settings as PaxosSettings, Start};
 use replies::Replies;
@@ -130,6 +134,8 @@ pub(crate) struct Group {
     target: Option<NodeId>,
     /// Nothing is forwarded before this time, us: the target refused.
     pause_until_us: u64,
+    /// Whether anybody can ever lead the group again.
+    loss: Loss,
 }
 
 /// What a node's group begins with.
@@ -200,6 +206,7 @@ impl Group {
             is_settling: false,
             target: None,
             pause_until_us: 0,
+            loss: Loss::default(),
         }
     }
 

@@ -38,6 +38,8 @@ const CHUNK_OPS_MAX: u32 = 4096;
 const RESEND_US: u64 = 500_000;
 /// A request that waits longer is refused, us.
 const PATIENCE_US: u64 = 10_000_000;
+/// Where the last read was given up, the next one waits alone once it has waited so long, us: more than an election takes.
+const TRIAL_US: u64 = 1_000_000;
 /// Forwarded bytes of a lane that may be unanswered: fewer than a leader has room for ([`super::forward`]), or it would
 /// refuse, and all would be sent again and again.
 const WINDOW_BYTES_MAX: usize = 8 << 20;
@@ -90,6 +92,9 @@ pub(crate) struct Requests {
     pub writes: Lane,
     /// Reads.
     pub reads: Lane,
+    /// Whether a read was given up, and nothing was answered since: the next that come wait to see whether anybody answers
+    /// again, and those behind them need not.
+    is_silent: bool,
 }
 
 /// Requests of one kind.
@@ -201,6 +206,7 @@ impl Requests {
             share: Share::new(budget),
             writes: Lane::new(BATCH_HEAD_BYTES + RUN_HEAD_BYTES),
             reads: Lane::new(0),
+            is_silent: false,
         }
     }
 
@@ -218,7 +224,8 @@ impl Requests {
         if bytes > OP_BYTES_MAX {
             return Err(QueueFull::TooLong);
         }
-        if self.writes.waited_us(now_us) >= PATIENCE_US {
+        let is_tried = self.is_silent && self.reads.waited_us(now_us) >= TRIAL_US;
+        if is_tried || self.writes.waited_us(now_us) >= PATIENCE_US {
             return Err(QueueFull::NoLeader);
         }
         self.share.admit(bytes)?;
@@ -259,6 +266,7 @@ impl Requests {
             RequestKind::Read => &mut self.reads,
         };
         let settled = lane.settle(number, now_us)?;
+        self.is_silent = false;
         self.share.release(1, settled.bytes);
         settled.ticket
     }
@@ -290,6 +298,7 @@ impl Requests {
         while is_late(&self.reads, self.reads.first) {
             let number = self.reads.first;
             self.resolve(RequestKind::Read, number, refusal.as_bytes(), now_us);
+            self.is_silent = true;
         }
     }
 

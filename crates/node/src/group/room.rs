@@ -29,6 +29,9 @@ pub enum QueueFull {
     /// What waits has done so for 10 s already: `-CLUSTERDOWN`.
     #[error("CLUSTERDOWN The shard has had no leader for 10 seconds")]
     NoLeader,
+    /// Nobody can lead the shard any more: `-CLUSTERDOWN`.
+    #[error("CLUSTERDOWN A majority of the shard's replicas have lost their memory")]
+    Lost,
     /// It is longer than a message to another node may be.
     #[error("ERR request is too long to be replicated")]
     TooLong,

@@ -269,6 +269,7 @@ impl Node {
         let mut work = self.work(now);
         for (shard, reconciler) in reconcilers.iter_mut().enumerate() {
             self.on_shard(shard, &mut work, |shard, work| {
+                shard.look_for_loss(&view, now);
                 let replica = &shard.group.replica;
                 let bytes = shard.cache.used_bytes() as u64;
                 if !replica.is_leader() {

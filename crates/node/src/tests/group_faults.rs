@@ -3,6 +3,7 @@
 use super::groups::{Asker, compare};
 use crate::group::{OpKind, QueueFull};
 use crate::testing::network::Network;
+use crate::view::ClusterView;
 use crate::wire::PeerMessage;
 use paxos::GroupId;
 use std::cell::Cell;
@@ -55,6 +56,83 @@ fn a_group_without_a_quorum_is_the_trouble_of_its_own_clients_alone() {
         assert_eq!(asker.reply(slot).as_deref(), Some("+OK"));
     }
     compare(&network, 0);
+}
+
+#[test]
+fn reads_of_a_group_without_a_quorum_do_not_wait_ten_seconds_each() {
+    // Breaks if every read of a shard that nobody leads holds its connection for ten seconds, or is refused when somebody
+    // leads again.
+    let mut network = Network::of_three();
+    network.lose(|_, _, message| match message {
+        PeerMessage::Paxos(message) => message.group == GroupId(1),
+        _ => false,
+    });
+    network.run_ms(1500);
+    let mut asker = Asker::new(&network, 1);
+    let mut read = |network: &Network| {
+        let asked = asker.try_args(network, 0, OpKind::Read, &[b"GET", b"k"], 0);
+        asked.map(|(slot, _)| slot)
+    };
+    let first = read(&network).expect("it may wait");
+    network.run_ms(9000);
+    let second = read(&network).expect("it may wait too: nobody knows yet");
+    network.run_ms(1500);
+    // The second has waited for longer than an election takes, and stands for all others.
+    assert_eq!(read(&network), Err(QueueFull::NoLeader));
+    network.run_ms(10_000);
+    let trial = read(&network).expect("another tries");
+    network.run_ms(500);
+    let other = read(&network).expect("an election may be under way");
+    network.run_ms(1000);
+    assert_eq!(read(&network), Err(QueueFull::NoLeader));
+    network.heal();
+    network.run_ms(5000);
+    let late = read(&network).expect("somebody leads");
+    network.run_ms(50);
+    let refused = Some(format!("-{}", QueueFull::NoLeader));
+    for slot in [first, second] {
+        assert_eq!(asker.reply(slot), refused);
+    }
+    for slot in [trial, other, late] {
+        assert_eq!(asker.reply(slot).as_deref(), Some("$-1"));
+    }
+}
+
+#[test]
+fn a_group_whose_majority_lost_its_memory_is_said_to_be_lost() {
+    // Breaks if people and clients wait for a leader that cannot come, or are told so of a group that may get one.
+    let mut network = Network::of_three();
+    let mut state = network.node(1).with_meta(|group| group.state().clone());
+    let mut view_with_lives = |lives: [u64; 3]| {
+        for (node, life) in state.nodes.values_mut().zip(lives) {
+            node.incarnation = life;
+        }
+        ClusterView::of(&state)
+    };
+    let (one_new, two_new) = (view_with_lives([1, 2, 1]), view_with_lives([1, 2, 2]));
+    let node = network.node(1).clone();
+    let is_lost_after = |view: &ClusterView, us: u64| {
+        let mut now = node.now();
+        let mut shard = node.lock(0);
+        shard.look_for_loss(view, now);
+        now.monotonic_us += us;
+        shard.look_for_loss(view, now);
+        shard.is_lost()
+    };
+    assert!(!is_lost_after(&two_new, 6_000_000), "it has a leader");
+    network.stop(2);
+    network.stop(3);
+    network.run_ms(2000);
+    assert!(!is_lost_after(&one_new, 6_000_000), "two remember");
+    assert!(!is_lost_after(&two_new, 2_000_000), "a leader may be near");
+    assert!(is_lost_after(&two_new, 6_000_000));
+    let mut asker = Asker::new(&network, 1);
+    let asked = asker.try_args(&network, 0, OpKind::Write, &[b"SET", b"k", b"v"], 0);
+    assert_eq!(asked, Err(QueueFull::Lost));
+    assert_eq!(node.status(node.now()).shards_lost, 1);
+    network.heal();
+    network.run_ms(3000);
+    assert_eq!(node.status(node.now()).shards_lost, 0);
 }
 
 #[test]
