@@ -379,30 +379,21 @@ impl Connection {
                         return Err(Ended::AtOnce);
                     }
                 }
-                Step::Wait { until_us } => {
+                // Whoever has closed waits for nothing any more.
+                Step::Blocked { .. } if self.at_end => return Err(Ended::AtOnce),
+                Step::Wait { .. } | Step::Blocked { .. } | Step::Replies => {
+                    let (until_us, may_never_come) = match step {
+                        Step::Wait { until_us } => (until_us, until_us.is_none()),
+                        Step::Blocked { until_us } => (until_us, false),
+                        _ => (None, false),
+                    };
                     self.flush().await?;
                     match self.wait(Wait::ForTime, until_us).await? {
                         Woken::Attention => self.attend()?,
                         // Who has closed one half still gets its reply, unless that may never come.
-                        Woken::Read if self.at_end && until_us.is_none() => {
+                        Woken::Read if self.at_end && may_never_come => {
                             return Err(Ended::AtOnce);
                         }
-                        Woken::Read | Woken::Time | Woken::Written(_) => {}
-                    }
-                }
-                // Whoever has closed waits for nothing any more.
-                Step::Blocked { .. } if self.at_end => return Err(Ended::AtOnce),
-                Step::Blocked { until_us } => {
-                    self.flush().await?;
-                    match self.wait(Wait::ForTime, until_us).await? {
-                        Woken::Attention => self.attend()?,
-                        Woken::Read | Woken::Time | Woken::Written(_) => {}
-                    }
-                }
-                Step::Replies => {
-                    self.flush().await?;
-                    match self.wait(Wait::ForTime, None).await? {
-                        Woken::Attention => self.attend()?,
                         Woken::Read | Woken::Time | Woken::Written(_) => {}
                     }
                 }

@@ -16,10 +16,8 @@
 //! - After a read was computed under a lease the clock is looked at again before its answer leaves. Under `--read-mode
 //!   quorum` no read is answered before a majority said, after the read came, that this replica leads (`rounds`).
 //!
-//! Reading order: `op`, `origins`, `room`, `requests`, `forward`, `replies`, `apply`, `locks`, `engine`, `lead`, `rounds`, `follow`,
-//! `decide`, `snapshot`, `streams`.
-//! Reading order: `op`, `origins`, `room`, `requests`, `forward`, `replies`, `apply`, `engine`, `lead`, `rounds`, `follow`,
-//! `decide`, `snapshot`, `streams`, `loss`.
+//! Reading order: `op`, `origins`, `room`, `requests`, `forward`, `replies`, `apply`, `locks`, `engine`, `lead`, `rounds`,
+//! `follow`, `decide`, `snapshot`, `streams`, `loss`.
 
 pub(crate) mod apply;
 mod decide;

@@ -132,7 +132,9 @@ impl World {
         let mut world = World {
             machines: machines.collect(),
             links: Links::new(plan.nodes),
-            clients: (0..plan.clients_total()).map(|_| Client::default()).collect(),
+            clients: (0..plan.clients_total())
+                .map(|_| Client::default())
+                .collect(),
             network,
             now_us: 0,
             random,
