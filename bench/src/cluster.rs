@@ -8,6 +8,7 @@
 mod deployment;
 mod etcd;
 mod failover;
+mod locks;
 mod moves;
 mod source;
 
@@ -23,6 +24,7 @@ use crate::statistics::{Ratio, median};
 use crate::workload::Keyspace;
 use crate::{compare, process};
 use deployment::{Deployment, Kind, Torc};
+pub use locks::LocksOptions;
 pub use moves::MovesOptions;
 use source::{Keys, Mix, MixedRequests};
 use std::time::Duration;
@@ -119,6 +121,19 @@ pub fn run_moves(options: &MovesOptions, servers: &ServerOptions, cpus: &[usize]
         worker_threads: options.worker_threads,
     };
     moves::run(options, &torc, &Placement::shared(cpus))
+}
+
+/// Takes, releases and hands on locks, and prints how long that takes.
+///
+/// # Errors
+/// As [`run`].
+pub fn run_locks(options: &LocksOptions, servers: &ServerOptions, cpus: &[usize]) -> Result<()> {
+    println!("{}  \n", process::describe_machine(cpus));
+    let torc = Torc {
+        path: servers.torc_path()?,
+        worker_threads: options.worker_threads,
+    };
+    locks::run(options, &torc, &Placement::shared(cpus))
 }
 
 fn tables(

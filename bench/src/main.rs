@@ -96,6 +96,7 @@ fn run(options: Options) -> Result<()> {
             )
         }
         Some(Action::Cluster(cluster)) => cluster::run(&cluster, &options.servers, &cpus),
+        Some(Action::Locks(locks)) => cluster::run_locks(&locks, &options.servers, &cpus),
         Some(Action::Moves(moves)) => cluster::run_moves(&moves, &options.servers, &cpus),
         Some(Action::Ring(ring)) => ring::run(&ring),
         Some(Action::Churn { maxmemory, seconds }) => churn::run(

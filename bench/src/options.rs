@@ -6,7 +6,7 @@ use anyhow::{Context, Result, ensure};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::churn::parse_memory;
-use crate::cluster::{ClusterOptions, MovesOptions};
+use crate::cluster::{ClusterOptions, LocksOptions, MovesOptions};
 use crate::ring::RingOptions;
 use crate::server_process::ServerSpec;
 use crate::workload::Command;
@@ -125,6 +125,8 @@ pub enum Action {
     },
     /// Three nodes beside one node and redis-server with two replicas, and kills under load
     Cluster(ClusterOptions),
+    /// Locks taken and released, and one that is handed on, beside redis-server and etcd
+    Locks(LocksOptions),
     /// A fourth node joins three that hold data: how fast its share moves, and what clients notice
     Moves(MovesOptions),
     /// Shards on many nodes, on paper: balance, what one change moves, and the time that takes to know

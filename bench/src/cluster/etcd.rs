@@ -1,6 +1,8 @@
 //! etcd beside it all, for orientation: three members, each request an HTTP request of its own through the gateway that
 //! etcd puts before its RPCs, 50 connections. It keeps every write on disk, which neither Torc nor redis do here.
 
+use super::locks::{self, Contends, LocksOptions};
+use crate::compare::Placement;
 use crate::server_process::{ServerProcess, ServerSpec, free_port};
 use anyhow::{Context, Result, ensure};
 use hdrhistogram::Histogram;
@@ -27,16 +29,10 @@ const BODY_MAX: usize = 64 << 10;
 /// # Errors
 /// Its members do not start or answer otherwise than etcd does.
 pub fn run(seconds: f64, cpus: &[usize]) -> Result<()> {
-    let version = Command::new("etcd")
-        .arg("--version")
-        .stderr(Stdio::null())
-        .output();
-    let Ok(version) = version else {
+    let Some(version) = version() else {
         println!("etcd is not installed (packages etcd-server and etcd-client): left out\n");
         return Ok(());
     };
-    let version = String::from_utf8_lossy(&version.stdout);
-    let version = version.lines().next().unwrap_or("etcd").to_owned();
     let members = start(cpus)?;
     println!("{version}, three members, HTTP, {CLIENTS} connections, for orientation:\n");
     println!("| requests | requests/s | CPU µs per request, all processes | p50 / p99 µs |");
@@ -57,6 +53,121 @@ pub fn run(seconds: f64, cpus: &[usize]) -> Result<()> {
     }
     println!();
     Ok(())
+}
+
+/// Prints a line for locks of its lock service that clients take and release in turn, as [`super::locks`] does.
+///
+/// # Errors
+/// As [`run`].
+pub fn run_locks(seconds: f64, clients: &[usize], placement: &Placement) -> Result<()> {
+    let Some(version) = version() else {
+        return Ok(());
+    };
+    let members = start(&placement.server_cpus)?;
+    let address = members[0].address();
+    println!("{version}, three members, HTTP, for orientation:\n");
+    println!(
+        "| clients | form | deployment | pairs/s | acquire p50 / p99 µs | release p50 / p99 µs | |"
+    );
+    println!("|---:|---|---|---:|---:|---:|---:|");
+    for &clients in clients {
+        let one = |client: usize, ending: &AtomicBool| {
+            let mut holder = Holder::open(address, &format!("lock{client}"))?;
+            let mut halves = [Histogram::new(3)?, Histogram::new(3)?];
+            while !ending.load(Ordering::Relaxed) {
+                let begun = Instant::now();
+                holder.acquire()?;
+                halves[0].record(begun.elapsed().as_micros() as u64)?;
+                let begun = Instant::now();
+                holder.release()?;
+                halves[1].record(begun.elapsed().as_micros() as u64)?;
+            }
+            Ok(halves)
+        };
+        locks::print_pairs("etcd", "lock, unlock", clients, seconds, one)?;
+    }
+    println!();
+    Ok(())
+}
+
+/// The same for one lock that is handed on.
+///
+/// # Errors
+/// As [`run`].
+pub fn run_hand_overs(options: &LocksOptions, placement: &Placement) -> Result<()> {
+    if version().is_none() {
+        return Ok(());
+    }
+    let members = start(&placement.server_cpus)?;
+    let address = members[0].address();
+    let times = locks::hand_overs(options, &|| Holder::open(address, "one"))?;
+    locks::print_hand_over_head(options.waiters);
+    locks::print_hand_overs("etcd, three members", &times, None);
+    println!();
+    Ok(())
+}
+
+/// Somebody with a lease who takes a lock of etcd's.
+struct Holder {
+    connection: Connection,
+    /// The lock's name in base64.
+    name: String,
+    lease: String,
+    /// What he holds it by.
+    key: String,
+}
+
+impl Holder {
+    fn open(address: SocketAddr, name: &str) -> Result<Holder> {
+        let mut connection = Connection::open(address)?;
+        let answer = connection.ask("POST", "/v3/lease/grant", r#"{"TTL":60}"#)?;
+        Ok(Holder {
+            lease: field(&answer, "ID")?,
+            // Sixteen characters are base64 of twelve bytes.
+            name: format!("{name:0>16}"),
+            connection,
+            key: String::new(),
+        })
+    }
+}
+
+impl Contends for Holder {
+    fn acquire(&mut self) -> Result<()> {
+        let body = format!(
+            "{{\"name\":\"{}\",\"lease\":\"{}\"}}",
+            self.name, self.lease
+        );
+        let answer = self.connection.ask("POST", "/v3/lock/lock", &body)?;
+        self.key = field(&answer, "key")?;
+        Ok(())
+    }
+
+    fn release(&mut self) -> Result<()> {
+        let body = format!("{{\"key\":\"{}\"}}", self.key);
+        let answer = self.connection.ask("POST", "/v3/lock/unlock", &body)?;
+        let is_answer = answer.windows(8).any(|word| word == b"\"header\"");
+        ensure!(is_answer, "etcd: {}", String::from_utf8_lossy(&answer));
+        Ok(())
+    }
+}
+
+/// A text of an answer.
+fn field(answer: &[u8], name: &str) -> Result<String> {
+    let parsed: serde_json::Value = serde_json::from_slice(answer)?;
+    let text = parsed[name].as_str();
+    text.map(str::to_owned)
+        .with_context(|| format!("etcd: {}", String::from_utf8_lossy(answer)))
+}
+
+/// What etcd calls itself, if it is there.
+fn version() -> Option<String> {
+    let version = Command::new("etcd")
+        .arg("--version")
+        .stderr(Stdio::null())
+        .output()
+        .ok()?;
+    let version = String::from_utf8_lossy(&version.stdout);
+    Some(version.lines().next().unwrap_or("etcd").to_owned())
 }
 
 /// Three members that agree.
