@@ -1,5 +1,5 @@
 -- What must be Lua: functions that call a script's functions, so that these may be as they like.
-local pcall, xpcall, resume, create, error, settle, told, checked, explain = ...
+local pcall, xpcall, resume, create, error, next, settle, told, checked, explain = ...
 
 local function caught(ok, ...)
   if ok then
@@ -110,5 +110,13 @@ return {
   end,
   run = function(f)
     return xpcall(f, explain)
+  end,
+  untouched = function(fronts)
+    for front in next, fronts do
+      if next(front) ~= nil then
+        return false
+      end
+    end
+    return true
   end,
 }

@@ -57,11 +57,8 @@ impl Shared {
         }
     }
 
-    /// Whether no script got anything into what is before the shared tables.
-    pub fn are_untouched(&self) -> bool {
-        let mut fronts = self.real_of.pairs::<Table, Value>();
-        fronts.all(|front| {
-            front.is_ok_and(|(front, _)| front.pairs::<Value, Value>().next().is_none())
-        })
+    /// What scripts hold of the shared tables, as keys: all empty.
+    pub fn fronts(&self) -> &Table {
+        &self.real_of
     }
 }

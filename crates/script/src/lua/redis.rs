@@ -4,7 +4,7 @@ use super::raise::{Arguments, Raised, reply_table, to_integer};
 use crate::host::LogLevel;
 use crate::reply;
 use crate::script::sha_of;
-use crate::state::{has_room, look, running};
+use crate::state::{SMALL_BYTES, Unlimited, has_room, look, running};
 use mlua::{Function, Lua, MultiValue, Table, Value};
 use resp::{DoubleText, Protocol};
 
@@ -103,6 +103,7 @@ fn call(lua: &Lua, values: MultiValue, on_error: OnError) -> mlua::Result<Value>
         running.host.call(&arguments, protocol, &mut text);
     })?;
     has_room(lua, text.len())?;
+    let _unlimited = (text.len() <= SMALL_BYTES).then(|| Unlimited::new(lua));
     match text.split_first() {
         Some((b'-', line)) => failed(&reply::error_text(line)),
         _ => reply::read(lua, &text),

@@ -31,6 +31,8 @@ pub(crate) struct Sandbox {
     pub library: Table,
     /// Calls a function and returns whether it succeeded, and its value or its error in Redis's form.
     pub run: Function,
+    /// Tells whether no script got anything into what is before the shared tables ([`Shared::fronts`]).
+    pub untouched: Function,
 }
 
 /// Makes the globals of a new state.
@@ -82,6 +84,7 @@ pub(crate) fn build(lua: &Lua, shared: &Shared) -> mlua::Result<Sandbox> {
     library.set_metatable(Some(absent))?;
     Ok(Sandbox {
         run: prelude.raw_get("run")?,
+        untouched: prelude.raw_get("untouched")?,
         globals,
         library,
     })
@@ -98,6 +101,7 @@ fn prelude(lua: &Lua, native: &Table) -> mlua::Result<Table> {
         coroutine.raw_get::<Value>("resume")?,
         coroutine.raw_get::<Value>("create")?,
         native.raw_get::<Value>("error")?,
+        native.raw_get::<Value>("next")?,
         settle,
         lua.create_function(base::told)?,
         lua.create_function(tables::check_sort)?,
