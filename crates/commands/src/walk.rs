@@ -126,18 +126,10 @@ impl<'a> ScanOptions<'a> {
         let mut rest = args.from(2).iter();
         while let Some(option) = rest.next() {
             let value = rest.next().ok_or(SYNTAX)?;
-            if option.eq_ignore_ascii_case(b"match") {
-                options.filter.pattern = Filter::pattern(Cow::Borrowed(value)).pattern;
-            } else if option.eq_ignore_ascii_case(b"count") {
-                let count = parse_i64(value).ok_or(NOT_INTEGER)?;
-                options.count = usize::try_from(count).map_err(|_| SYNTAX)?;
-                if options.count == 0 {
-                    return Err(SYNTAX);
-                }
-            } else if option.eq_ignore_ascii_case(b"type") {
+            if option.eq_ignore_ascii_case(b"type") {
                 options.filter.type_name = Some(Cow::Borrowed(value));
             } else {
-                return Err(SYNTAX);
+                options.take(option, value)?;
             }
         }
         Ok(options)
@@ -162,19 +154,27 @@ impl<'a> ScanOptions<'a> {
             if option.eq_ignore_ascii_case(b"cursor") {
                 let cursor = parse_u64(value).ok_or("ERR invalid cursor")?;
                 options.cursor = Cursor::decode(cursor);
-            } else if option.eq_ignore_ascii_case(b"match") {
-                options.filter.pattern = Filter::pattern(Cow::Borrowed(value)).pattern;
-            } else if option.eq_ignore_ascii_case(b"count") {
-                let count = parse_i64(value).ok_or(NOT_INTEGER)?;
-                options.count = usize::try_from(count).map_err(|_| SYNTAX)?;
-                if options.count == 0 {
-                    return Err(SYNTAX);
-                }
             } else {
-                return Err(SYNTAX);
+                options.take(option, value)?;
             }
         }
         Ok(options)
+    }
+
+    /// Takes an option that all walks have, MATCH or COUNT.
+    fn take(&mut self, option: &[u8], value: &'a [u8]) -> Result<(), ErrorText> {
+        if option.eq_ignore_ascii_case(b"match") {
+            self.filter.pattern = Filter::pattern(Cow::Borrowed(value)).pattern;
+        } else if option.eq_ignore_ascii_case(b"count") {
+            let count = parse_i64(value).ok_or(NOT_INTEGER)?;
+            self.count = usize::try_from(count).map_err(|_| SYNTAX)?;
+            if self.count == 0 {
+                return Err(SYNTAX);
+            }
+        } else {
+            return Err(SYNTAX);
+        }
+        Ok(())
     }
 
     /// The same apart from the request, for a walk that goes on after it.

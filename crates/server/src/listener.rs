@@ -12,6 +12,8 @@ use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
+/// Ports that the system is asked for, where it chooses, until those that go with one are free too.
+const CHOICES_MAX: u32 = 16;
 /// How long the listener rests when the system has no descriptor left.
 const EXHAUSTED_MS: u64 = 50;
 /// Redis's probes: a third of the interval apart, three of them.
@@ -35,6 +37,21 @@ impl Listeners {
     /// # Errors
     /// The system's, with the address and the option ahead.
     pub fn open(settings: &Settings) -> io::Result<Listeners> {
+        let mut tries_left = CHOICES_MAX;
+        loop {
+            tries_left -= 1;
+            match Self::open_once(settings) {
+                // Where the system chooses, another choice may have the ports above it free.
+                Err(error)
+                    if error.kind() == io::ErrorKind::AddrInUse
+                        && settings.port == 0
+                        && tries_left > 0 => {}
+                opened => return opened,
+            }
+        }
+    }
+
+    fn open_once(settings: &Settings) -> io::Result<Listeners> {
         let clients = listen(settings, settings.port, "--port")?;
         let client_port = port_of(&clients).unwrap_or(settings.port);
         let further = |choice: PortChoice, above, option| match choice.port(client_port, above) {

@@ -14,10 +14,9 @@ use super::holes::integer_of;
 use super::{Pending, Session, Step, Turn};
 use crate::blocked::{SETTLED, Waiting};
 use crate::client::Unblock;
-use crate::entry::Stamp;
 use crate::group::{LockWord, Mode, OpKind, Request, Verb};
 use crate::node::Node;
-use crate::shard::{Call, Events};
+use crate::shard::Events;
 use bytes::Bytes;
 use commands::lock::WAITING;
 use commands::{Execute, Patience, Row};
@@ -190,20 +189,7 @@ impl Session {
                 state.queued_seq()
             }
             Mode::Solo => {
-                let call = Call {
-                    execute,
-                    db: self.db,
-                    args,
-                    stamp: Stamp {
-                        log_ms: turn.now.log_ms,
-                        wall_offset_ms: turn.now.wall_offset_ms,
-                        random: 0,
-                    },
-                    first_key_hash: None,
-                    touch: self.touch,
-                    request: None,
-                    event_mask: node.event_mask(),
-                };
+                let call = self.call(turn, execute, args);
                 let mut reply_bytes = Output::new();
                 let mut reply = Reply::new(&mut reply_bytes, self.protocol);
                 let (events, number) = state.commit_request(call, &mut reply);

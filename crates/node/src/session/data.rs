@@ -148,7 +148,7 @@ impl Session {
 
     /// How a command runs, whatever its shards.
     #[inline]
-    fn call<'a>(&self, turn: Turn<'_>, execute: Execute, args: Args<'a>) -> Call<'a> {
+    pub(super) fn call<'a>(&self, turn: Turn<'_>, execute: Execute, args: Args<'a>) -> Call<'a> {
         Call {
             execute,
             db: self.db,

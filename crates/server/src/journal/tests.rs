@@ -10,6 +10,7 @@ use bytes::Bytes;
 use node::journal::{
     Ballot, Config, Doubt, Entry, Incarnation, Index, NodeId, Record, ReplicaId, SnapshotBase,
 };
+use std::time::Instant;
 
 const GROUP: GroupId = GroupId(1);
 const GENERATION: Generation = Generation(0);
@@ -51,8 +52,17 @@ impl Bed {
         self.options.boot_id += 1;
     }
 
+    /// A child that another test is just starting has all files of this process for a moment, and with them their locks.
     fn open(&self) -> FoundLog {
-        open(&self.options).unwrap()
+        let deadline = Instant::now() + Duration::from_secs(5);
+        loop {
+            match open(&self.options) {
+                Err(OpenError::InUse { .. }) if Instant::now() < deadline => {
+                    std::thread::yield_now()
+                }
+                opened => return opened.unwrap(),
+            }
+        }
     }
 
     /// Opens for the first time, or goes on.
