@@ -71,7 +71,10 @@ func mainCluster(ports []string) {
 		})
 		r.Close()
 	}
+	var held *heldLock
+	run("redsync before a failover", func() { held = holdThroughFailover(ports) })
 	r := connectCluster(ports, 3)
 	run("go-redis cluster follows a failover", func() { clusterFailover(r) })
 	r.Close()
+	run("redsync holds through a failover", func() { held.check() })
 }

@@ -1,4 +1,4 @@
-// All Go scenarios against a started server: go-redis, what an application does with it.
+// All Go scenarios against a started server: go-redis, and redsync on it, what an application does with them.
 //
 // usage: go run . PORT, or go run . cluster CLUSTERPORT…    (exit code 1 when a scenario failed)
 package main
@@ -212,6 +212,9 @@ func mainPlain(port string) {
 		{"largeAndBinary", largeAndBinary},
 		{"reconnect", reconnect},
 		{"manyConnections", manyConnections},
+		{"redsync held and released", lockHeldAndReleased},
+		{"redsync expires", lockExpires},
+		{"redsync contention", lockContention},
 	}
 	for _, protocol := range []int{2, 3} {
 		r := connect(port, protocol)

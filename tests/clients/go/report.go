@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"path/filepath"
 	"runtime"
 	"strings"
 	"time"
@@ -73,8 +74,8 @@ func until(condition func() bool, what string) {
 func fail(what string) {
 	place := ""
 	for depth := 2; depth < 6; depth++ {
-		if _, file, line, known := runtime.Caller(depth); known && strings.HasSuffix(file, "main.go") {
-			place = fmt.Sprintf(" at main.go:%d", line)
+		if _, file, line, known := runtime.Caller(depth); known && !strings.HasSuffix(file, "report.go") {
+			place = fmt.Sprintf(" at %s:%d", filepath.Base(file), line)
 			break
 		}
 	}

@@ -1,10 +1,11 @@
-// The cluster-aware clients of ioredis and node-redis, while a node is killed.
+// The cluster-aware clients of ioredis and node-redis, and a lock of redlock, while a node is killed.
 //
 // usage: node cluster.js CLUSTERPORT…    (run by with-cluster, which kills a node when it is told to)
 
 import assert from "node:assert/strict";
 import { Cluster } from "ioredis";
 import { createCluster } from "redis";
+import { holdThroughFailover } from "./locks.js";
 import { counts, run, until } from "./report.js";
 
 const KEYS = 300;
@@ -52,7 +53,13 @@ await run("ioredis cluster many keys of one slot", async () => {
   assert.deepEqual(await io.mget("{t}a", "{t}b"), ["1", "2"]);
   assert.deepEqual(await io.multi().incr("{t}a").get("{t}b").exec(), [[null, 2], [null, "2"]]);
 });
+// A node's port for cluster-aware clients is 1000 above the one for all others.
+let survived;
+await run("redlock before a failover", async () => {
+  survived = await holdThroughFailover(ports.map((port) => port - 1000), ports[0]);
+});
 console.log("KILL A NODE");
 for (const [name, set, get] of ways) await run(`${name} cluster follows a failover`, () => failover(set, get));
+await run("redlock holds through a failover", () => survived());
 console.log(`node cluster: ${counts.passed} passed, ${counts.failed} failed`);
 process.exit(counts.failed > 0 ? 1 : 0);

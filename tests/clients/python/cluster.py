@@ -1,4 +1,4 @@
-"""redis-py's cluster-aware client, sync and asyncio, while a node is killed.
+"""redis-py's cluster-aware client, sync and asyncio, and locks of several libraries, while a node is killed.
 
 usage: cluster.py CLUSTERPORT…    (run by with-cluster, which kills a node when it is told to)
 """
@@ -12,6 +12,7 @@ import redis.asyncio.cluster as aio
 from redis.cluster import ClusterNode, RedisCluster
 
 import report
+from lock_scenarios import HeldThroughFailover
 
 KEYS = 300
 SECONDS_MAX = 20
@@ -115,10 +116,14 @@ def locks_behind_a_balancer(r):
 
 def main(ports):
     # A node's port for cluster-aware clients is 1000 above the one for all others.
-    report.run("redis-py Lock behind a load balancer", lambda: locks_behind_a_balancer(Balanced([p - 1000 for p in ports])))
+    plain = [port - 1000 for port in ports]
+    report.run("redis-py Lock behind a load balancer", lambda: locks_behind_a_balancer(Balanced(plain)))
     report.run("redis-py cluster whole", lambda: whole(connect(ports)))
     asyncio.run(report.run_async("redis-py cluster asyncio", asyncio_works, ports))
+    held = []
+    report.run("locks before a failover", lambda: held.append(HeldThroughFailover(plain, ports)))
     report.run("redis-py cluster follows a failover", lambda: follows_a_failover(connect(ports)))
+    report.run("locks hold through a failover", lambda: held[0].check())
 
 
 main([int(port) for port in sys.argv[1:]])

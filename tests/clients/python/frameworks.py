@@ -3,6 +3,7 @@
 import time
 
 import report
+from lock_scenarios import together
 
 
 def django_cache(port):
@@ -46,6 +47,22 @@ def django_cache(port):
     assert cache.get("gone") is None
     cache.clear()
     assert cache.get("object") is None
+
+
+def django_adds_once(_):
+    """cache.add as a queue's workers use it: whoever adds the task's mark does the task."""
+    from django.core.cache import cache
+
+    cache.clear()
+    done = together(6, lambda worker: [task for task in range(30) if cache.add(f"task:{task}", worker, timeout=50)])
+    assert sorted(task for some in done for task in some) == list(range(30)), "a task was done twice, or never"
+    assert all(cache.get(f"task:{task}") == worker for worker, some in enumerate(done) for task in some)
+    assert cache.delete("task:0") is True and cache.add("task:0", "again", timeout=1) is True
+    end = time.monotonic() + 10
+    while not cache.add("task:0", "later", timeout=50):
+        assert time.monotonic() < end, "a mark did not expire"
+        time.sleep(0.02)
+    assert cache.add("long", "x" * 1000, timeout=50) is True and cache.add("long", "y", timeout=50) is False
 
 
 def django_sessions(port):
@@ -98,5 +115,6 @@ def flask_caching(port):
 
 def main(port):
     report.run("Django cache", django_cache, port)
+    report.run("Django cache.add of many workers", django_adds_once, port)
     report.run("Django sessions in the cache", django_sessions, port)
     report.run("Flask-Caching", flask_caching, port)

@@ -7,6 +7,8 @@ import sys
 
 import async_scenarios
 import frameworks
+import lock_commands
+import lock_scenarios
 import report
 import sync_scenarios
 
@@ -14,5 +16,7 @@ port = int(sys.argv[1])
 sync_scenarios.main(port)
 async_scenarios.main(port)
 frameworks.main(port)
+lock_scenarios.main(port)
+lock_commands.main(port)
 print(f"python: {report.passed} passed, {report.failed} failed")
 sys.exit(1 if report.failed else 0)
