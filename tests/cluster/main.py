@@ -1,6 +1,7 @@
 """Clusters of real processes under faults: what clients saw is checked for linearizability.
 
-usage: main.py TORC CHECKER [NAME…]    (TORC, CHECKER: the binaries `torc` and `sim`; NAME: only these scenarios)
+usage: main.py TORC CHECKER [--failovers N] [NAME…]    (TORC, CHECKER: the binaries `torc` and `sim`; NAME: only these
+scenarios; N: how often the leader of the locks is killed in `counters_behind_locks`, 3 by default)
 
 Must be root: every run makes network namespaces of its own. Exit code 1 when a scenario failed.
 """
@@ -22,12 +23,17 @@ def main(arguments):
     at = arguments.index("--hub")
     hub = arguments[at + 1]
     torc, checker, *names = arguments[:at]
+    failovers = 3
+    if "--failovers" in names:
+        option = names.index("--failovers")
+        failovers = int(names[option + 1])
+        del names[option:option + 2]
     import report
     import scenarios
 
     known = {scenario.__name__: scenario for scenario in scenarios.SCENARIOS}
     for name in names or known:
-        report.run(f"cluster {name}", known[name], scenarios.World(torc, checker, hub))
+        report.run(f"cluster {name}", known[name], scenarios.World(torc, checker, hub, failovers))
     print(f"cluster: {report.passed} passed, {report.failed} failed")
     return 1 if report.failed else 0
 

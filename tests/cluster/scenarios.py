@@ -12,6 +12,7 @@ import redis
 from redis.cluster import RedisCluster
 
 from load import Load
+from locks import counters_behind_locks
 from network import address
 from nodes import PORT, Cluster, until
 
@@ -24,8 +25,8 @@ AFTER_SECONDS = 2.5
 class World:
     """What every story needs."""
 
-    def __init__(self, torc, checker, hub):
-        self.torc, self.checker, self.hub = torc, checker, hub
+    def __init__(self, torc, checker, hub, failovers):
+        self.torc, self.checker, self.hub, self.failovers = torc, checker, hub, failovers
 
     def cluster(self, count=3, **settings):
         return Cluster(self.torc, self.hub, count, **settings)
@@ -324,4 +325,5 @@ SCENARIOS = [
     all_killed_without_disk,
     five_lose_two,
     grown_and_shrunk,
+    counters_behind_locks,
 ]
