@@ -6,6 +6,7 @@
 //!
 //! - A node becomes a learner first, a voter only when it has caught up.
 //! - A group never gets an even number of voters, and none it has leaves before its place can be taken.
+//! - Whoever votes after a step can go on without those that leave with it: most of them are alive and have everything.
 //! - A replica whose life is over is replaced by its node's next life, or by another node, in one entry.
 //! - Whoever votes and is wanted stays a voter: members change no more than they must.
 //! - A node becomes a learner only when there is room for one more state on its way (`pace`).
@@ -103,8 +104,11 @@ impl Reconciler {
         if standing.config.number != self.seen {
             (self.seen, self.seen_us) = (standing.config.number, standing.now_us);
         }
-        let target = target_voters(view, standing.config, &wanted);
-        let voters = next_voters(view, standing, &target);
+        let target = target_voters(view, standing, &wanted);
+        let mut voters = next_voters(view, standing, &target);
+        if !standing.has_ready_majority(&voters) {
+            voters.clone_from(&standing.config.voters);
+        }
         let learners = next_learners(standing, &wanted, &voters);
         if voters != standing.config.voters || learners != standing.config.learners {
             return match self.heir_of_leaver(standing, &wanted, &voters) {
@@ -186,18 +190,33 @@ impl Standing<'_> {
             && (self.alive_since)(id.node).is_some_and(is_steady)
     }
 
+    fn is_alive(&self, id: ReplicaId) -> bool {
+        id == self.me || (self.alive_since)(id.node).is_some()
+    }
+
     fn is_ready(&self, id: ReplicaId) -> bool {
-        id == self.me || (self.alive_since)(id.node).is_some() && self.has_caught_up(id)
+        self.is_alive(id) && self.has_caught_up(id)
+    }
+
+    /// Whether these could go on if nobody else had a vote: a group that is left to one that has just died is lost.
+    fn has_ready_majority(&self, voters: &[ReplicaId]) -> bool {
+        let ready = voters.iter().filter(|&&id| self.is_ready(id));
+        2 * ready.count() > voters.len()
     }
 }
 
-/// Who should vote in the end, sorted: of the wanted those that do, then those in front.
-fn target_voters(view: &ClusterView, config: &Config, wanted: &[ReplicaId]) -> Vec<ReplicaId> {
+/// Who should vote in the end, sorted: of the wanted those that do, as far as there is room those that are alive, then those
+/// in front.
+fn target_voters(
+    view: &ClusterView,
+    standing: &Standing<'_>,
+    wanted: &[ReplicaId],
+) -> Vec<ReplicaId> {
     let may_vote = wanted.iter().copied().filter(|id| view.may_vote(id.node));
-    let (mut target, others): (Vec<_>, Vec<_>) =
-        may_vote.partition(|id| config.voters.contains(id));
-    let count = view.voters_count().min(target.len() + others.len());
-    target.extend(others);
+    let mut target: Vec<ReplicaId> = may_vote.collect();
+    let count = view.voters_count().min(target.len());
+    let votes = |id: &ReplicaId| standing.config.voters.contains(id);
+    target.sort_by_key(|id| (!votes(id), votes(id) && !standing.is_alive(*id)));
     target.truncate(count);
     target.sort_unstable();
     target

@@ -548,7 +548,9 @@ fn shown(message: &PeerMessage) -> String {
         PeerMessage::NodeBeat(_) => "node beat".to_owned(),
         other => format!("{other:?}"),
     };
-    if let Some((end, _)) = text.char_indices().nth(220) {
+    // Who votes is worth a long line.
+    let chars_max = if text.contains("Config(") { 1_200 } else { 220 };
+    if let Some((end, _)) = text.char_indices().nth(chars_max) {
         text.truncate(end);
     }
     text

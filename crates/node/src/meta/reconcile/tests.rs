@@ -274,6 +274,29 @@ fn a_leader_that_must_go_waits_for_no_heir_that_fails() {
 }
 
 #[test]
+fn a_group_is_not_left_to_the_dead() {
+    // Breaks if a group that shrinks keeps a voter that has just died, alone: then nobody leads it ever again.
+    let mut group = Group::new(0, 3);
+    group.settle();
+    group.state.nodes.get_mut(&1).unwrap().weight = 0;
+    group.alive.remove(&2);
+    assert_eq!(group.settle(), ["-> 3", "3/1 2"]);
+    // Nobody alive can take what the leader holds: it stays.
+    let mut group = Group::new(0, 3);
+    group.settle();
+    group.state.nodes.get_mut(&1).unwrap().weight = 0;
+    group.state.nodes.get_mut(&3).unwrap().weight = 0;
+    group.alive.remove(&2);
+    assert!(group.settle().is_empty());
+    group.alive.insert(2, group.now_us);
+    group.lagging = [first(2)].into();
+    assert!(group.settle().is_empty());
+    group.lagging.clear();
+    group.now_us += STEADY_US;
+    assert_eq!(group.settle(), ["-> 2", "2/1 3"]);
+}
+
+#[test]
 fn nobody_takes_over_right_after_a_change_of_members() {
     // Breaks if an heir must wait for a lease before it may show anything.
     let mut group = Group::new(0, 4);
