@@ -274,10 +274,10 @@ impl World {
         self.digest.write(bytes);
     }
 
-    /// What waited for a machine happens now.
+    /// What waited for a machine happens now, before what arrives at this very time: a link's frames keep their order.
     pub(super) fn replay_inbox(&mut self, number: usize) {
         for slot in std::mem::take(&mut self.machines[number].inbox) {
-            self.agenda.put_again(self.now_us, slot);
+            self.agenda.put_first(self.now_us, slot);
         }
     }
 
