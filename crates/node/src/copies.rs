@@ -2,7 +2,7 @@
 
 use crate::host::Now;
 use crate::node::Node;
-use paxos::{Ballot, Input, NodeId, Replica, ReplicaId};
+use paxos::{Ballot, Entry, Index, Input, NodeId, Replica, ReplicaId};
 use xxhash_rust::xxh3::xxh3_64;
 
 /// A shard's copy on one node, or that of the cluster's own state.
@@ -29,6 +29,8 @@ pub struct ShardCopy {
     pub voters: Vec<ReplicaId>,
     /// Who only learns.
     pub learners: Vec<ReplicaId>,
+    /// Who votes by configurations that are under way, and may be chosen by now or soon.
+    pub coming: Vec<Vec<ReplicaId>>,
 }
 
 impl Node {
@@ -47,6 +49,7 @@ impl Node {
             leads: ballot_led(replica),
             voters: config.voters.clone(),
             learners: config.learners.clone(),
+            coming: voters_coming(replica),
         }
     }
 
@@ -65,6 +68,7 @@ impl Node {
                 leads: ballot_led(replica),
                 voters: config.voters.clone(),
                 learners: config.learners.clone(),
+                coming: voters_coming(replica),
             }
         })
     }
@@ -101,6 +105,18 @@ impl Node {
         self.request_flush();
         asked
     }
+}
+
+/// By whom a replica may be led on by what it has accepted or is about to propose.
+fn voters_coming(replica: &Replica) -> Vec<Vec<ReplicaId>> {
+    let accepted = replica
+        .unchosen(Index(u64::MAX))
+        .filter_map(|entry| match entry {
+            Entry::Config(config) => Some(config),
+            Entry::Noop | Entry::Batch { .. } => None,
+        });
+    let all = accepted.chain(replica.config_wanted());
+    all.map(|config| config.voters.clone()).collect()
 }
 
 fn ballot_led(replica: &Replica) -> Option<Ballot> {

@@ -526,11 +526,14 @@ impl World {
         self.machines.iter().position(is_its)
     }
 
-    /// Whether every group, as any of its copies knows it, has a majority of its voters without this machine.
+    /// Whether every group, as any of its copies knows it, has a majority of its voters without this machine. Also when a
+    /// configuration is chosen that is under way: one with a single voter is lost with that.
     pub(super) fn may_lose(&self, number: usize) -> bool {
         let lives = |id: &&ReplicaId| self.home_of(**id).is_some_and(|home| home != number);
+        let has_majority =
+            |voters: &Vec<ReplicaId>| 2 * voters.iter().filter(lives).count() > voters.len();
         let stands =
-            |copy: &ShardCopy| 2 * copy.voters.iter().filter(lives).count() > copy.voters.len();
+            |copy: &ShardCopy| has_majority(&copy.voters) && copy.coming.iter().all(has_majority);
         self.machines[number].process.is_some()
             && (0..=self.plan.shards).all(|shard| {
                 self.leader(shard).is_some()
