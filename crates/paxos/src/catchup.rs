@@ -2,11 +2,18 @@
 
 use crate::door::Output;
 use crate::follower::take;
-use crate::message::Kind;
+use crate::message::{Kind, Message};
 use crate::replica::{ConfigNews, Replica, Role};
 use crate::types::{Entry, Index, ReplicaId};
 
 impl Replica {
+    /// The question to `whom` for what it knows chosen beyond this replica. For an owner that knows more than the replica:
+    /// that its leader cannot hear it.
+    pub fn catch_up_request(&self, whom: ReplicaId) -> Message {
+        let from = self.chosen.next();
+        self.names.message(whom, Kind::CatchUpRequest { from })
+    }
+
     /// Somebody wants chosen entries.
     pub(crate) fn on_catch_up_request(&mut self, from: ReplicaId, first: Index, out: &mut Output) {
         if first <= self.log.trimmed() {

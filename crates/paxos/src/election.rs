@@ -461,9 +461,7 @@ impl Replica {
 
     /// Asks one replica for what it knows chosen.
     pub(crate) fn ask_for_chosen(&self, whom: ReplicaId, out: &mut Output) {
-        let from = self.chosen.next();
-        out.send_first
-            .push(self.names.message(whom, Kind::CatchUpRequest { from }));
+        out.send_first.push(self.catch_up_request(whom));
     }
 
     /// Somebody has promised more than a ballot of this replica.

@@ -11,10 +11,11 @@ use super::reconcile::Reconciler;
 use super::scripts::StoreFacts;
 use super::state::MetaState;
 use crate::host::Now;
-use crate::view::ClusterView;
+use crate::view::{ClusterView, NodeView};
 use bytes::Bytes;
 use paxos::{
-    Entry, GroupId, Index, Input, NodeId, Output, Replica, RoleChange, SnapshotBase, SnapshotStep,
+    Entry, GroupId, Index, Input, NodeId, Output, Replica, ReplicaId, RoleChange, SnapshotBase,
+    SnapshotStep,
 };
 use std::collections::BTreeMap;
 use std::fmt;
@@ -31,6 +32,8 @@ const ASK_AGAIN_US: u64 = 300_000;
 const PATIENCE_US: u64 = 10_000_000;
 /// Between two looks at whether the members are those wanted, us.
 const RECONCILE_US: u64 = 100_000;
+/// Between two questions for what is chosen, while a leader is heard that this node does not know, us.
+const FETCH_US: u64 = 200_000;
 /// Bytes of a snapshot that is received.
 const SNAPSHOT_BYTES_MAX: usize = 16 << 20;
 /// The request by which a cluster is founded.
@@ -81,6 +84,7 @@ pub(crate) struct MetaGroup {
     announces: bool,
     reconciler: Reconciler,
     reconciled_us: u64,
+    fetched_us: u64,
     view: Arc<ClusterView>,
     pub presence: Presence,
 }
@@ -121,6 +125,7 @@ impl MetaGroup {
             announces: false,
             reconciler: Reconciler::default(),
             reconciled_us: 0,
+            fetched_us: 0,
             presence: Presence::default(),
         }
     }
@@ -267,11 +272,36 @@ impl MetaGroup {
                 self.step(input, now, turn);
             }
         }
+        self.fetch_from_known(now_us, turn);
         self.pump(now, turn);
         let late = |waiting: &Waiting| now_us >= waiting.since_us + PATIENCE_US;
         for (_, waiting) in self.waiting.extract_if(.., |_, waiting| late(waiting)) {
             turn.done
                 .extend(waiting.done.map(|done| (done, Err(NoAnswer))));
+        }
+    }
+
+    /// A leader that this node does not know gets no answer from it, and so feeds it nothing: one that joined while this
+    /// node was away, and leads by now. What is chosen is fetched from others, who have heard of it.
+    fn fetch_from_known(&mut self, now_us: u64, turn: &mut MetaTurn) {
+        let me = self.replica.me();
+        let Some(leader) = self.replica.leader().filter(|leader| *leader != me) else {
+            return;
+        };
+        let is_known = self.view.reachable().any(|node| node.replica() == leader);
+        if is_known || now_us < self.fetched_us + FETCH_US {
+            return;
+        }
+        self.fetched_us = now_us;
+        let is_alive = |id| id != me.node && self.presence.alive_since(id, now_us).is_some();
+        let others = self.view.reachable().filter(|node| is_alive(node.id));
+        let others: Vec<ReplicaId> = others.map(NodeView::replica).collect();
+        // Another one each time, since one may know no more.
+        let nth = (now_us / FETCH_US) as usize % others.len().max(1);
+        if let Some(&whom) = others.get(nth) {
+            turn.out
+                .send_first
+                .push(self.replica.catch_up_request(whom));
         }
     }
 

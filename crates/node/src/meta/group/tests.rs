@@ -96,7 +96,10 @@ impl Net {
 
     fn deliver(&mut self) {
         while let Some((from, to, mail)) = self.mail.pop_front() {
-            if self.cut.contains(&from.0) || self.cut.contains(&to.0) {
+            // There is an outbox for those that the sender knows.
+            let view = &self.nodes[&from.0].view;
+            let is_known = view.reachable().any(|node| node.id == to);
+            if self.cut.contains(&from.0) || self.cut.contains(&to.0) || !is_known {
                 continue;
             }
             self.on(to.0, |group, now, turn| match mail {
@@ -275,6 +278,38 @@ fn without_a_majority_the_answer_is_that_there_is_none() {
     assert_eq!(*answer.lock(), None);
     net.run_ms(1100);
     assert_eq!(*answer.lock(), Some(Err(NoAnswer)));
+}
+
+#[test]
+fn a_leader_that_is_not_known_here_is_heard_of_from_others() {
+    // Breaks if a node that was away while another joined and came to lead is never fed again: it cannot answer.
+    let mut net = three();
+    let leader = net.leader();
+    let away = if leader == 3 { 2 } else { 3 };
+    net.cut.push(away);
+    net.run_ms(1200);
+    net.join(leader, 4, Settings::default());
+    net.ask(
+        leader,
+        MetaCommand::Weigh {
+            node: away,
+            weight: 0,
+        },
+    );
+    net.run_ms(1000);
+    assert!(net.voters(leader).contains(&4));
+    let heir = Input::TransferTo(replica(4, 1));
+    net.on(leader, |group, now, turn| group.step(heir, now, turn));
+    net.deliver();
+    net.run_ms(100);
+    assert_eq!(net.leader(), 4);
+    net.cut.clear();
+    // So that it hears of a leader before it asks for votes, and for what is chosen with them.
+    net.on(4, |group, now, turn| group.step(Input::Announce, now, turn));
+    net.deliver();
+    net.run_ms(1000);
+    assert_eq!(net.leader(), 4);
+    net.agreed();
 }
 
 #[test]
