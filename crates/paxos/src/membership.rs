@@ -100,7 +100,9 @@ impl Replica {
         let alive = voters.iter().filter(|&&voter| {
             let follower = leader.followers.iter().find(|f| f.id == voter);
             voter == self.names.me
-                || follower.is_some_and(|f| f.echoed_us >= alive_us) && self.has_caught_up(voter)
+                // Whose connection broke may have died since it answered.
+                || follower.is_some_and(|f| f.is_known && f.echoed_us >= alive_us)
+                    && self.has_caught_up(voter)
         });
         alive.count() > voters.len() / 2
     }
