@@ -21,6 +21,7 @@ mod tests;
 use crate::store::Cache;
 use crate::{Key, OwnedEntry, OwnedValue, Pin, StringForm};
 use bytes::Bytes;
+use std::collections::BTreeSet;
 use table::{Holder, Lock, Waiter};
 
 pub use table::{Grant, LockMode, LockOrigin, LockRequest, Locks};
@@ -167,7 +168,8 @@ impl Cache {
                 return Acquired::Granted(self.write_lock(key, wish.owner, wish.ttl_ms));
             }
             let mut lock = self.locks.take(key);
-            let fence = self.grant(key, &mut lock, Waiter::of(wish));
+            let shared_ms = lock.shared_until_ms();
+            let fence = self.grant(key, &mut lock, Waiter::of(wish), shared_ms);
             self.locks.put(key, lock);
             self.watch_lock(key);
             return Acquired::Granted(fence);
@@ -227,7 +229,9 @@ impl Cache {
     /// Ends one of several holders; the record with the last of them.
     fn end_holder(&mut self, key: Key<'_>, place: usize) -> bool {
         let mut lock = self.locks.take(key);
-        self.locks.drop_holder(&mut lock, place);
+        let mut at = 0..;
+        self.locks
+            .drop_holders(&mut lock, |_| at.next() == Some(place));
         let until_ms = lock.shared_until_ms();
         let is_last = lock.holders.is_empty();
         self.locks.put(key, lock);
@@ -246,6 +250,8 @@ impl Cache {
         let mut lock = self.locks.take(key);
         self.forget_holders(key, &mut lock);
         self.locks.drop_late_waiters(&mut lock, self.now_ms);
+        let waiting = lock.waiters.len();
+        let mut shared_ms = lock.shared_until_ms();
         while let Some(next) = lock.waiters.front() {
             let joins = next.mode == LockMode::Shared && lock.is_shared_by_holders();
             if !joins && self.held(key) != Held::Free {
@@ -253,10 +259,15 @@ impl Cache {
             }
             let next = self.locks.dequeue(&mut lock).expect("it is the first");
             let request = next.request;
-            let fence = self.grant(key, &mut lock, next);
+            let until_ms = self.now_ms.saturating_add(next.ttl_ms);
+            let fence = self.grant(key, &mut lock, next, shared_ms);
+            shared_ms = shared_ms.max(until_ms);
             self.locks
                 .grants
                 .extend(request.map(|request| Grant { request, fence }));
+        }
+        if lock.waiters.len() < waiting {
+            lock.note_waiters();
         }
         self.locks.put(key, lock);
         self.watch_lock(key);
@@ -278,26 +289,21 @@ impl Cache {
         let is_theirs = matches!(held, Held::By { fence, .. } if fence != 0 && fence == lock.fence);
         let now_ms = self.now_ms;
         let is_shared = lock.mode == LockMode::Shared;
-        let mut place = 0;
-        while let Some(holder) = lock.holders.get(place) {
-            if is_theirs && (!is_shared || holder.expires_at > now_ms) {
-                place += 1;
-            } else {
-                self.locks.drop_holder(lock, place);
-            }
-        }
+        self.locks.drop_holders(lock, |holder| {
+            !is_theirs || is_shared && holder.expires_at <= now_ms
+        });
         if is_theirs && lock.holders.is_empty() {
             self.remove(key);
         }
     }
 
-    /// Gives the lock, which is free or shared with others, to somebody; returns the fence.
-    fn grant(&mut self, key: Key<'_>, lock: &mut Lock, next: Waiter) -> u64 {
+    /// Gives the lock, which is free or shared with others until `shared_ms`, to somebody; returns the fence.
+    fn grant(&mut self, key: Key<'_>, lock: &mut Lock, next: Waiter, shared_ms: u64) -> u64 {
         let expires_at = self.now_ms.saturating_add(next.ttl_ms);
         let fence = match next.mode {
             LockMode::Exclusive => self.write_lock(key, &next.owner, next.ttl_ms),
             LockMode::Shared => {
-                let until_ms = lock.shared_until_ms().max(expires_at);
+                let until_ms = shared_ms.max(expires_at);
                 self.write_lock(key, SHARED, until_ms - self.now_ms)
             }
         };
@@ -398,6 +404,22 @@ impl Cache {
         }
     }
 
+    /// Whether time changed something about the lock at `key` by `now_ms`.
+    pub fn is_lock_due(&self, key: Key<'_>, now_ms: u64) -> bool {
+        let lock = self.locks.get(key);
+        lock.is_some_and(|lock| lock.due_ms() <= now_ms)
+    }
+
+    /// The requests of `origin` in the queue of the lock at `key`, by number.
+    pub fn waiting_numbers(&self, key: Key<'_>, origin: LockOrigin) -> BTreeSet<u64> {
+        let waiters = self.locks.get(key).into_iter().flat_map(|l| &l.waiters);
+        let requests = waiters.filter_map(|waiter| waiter.request);
+        requests
+            .filter(|request| request.origin == origin)
+            .map(|request| request.number)
+            .collect()
+    }
+
     /// Takes a request out of the queue of the lock at `key`. If it was granted before, its time begins anew, as whoever
     /// asked learns of it now; and it is said.
     pub fn withdraw(&mut self, key: Key<'_>, request: LockRequest) -> Standing {
@@ -440,7 +462,7 @@ impl Cache {
 
     /// Who asked is gone: takes the request out of the queue, or ends what it was granted.
     pub fn abandon(&mut self, key: Key<'_>, request: LockRequest) {
-        self.end_within(key, request, 0);
+        self.end_within(key, |holder| holder.request == Some(request), 0);
         self.leave_if_waiting(key, request);
         self.settle_lock(key);
     }
@@ -453,34 +475,40 @@ impl Cache {
 
     /// The connection on which a holder hangs is gone: it ends `delay_ms` from now, if not before.
     pub fn end_session(&mut self, key: Key<'_>, request: LockRequest, delay_ms: u64) {
-        self.end_within(key, request, delay_ms);
+        self.end_within(key, |holder| holder.request == Some(request), delay_ms);
         self.settle_lock(key);
     }
 
-    /// The holder that came of a request ends `delay_ms` from now, if not before, and hangs on nothing any more.
-    fn end_within(&mut self, key: Key<'_>, request: LockRequest, delay_ms: u64) {
+    /// The holders that are `its` end `delay_ms` from now, if not before, and hang on nothing any more.
+    fn end_within(&mut self, key: Key<'_>, its: impl Fn(&Holder) -> bool, delay_ms: u64) {
         self.settle_lock(key);
         let Some(lock) = self.locks.get(key) else {
             return;
         };
-        let is_its = |holder: &Holder| holder.request == Some(request);
-        let Some(place) = lock.holders.iter().position(is_its) else {
-            return;
-        };
-        let until_ms = self.now_ms.saturating_add(delay_ms);
-        let is_shared = lock.is_shared_by_holders();
-        if delay_ms == 0 && is_shared {
-            self.end_holder(key, place);
+        if !lock.holders.iter().any(&its) {
             return;
         }
+        let until_ms = self.now_ms.saturating_add(delay_ms);
+        let is_shared = lock.is_shared_by_holders();
         let mut lock = self.locks.take(key);
-        self.locks.unbind(&mut lock, place);
-        let holder = &mut lock.holders[place];
-        holder.expires_at = holder.expires_at.min(until_ms);
+        if delay_ms == 0 && is_shared {
+            self.locks.drop_holders(&mut lock, &its);
+        }
+        for place in 0..lock.holders.len() {
+            if its(&lock.holders[place]) {
+                self.locks.unbind(&mut lock, place);
+                let holder = &mut lock.holders[place];
+                holder.expires_at = holder.expires_at.min(until_ms);
+            }
+        }
         let shared_ms = lock.shared_until_ms();
+        let is_left = !lock.holders.is_empty();
         self.locks.put(key, lock);
         if is_shared {
-            self.set_expiry(key, Some(shared_ms));
+            match is_left {
+                true => self.set_expiry(key, Some(shared_ms)),
+                false => self.remove(key),
+            };
             return;
         }
         let expires_at = self.peek(key).and_then(|entry| entry.expires_at);
@@ -495,24 +523,16 @@ impl Cache {
     /// Nothing is heard of an origin any more: its requests leave all queues, and what hangs on its connections ends
     /// `delay_ms` from now. If that is none it hangs on nothing any more, and lasts as long as its time says.
     pub fn end_origin(&mut self, origin: LockOrigin, delay_ms: Option<u64>) {
+        let is_its =
+            |request: Option<LockRequest>| request.is_some_and(|request| request.origin == origin);
         for (db, name) in self.locks.names_with(origin) {
             let key = Key::new(self.seed(), db, &name);
             let mut lock = self.locks.take(key);
-            let is_its = |request: Option<LockRequest>| {
-                request.is_some_and(|request| request.origin == origin)
-            };
             self.locks
                 .drop_waiters(&mut lock, |one| is_its(one.request));
-            let ending: Vec<LockRequest> = lock
-                .holders
-                .iter()
-                .filter(|holder| holder.is_session && is_its(holder.request))
-                .filter_map(|holder| holder.request)
-                .collect();
             self.locks.put(key, lock);
-            for request in ending {
-                self.end_within(key, request, delay_ms.unwrap_or(u64::MAX));
-            }
+            let hangs = |holder: &Holder| holder.is_session && is_its(holder.request);
+            self.end_within(key, hangs, delay_ms.unwrap_or(u64::MAX));
             self.settle_lock(key);
         }
     }

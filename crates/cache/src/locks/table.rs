@@ -125,6 +125,12 @@ impl Lock {
         self.due_ms
     }
 
+    /// Takes note of when the first of the waiters has waited as long as it wants to.
+    pub fn note_waiters(&mut self) {
+        let ends = self.waiters.iter().map(|waiter| waiter.until_ms);
+        self.waiters_until_ms = ends.min().unwrap_or(u64::MAX);
+    }
+
     /// When the last of those ends who share it, log time in ms; 0 if nobody does.
     pub fn shared_until_ms(&self) -> u64 {
         match self.mode {
@@ -287,13 +293,10 @@ impl Locks {
         lock.waiters.push_back(waiter);
     }
 
+    /// Takes the first waiter out. [`Lock::note_waiters`] is to follow, once for as many as are taken.
     pub(super) fn dequeue(&mut self, lock: &mut Lock) -> Option<Waiter> {
         let waiter = lock.waiters.pop_front()?;
         self.let_go(&waiter);
-        if waiter.until_ms == lock.waiters_until_ms {
-            let ends = lock.waiters.iter().map(|waiter| waiter.until_ms);
-            lock.waiters_until_ms = ends.min().unwrap_or(u64::MAX);
-        }
         Some(waiter)
     }
 
@@ -339,11 +342,13 @@ impl Locks {
         }
     }
 
-    pub(super) fn drop_holder(&mut self, lock: &mut Lock, place: usize) {
-        let holder = lock.holders.remove(place);
-        self.bytes -= size_of::<Holder>() + holder.owner.len();
-        if holder.is_session {
-            self.uncount(holder.request);
+    /// Drops the holders that `goes`, in one pass: there may be very many.
+    pub(super) fn drop_holders(&mut self, lock: &mut Lock, mut goes: impl FnMut(&Holder) -> bool) {
+        for holder in lock.holders.extract_if(.., |holder| goes(holder)) {
+            self.bytes -= size_of::<Holder>() + holder.owner.len();
+            if holder.is_session {
+                self.uncount(holder.request);
+            }
         }
     }
 

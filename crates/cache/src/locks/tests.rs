@@ -410,3 +410,56 @@ fn a_copy_of_a_lock_that_expired_is_held_by_who_is_next() {
     assert_eq!(copy_at(1050), (Some(b"one".to_vec()), true));
     assert_eq!(copy_at(1100), (Some(b"two".to_vec()), false));
 }
+
+#[test]
+fn a_crowd_is_let_in_and_out_at_once() {
+    // Breaks if what a crowd of readers costs grows with its square, under the shard's lock: this would take minutes.
+    const COUNT: u64 = 90_000;
+    let began = std::time::Instant::now();
+    let mut cache = cache();
+    granted(cache.acquire_lock(key("l"), wish(0, "writer")));
+    for number in 1..=WAITERS_PER_LOCK_MAX as u64 {
+        let acquired = cache.acquire_lock(key("l"), sharing(number, "r"));
+        assert_eq!(acquired, Acquired::Queued);
+    }
+    assert!(cache.release_lock(key("l"), b"writer"));
+    assert_eq!(numbers(&mut cache).len(), WAITERS_PER_LOCK_MAX);
+    let mut lock = cache.locks.take(key("l"));
+    for number in lock.holders.len() as u64..COUNT {
+        let mut holder = lock.holders[0].clone();
+        holder.request = Some(request(number + 1));
+        holder.is_session = true;
+        cache.locks.add_holder(&mut lock, holder);
+    }
+    cache.locks.put(key("l"), lock);
+    cache.settle_lock(key("l"));
+    let mut ended = cache.locks().clone();
+    cache.end_origin(request(0).origin, Some(0));
+    let left = cache.lock_view(key("l")).expect("shared").holders.len();
+    assert_eq!(left, WAITERS_PER_LOCK_MAX);
+    std::mem::swap(&mut ended, &mut cache.locks);
+    assert!(cache.remove(key("l")));
+    cache.settle_lock(key("l"));
+    assert!(cache.locks().is_empty());
+    assert_eq!(cache.locks().used_bytes(), 0);
+    let took = began.elapsed();
+    assert!(took.as_secs() < 20, "{took:?}");
+}
+
+#[test]
+fn who_waits_is_told_by_origin() {
+    // Breaks if a node were told that its requests left a queue in which they stand, or the other way round.
+    let mut cache = cache();
+    granted(cache.acquire_lock(key("l"), wish(1, "a")));
+    cache.acquire_lock(key("l"), waiting(2, "b"));
+    cache.acquire_lock(key("l"), waiting(5, "c"));
+    let of = |cache: &Cache, origin| -> Vec<u64> {
+        let numbers = cache.waiting_numbers(key("l"), origin);
+        numbers.into_iter().collect()
+    };
+    assert_eq!(of(&cache, request(0).origin), [2, 5]);
+    assert_eq!(of(&cache, OTHER), [0; 0]);
+    assert!(cache.release_lock(key("l"), b"a"));
+    assert_eq!(of(&cache, request(0).origin), [5]);
+    assert_eq!(cache.waiting_numbers(key("m"), OTHER).len(), 0);
+}
