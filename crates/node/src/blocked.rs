@@ -155,12 +155,12 @@ impl Blocked {
     }
 
     /// Whether whoever leads is to be asked now.
-    pub fn asks(&mut self, leader: Option<NodeId>, now_us: u64) -> bool {
+    pub fn asks(&mut self, leader: Option<NodeId>, now_us: u64, lock_delay_ms: u64) -> bool {
         let is_new = self.leader != leader;
         self.leader = leader;
         let asks = is_new || now_us >= self.ask_at_us;
         if asks {
-            self.ask_at_us = now_us + ASK_AGAIN_US;
+            self.ask_at_us = now_us + interval_us(lock_delay_ms).min(ASK_AGAIN_US);
         }
         asks
     }
@@ -190,12 +190,7 @@ impl Blocked {
     /// The leader answered a question of `sent_us`.
     pub fn hear(&mut self, told: &Told, sent_us: u64, now_us: u64, lock_delay_ms: u64) {
         self.confirmed_us = self.confirmed_us.max(sent_us);
-        let interval_us = match lock_delay_ms {
-            0 => ASK_US,
-            // Several are to be heard before it ends.
-            ms => (ms * 1000 / 10).clamp(ASK_US_MIN, ASK_US),
-        };
-        self.ask_at_us = now_us + interval_us;
+        self.ask_at_us = now_us + interval_us(lock_delay_ms);
         let Told::Settled(numbers) = told;
         for number in numbers {
             // What hangs on the connection does so once the log has said so.
@@ -226,5 +221,14 @@ impl Blocked {
     pub fn nobody(&self) -> Ticket {
         let client = Client::new(0, String::new(), String::new(), 0);
         Ticket::new(Arc::new(client), u32::MAX, 0)
+    }
+}
+
+/// Time between two questions that are answered, us. Connections are ended between two questions as well, so several must
+/// fit into the delay.
+fn interval_us(lock_delay_ms: u64) -> u64 {
+    match lock_delay_ms {
+        0 => ASK_US,
+        ms => (ms * 1000 / 10).clamp(ASK_US_MIN, ASK_US),
     }
 }

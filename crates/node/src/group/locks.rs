@@ -24,7 +24,7 @@ use bytes::Bytes;
 use cache::{Cache, Key, LockOrigin, LockRequest, Standing};
 use paxos::{Incarnation, NodeId, ReplicaId};
 use resp::{Args, OwnedArgs, Reply};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Keys of one settle.
 const SETTLE_KEYS_MAX: usize = 256;
@@ -485,7 +485,7 @@ impl Shard {
             true => Some(self.group.me.node),
             false => self.leader_elsewhere(work),
         };
-        if !self.blocked.asks(leader, now_us) {
+        if !self.blocked.asks(leader, now_us, work.lock_delay_ms) {
             return;
         }
         if leads {
@@ -517,14 +517,20 @@ impl Shard {
 
     /// Those of an origin's requests that do not wait any more.
     fn settled(&self, origin: LockOrigin, requests: &[(u8, Bytes, u64)]) -> Vec<u64> {
-        let waits = |db: u8, key: &[u8], number: u64| {
-            let key = Key::new(self.cache.seed(), db, key);
-            self.cache.standing(key, LockRequest { origin, number }) == Standing::Waiting
+        // A queue is looked through once for all of them: thousands may wait in one.
+        let mut waiting: BTreeMap<(u8, &[u8]), BTreeSet<u64>> = BTreeMap::new();
+        let mut waits = |db: u8, key, number: &u64| {
+            let numbers = waiting.entry((db, key)).or_insert_with(|| {
+                let key = Key::new(self.cache.seed(), db, key);
+                self.cache.waiting_numbers(key, origin)
+            });
+            numbers.contains(number)
         };
-        let settled = requests
+        requests
             .iter()
-            .filter(|(db, key, number)| !waits(*db, key, *number));
-        settled.map(|(.., number)| *number).collect()
+            .filter(|(db, key, number)| !waits(*db, &key[..], number))
+            .map(|(.., number)| *number)
+            .collect()
     }
 
     /// Another node asks how what it waits for stands.

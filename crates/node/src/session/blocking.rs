@@ -349,7 +349,9 @@ impl Session {
                     state.blocked.unbind(lock.number);
                 }
             }
-            (Aim::Plain | Aim::Session(_) | Aim::Release(_), _) => {}
+            // It may have been granted since the answer was made up.
+            (Aim::Session(_), None) => state.blocked.unbind(half.number),
+            (Aim::Plain | Aim::Release(_), _) => {}
         }
         if is_unknown && !matches!(half.aim, Aim::Release(_)) {
             // Nobody waits for what the log makes of it.
