@@ -440,9 +440,16 @@ impl Shard {
 
     /// Whether nothing changed a watched key since `version`.
     pub fn is_unchanged(&self, db: u8, key: &[u8], version: u64) -> bool {
-        self.watched
-            .get(&(db, Box::from(key)))
-            .is_some_and(|watched| watched.version == version)
+        let id = (db, Box::from(key));
+        let watched = self.watched.get(&id);
+        // A lock that went to the next one by time alone, or as somebody left, is a change that nobody has taken note of.
+        let changes = || {
+            let mut changes = self.cache.changes().iter();
+            changes.any(|change| {
+                change.kind != ChangeKind::Expired && change.db == db && *change.key == *key
+            })
+        };
+        watched.is_some_and(|watched| watched.version == version) && !changes()
     }
 
     /// The changes since the last call, after the watched keys' versions took note of them. Empty, and
