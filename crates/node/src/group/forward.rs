@@ -146,10 +146,15 @@ impl Forwarded {
         !self.runs.is_empty()
     }
 
+    /// The script that is the next run, if it is one.
+    pub fn next_script(&self) -> Option<&[u8]> {
+        let ops = &self.runs.front()?.ops;
+        (ops.first() == Some(&(OpKind::Script as u8))).then_some(&ops[..])
+    }
+
     /// Whether the next run is a script.
     pub fn next_is_script(&self) -> bool {
-        let run = self.runs.front();
-        run.is_some_and(|run| run.ops.first() == Some(&(OpKind::Script as u8)))
+        self.next_script().is_some()
     }
 
     /// The next run if it has at most `bytes_max`.

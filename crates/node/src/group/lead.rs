@@ -47,9 +47,10 @@ impl Shard {
 
     /// Proposes one batch of what waits; whether there was anything.
     pub(super) fn propose(&mut self, work: &mut Work<'_>) -> bool {
-        if self.script_waits() {
+        if self.script_waits() && !self.goes_ahead_of_script(work.now) {
             return self.propose_script(work);
         }
+        self.group.last_turn.begins_batch();
         let Some((mut payload, fresh)) = self.own_run() else {
             return false;
         };
@@ -104,7 +105,11 @@ impl Shard {
     fn own_run(&mut self) -> Option<(Vec<u8>, bool)> {
         let group = &mut self.group;
         let done_seq = group.requests.writes.done();
-        match group.requests.next_writes() {
+        let next = match group.requests.next_is_script() {
+            true => None,
+            false => group.requests.next_writes(),
+        };
+        match next {
             Some(Next { count, ops }) => match ops {
                 NextOps::Fresh(mut memory) => {
                     let (_, run) = memory.split_at_mut(BATCH_HEAD_BYTES);

@@ -64,6 +64,7 @@ use paxos::{Generation, GroupId, NodeId, Replica, ReplicaId, Settings as PaxosSe
 use replies::Replies;
 use requests::Requests;
 use rounds::Rounds;
+use scripts::LastTurn;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use streams::Streams;
@@ -99,6 +100,8 @@ pub(crate) struct Group {
     in_flight: VecDeque<(u64, Bytes)>,
     /// Whether the own proposal that is not applied is a script's outcome: nothing is proposed behind it.
     has_outcome_in_flight: bool,
+    /// What was proposed last: what waits of other kinds has its turn then.
+    last_turn: LastTurn,
     /// Keyspace events of that script, to be told when the outcome is applied.
     script_events: Events,
     /// Log time of the group minus that of the node's clock, ms. Set when this replica begins to lead, so that no wall
@@ -187,6 +190,7 @@ impl Group {
             streams: Streams::default(),
             in_flight: VecDeque::new(),
             has_outcome_in_flight: false,
+            last_turn: LastTurn::default(),
             script_events: Events::new(),
             log_ahead_ms: 0,
             led: false,

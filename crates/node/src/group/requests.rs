@@ -353,8 +353,18 @@ impl Requests {
 
     /// Whether the next write is a script.
     pub fn next_is_script(&self) -> bool {
-        let place = self.writes.next_place(&self.reads);
-        place.is_some_and(|place| self.writes.chunks[place].is_script)
+        self.next_script().is_some()
+    }
+
+    /// The script that is the next write, if it is one.
+    pub fn next_script(&self) -> Option<&[u8]> {
+        let chunk = &self.writes.chunks[self.writes.next_place(&self.reads)?];
+        chunk.is_script.then(|| &chunk.bytes()[chunk.ops.clone()])
+    }
+
+    /// Whether the next write is there and no script.
+    pub fn next_is_plain(&self) -> bool {
+        self.writes.next_place(&self.reads).is_some() && !self.next_is_script()
     }
 
     /// The next writes to be proposed or forwarded, at most a chunk.

@@ -11,11 +11,13 @@ use super::decide::refused;
 use super::op::{Op, OpHead, OpKind, encode, split_first};
 use super::requests::{Next, NextOps};
 use crate::entry::{BATCH_HEAD_BYTES, RUN_HEAD_BYTES, Run, Stamp, push_run, write_batch_head};
+use crate::host::Now;
 use crate::overlay::{Invocation, Memory, Overlay, Terms, Verdict, Writes, triples};
 use crate::questions::SCRIPT;
 use crate::scripts::Place;
 use crate::shard::Shard;
 use bytes::Bytes;
+use cache::Key;
 use paxos::ReplicaId;
 use resp::{Args, parse_u64};
 use script::Script;
@@ -40,6 +42,23 @@ pub(super) fn is_read_script(op: &Op<'_>) -> bool {
     op.head.kind == OpKind::Internal && op.args().get(0) == SCRIPT
 }
 
+/// Whose turn was last. Scripts are proposed one by one, and there may be a next one at any time: those of this node,
+/// those of others, and all that is no script take turns, or some would wait for ever.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct LastTurn {
+    /// A script's, after that of what is none.
+    was_script: bool,
+    /// Of the scripts' turns the last one was this node's own.
+    was_own: bool,
+}
+
+impl LastTurn {
+    /// What is no script is about to be proposed.
+    pub fn begins_batch(&mut self) {
+        self.was_script = false;
+    }
+}
+
 /// A script that is the next to be proposed.
 struct Waiting {
     origin: ReplicaId,
@@ -52,6 +71,55 @@ impl Shard {
     pub(super) fn script_waits(&self) -> bool {
         let group = &self.group;
         group.requests.next_is_script() || group.forwarded.next_is_script()
+    }
+
+    /// Whether this node's own script is the next one, if any is.
+    fn next_script_is_own(&self) -> bool {
+        let (own, forwarded) = (&self.group.requests, &self.group.forwarded);
+        own.next_is_script() && !(self.group.last_turn.was_own && forwarded.next_is_script())
+    }
+
+    /// Whether something else is to be proposed before the script that waits: it is that one's turn, or time has changed
+    /// something about a lock of the script's, which somebody waits for. He has it before the script looks at it.
+    pub(super) fn goes_ahead_of_script(&mut self, now: Now) -> bool {
+        if self.decide_settle_for_script(now) {
+            return true;
+        }
+        let group = &self.group;
+        group.last_turn.was_script
+            && (!group.decisions.is_empty()
+                || group.requests.next_is_plain()
+                || group.forwarded.has_writes() && !group.forwarded.next_is_script())
+    }
+
+    /// Decides that time changed something about the locks at the next script's keys, if it did; whether it did.
+    fn decide_settle_for_script(&mut self, now: Now) -> bool {
+        if self.cache.locks().is_empty() {
+            return false;
+        }
+        let script = match self.next_script_is_own() {
+            true => self.group.requests.next_script(),
+            false => self.group.forwarded.next_script(),
+        };
+        let Some((op, _)) = script.and_then(|script| split_first(script).ok()) else {
+            return false;
+        };
+        let stamp = self.group.proposal_stamp(now, 0, self.cache.now_ms());
+        let (seed, db) = (self.cache.seed(), op.head.db);
+        let is_due = |key: &&[u8]| {
+            let key = Key::new(seed, db, key);
+            self.cache.is_lock_due(key, stamp.log_ms)
+        };
+        let count = keys_count(op.args()).unwrap_or(0);
+        let args = op.args();
+        let keys = args.iter().skip(KEYS_AT).take(count).filter(is_due);
+        let due: Vec<Vec<u8>> = keys.map(<[u8]>::to_vec).collect();
+        let due: Vec<&[u8]> = due.iter().map(Vec::as_slice).collect();
+        if !due.is_empty() {
+            // Without room for it the decisions before it go first.
+            self.decide(OpKind::Settle, db, &due);
+        }
+        !due.is_empty()
     }
 
     /// Runs the script that waits and proposes its outcome; whether it did.
@@ -79,14 +147,17 @@ impl Shard {
         push_run(&mut payload, run);
         write_batch_head(&mut payload, stamp.wall_offset_ms, stamp.random);
         self.group.has_outcome_in_flight = true;
+        self.group.last_turn.was_script = true;
         self.propose_payload(stamp.log_ms, Bytes::from(payload), work);
         true
     }
 
     /// Takes the script out of its queue.
     fn take_script(&mut self) -> Waiting {
+        let is_own = self.next_script_is_own();
         let group = &mut self.group;
-        if !group.requests.next_is_script() {
+        group.last_turn.was_own = is_own;
+        if !is_own {
             let run = group.forwarded.next_run(usize::MAX);
             let run = run.expect("the caller saw a script");
             return Waiting {

@@ -244,9 +244,18 @@ impl Session {
         guards: &mut Guards<'_>,
     ) -> Overlay {
         let node = turn.node;
+        let stamp = self.stamp_of(turn, shards, guards);
+        if writes == Writes::Allowed {
+            // Who is next has a lock that expired, and is told, before the script changes what is there.
+            for key in &invocation.keys {
+                if let Ok(at) = place_of(guards, node.shard_of(key)) {
+                    guards[at].1.commit_settle_of(stamp, key);
+                }
+            }
+        }
         let terms = Terms {
             db: self.db,
-            stamp: self.stamp_of(turn, shards, guards),
+            stamp,
             protocol: self.protocol,
             touch: self.touch,
             writes,
@@ -256,8 +265,7 @@ impl Session {
             watchdog: node.cluster.scripts.begin(place),
         };
         let cache_of = |key: &[u8]| -> Option<&Cache> {
-            let shard = node.shard_of(key);
-            let at = guards.binary_search_by_key(&shard, |(id, _)| *id).ok()?;
+            let at = place_of(guards, node.shard_of(key)).ok()?;
             Some(&guards[at].1.cache)
         };
         Overlay::new(node.seed, &invocation.keys, terms, cache_of)
@@ -565,4 +573,9 @@ fn keys_count(args: Args<'_>) -> Result<usize, &'static str> {
         Some(count) if count < 0 => Err("ERR Number of keys can't be negative"),
         Some(count) => Ok(count as usize),
     }
+}
+
+/// Where a shard is among those that are locked.
+fn place_of(guards: &Guards<'_>, shard: usize) -> Result<usize, usize> {
+    guards.binary_search_by_key(&shard, |(id, _)| *id)
 }

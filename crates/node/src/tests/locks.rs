@@ -285,3 +285,82 @@ fn sessions_of_a_node_that_is_cut_off_end_after_the_delay() {
     assert!(is_idle(&nodes, shard));
     compare(&network, shard);
 }
+
+#[test]
+fn scripts_without_an_end_hold_nothing_up() {
+    // Breaks if as long as a script waits nothing else is proposed: neither that a lock expired, nor writes of clients
+    // elsewhere, nor their scripts.
+    for own in [0, 1] {
+        let (mut network, _, [a, b, c]) = setting(|_| {});
+        let nodes = network.nodes.clone();
+        let at = |node: u32| Client::new(&nodes[node as usize - 1]);
+        let (mut holder, mut waiter) = (at(c), at(c));
+        let mut writers = [at(a), at(b), at(c)];
+        let mut scripted = [at(a), at(b), at(c)];
+        run(&mut network, &mut holder, "LOCK.ACQUIRE l holder 100");
+        wait(&mut network, &mut waiter, "LOCK.ACQUIRE l w 60000 WAIT 0");
+        let mut crowd: Vec<Client> = (0..6).map(|_| at([b, a][own])).collect();
+        let incr = "EVAL \"return redis.call('incr', KEYS[1])\" 1 {l}n";
+        for client in &mut crowd {
+            client.run(incr);
+        }
+        let clock = network.clock.clone();
+        let mut missing = 7;
+        for round in 0..2000 {
+            network.round();
+            for client in &mut crowd {
+                if !client.poll().is_empty() {
+                    client.run(incr);
+                }
+            }
+            if round == 100 {
+                writers.iter_mut().for_each(|one| {
+                    one.run("SET {l}w 1");
+                });
+                scripted.iter_mut().for_each(|one| {
+                    one.run(incr);
+                });
+            }
+            if round % 10 == 0 {
+                clock.advance_ms(5);
+                nodes.iter().for_each(|node| node.tick(node.now()));
+            }
+            if round > 100 {
+                let others = writers.iter_mut().chain(&mut scripted);
+                let told = others.chain([&mut waiter]);
+                let answered = |one: &mut Client| usize::from(!one.poll().is_empty());
+                missing -= told.map(answered).sum::<usize>();
+                if missing == 0 {
+                    break;
+                }
+            }
+        }
+        assert_eq!(missing, 0);
+    }
+}
+
+#[test]
+fn who_is_next_has_an_expired_lock_before_a_script_changes_it() {
+    // Breaks if a script that finds the lock of who is next keeps him from being told that it is his.
+    let (mut network, shard, [_, b, c]) = setting(|_| {});
+    let nodes = network.nodes.clone();
+    let mut waiter = Client::new(&nodes[b as usize - 1]);
+    let mut holder = Client::new(&nodes[c as usize - 1]);
+    run(&mut network, &mut holder, "LOCK.ACQUIRE l holder 105");
+    wait(&mut network, &mut waiter, "LOCK.ACQUIRE l w 60000 WAIT 0");
+    network.run_ms(100);
+    network.clock.clone().advance_ms(5);
+    let extend = "EVAL \"return redis.call('pexpire', KEYS[1], 90000)\" 1 l";
+    assert_eq!(holder.run(extend), "");
+    network.deliver();
+    assert_eq!(holder.poll(), ":1");
+    let told = fence(&waiter.poll());
+    assert_eq!(
+        run(&mut network, &mut holder, "LOCK.FENCE l"),
+        format!(":{told}")
+    );
+    let ttl = fence(&run(&mut network, &mut holder, "PTTL l"));
+    assert!(ttl > 80_000, "{ttl}");
+    network.run_ms(100);
+    compare(&network, shard);
+}

@@ -169,3 +169,47 @@ fn readers_and_writers_over_several_shards() {
     assert_eq!(a.run("DEL k l elsewhere m n o p"), ":1");
     fence(&c.poll());
 }
+
+#[test]
+fn who_is_next_has_an_expired_lock_before_a_script_changes_it() {
+    // Breaks if a script that finds the lock of who is next keeps him from being told that it is his.
+    let (node, clock) = node();
+    let [mut a, mut b, mut c] = [(); 3].map(|()| Client::new(&node));
+    a.run("LOCK.ACQUIRE l a 50");
+    b.run("LOCK.ACQUIRE l b 1000 WAIT 0");
+    c.run("LOCK.ACQUIRE l c 1000 WAIT 0");
+    clock.advance_ms(50);
+    assert_eq!(
+        a.run("EVAL \"return redis.call('pexpire', KEYS[1], 5000)\" 1 l"),
+        ":1"
+    );
+    let told = fence(&b.poll());
+    assert_eq!(a.run("LOCK.FENCE l"), format!(":{told}"));
+    assert_eq!(a.run("PTTL l"), ":5000");
+    assert_eq!(a.run("LOCK.RELEASE l b"), ":1");
+    fence(&c.poll());
+}
+
+#[test]
+fn a_lock_that_is_handed_over_is_a_change_to_who_watches_it() {
+    // Breaks if EXEC runs though the lock that its client watched went to somebody else, since nobody sent a command.
+    let (node, clock) = node();
+    let [mut a, mut b, mut c] = [(); 3].map(|()| Client::new(&node));
+    a.run("SET l a NX PX 50");
+    b.run("LOCK.ACQUIRE l b 1000 WAIT 0");
+    c.run("WATCH l");
+    clock.advance_ms(50);
+    node.tick(node.now());
+    fence(&b.poll());
+    c.run("MULTI");
+    c.run("GET l");
+    assert_eq!(c.run("EXEC"), "*-1");
+    a.run("LOCK.ACQUIRE m a 5000 SESSION");
+    b.run("LOCK.ACQUIRE m b 1000 WAIT 0");
+    c.run("CONFIG SET lock-delay 0");
+    c.run("WATCH m");
+    a.session.close(&node);
+    c.run("MULTI");
+    c.run("GET m");
+    assert_eq!(c.run("EXEC"), "*-1");
+}
