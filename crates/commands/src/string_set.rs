@@ -107,7 +107,8 @@ impl Condition<'_> {
 }
 
 /// Whether the key belongs to the lock path from now on. A lock is taken by `NX` with a time; a
-/// write that looks before it writes (`XX`, `IFEQ`, `IFNE`) and leaves an expiry renews it, any
+/// write that looks before it writes (`XX`, `IFEQ`, `IFNE`) and leaves an expiry renews it, and so does one that
+/// writes what is there: scripts look first and extend a lock by a plain SET. Any
 /// other write ends it. Values that are too long for a lock are never pinned.
 fn pin_of(options: &Options<'_>, expiry: Expiry, before: Option<Entry<'_>>, value: &[u8]) -> Pin {
     let expires = match expiry {
@@ -123,7 +124,9 @@ fn pin_of(options: &Options<'_>, expiry: Expiry, before: Option<Entry<'_>>, valu
         Condition::IfPresent | Condition::IfEqual(_) | Condition::IfDifferent(_) => {
             before.map_or(Pin::Unpinned, |entry| entry.pin)
         }
-        Condition::Always => Pin::Unpinned,
+        Condition::Always => before
+            .filter(|entry| entry.value.as_bytes() == value)
+            .map_or(Pin::Unpinned, |entry| entry.pin),
     }
 }
 

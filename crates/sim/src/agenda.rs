@@ -58,8 +58,7 @@ impl<E> Agenda<E> {
     /// all others of that time: those come later.
     pub fn put_first(&mut self, at_us: u64, slot: Slot) {
         self.sequence_first += 1;
-        self.heap
-            .push(Reverse((at_us, self.sequence_first, slot)));
+        self.heap.push(Reverse((at_us, self.sequence_first, slot)));
     }
 
     /// When the next event happens, and where it is stored; it stays there until it is taken.

@@ -192,7 +192,9 @@ fn a_lock_is_renewed_by_its_holder_and_ended_by_others() {
         ("SET k t IFEQ t PX 100", Pin::Pinned),
         ("SET k t XX KEEPTTL", Pin::Pinned),
         ("SET k t XX", Pin::Unpinned),
-        ("SET k t PX 100", Pin::Unpinned),
+        ("SET k t PX 100", Pin::Pinned),
+        ("SET k t", Pin::Unpinned),
+        ("SET k other PX 100", Pin::Unpinned),
         ("SET k t IFEQ other PX 100", Pin::Pinned),
         ("GETSET k t", Pin::Unpinned),
     ] {
@@ -243,4 +245,23 @@ fn getex_looks_at_syntax_then_key_then_time() {
         "-ERR invalid expire time in 'getex' command\r\n"
     );
     assert_eq!(h.run("GETEX k EX x"), NOT_INTEGER);
+}
+
+#[test]
+fn a_plain_set_of_what_is_there_renews_a_lock() {
+    // Breaks if a script that extends its lock by SET key owner PX ttl makes it evictable, or gives it another fence.
+    let mut h = Harness::new();
+    h.run("SET l me NX PX 1000");
+    let fence = h.run("LOCK.FENCE l");
+    assert_eq!(h.run("SET l me PX 5000"), "+OK\r\n");
+    assert_eq!(h.run("OBJECT PINNED l"), ":1\r\n");
+    assert_eq!(h.run("LOCK.FENCE l"), fence);
+    assert_eq!(h.run("SET l you PX 5000"), "+OK\r\n");
+    assert_eq!(h.run("OBJECT PINNED l"), ":0\r\n");
+    h.run("SET m me NX PX 1000");
+    assert_eq!(h.run("SET m me"), "+OK\r\n");
+    assert_eq!(h.run("OBJECT PINNED m"), ":0\r\n");
+    h.run("SET plain me PX 1000");
+    h.run("SET plain me PX 1000");
+    assert_eq!(h.run("OBJECT PINNED plain"), ":0\r\n");
 }
