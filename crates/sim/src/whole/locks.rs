@@ -304,10 +304,13 @@ mod tests {
     fn two_holders_are_seen_and_readers_are_not_two() {
         // Fails when the judge overlooks that a lock was given while somebody relied on it, or takes readers for rivals.
         let mut judge = Judge::default();
+        let sure_us = least_us(100_000);
         acquire(&mut judge, wanted(1), 5, 1_000, 2_000);
-        acquire(&mut judge, wanted(2), 6, 500, 95_000);
+        let over_us = 1_000 + sure_us;
+        acquire(&mut judge, wanted(2), 6, over_us - 10, over_us);
         assert_eq!(judge.violation, None);
-        acquire(&mut judge, wanted(3), 7, 96_000, 97_000);
+        let early_us = over_us - 10 + sure_us - 1;
+        acquire(&mut judge, wanted(3), 7, early_us - 10, early_us);
         assert!(judge.violation.unwrap().contains("two holders"));
         let mut judge = Judge::default();
         for (owner, fence) in [(1, 5), (2, 6)] {
