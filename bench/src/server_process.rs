@@ -228,6 +228,17 @@ fn own_version(fields: &[(String, String)]) -> Option<&str> {
         .map(|(_, value)| value.as_str())
 }
 
+/// A connection that asks one thing at a time, and waits `answer_max` at most for an answer.
+///
+/// # Errors
+/// The system's.
+pub fn connect(address: SocketAddr, answer_max: Duration) -> Result<TcpStream> {
+    let stream = TcpStream::connect(address)?;
+    stream.set_nodelay(true)?;
+    stream.set_read_timeout(Some(answer_max))?;
+    Ok(stream)
+}
+
 /// Pins this process (one thread) to `cpus`; threads and children started later inherit it.
 ///
 /// # Errors

@@ -3,7 +3,7 @@
 
 use super::locks::{self, Contends, LocksOptions};
 use crate::compare::Placement;
-use crate::server_process::{ServerProcess, ServerSpec, free_port};
+use crate::server_process::{ServerProcess, ServerSpec, connect, free_port};
 use anyhow::{Context, Result, ensure};
 use hdrhistogram::Histogram;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -263,9 +263,7 @@ struct Connection {
 
 impl Connection {
     fn open(address: SocketAddr) -> Result<Connection> {
-        let stream = TcpStream::connect(address)?;
-        stream.set_nodelay(true)?;
-        stream.set_read_timeout(Some(ANSWER_MAX))?;
+        let stream = connect(address, ANSWER_MAX)?;
         Ok(Connection {
             reader: BufReader::new(stream),
         })

@@ -11,7 +11,7 @@ use super::deployment::{Deployment, Kind, Torc};
 use super::etcd;
 use crate::compare::Placement;
 use crate::requests::encode_request;
-use crate::server_process::{ServerProcess, ServerSpec};
+use crate::server_process::{ServerProcess, ServerSpec, connect};
 use crate::statistics::median;
 use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
@@ -401,9 +401,7 @@ struct Connection {
 
 impl Connection {
     fn open(address: SocketAddr) -> Result<Connection> {
-        let stream = TcpStream::connect(address)?;
-        stream.set_nodelay(true)?;
-        stream.set_read_timeout(Some(ANSWER_MAX))?;
+        let stream = connect(address, ANSWER_MAX)?;
         Ok(Connection {
             stream,
             request: Vec::new(),

@@ -8,7 +8,7 @@ use crate::compare::Placement;
 use crate::random::Xorshift;
 use crate::replies::{Expected, ReplyCounter};
 use crate::requests::{encode_request, key_of, value};
-use crate::server_process::{ServerProcess, ServerSpec};
+use crate::server_process::{ServerProcess, ServerSpec, connect};
 use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
 use hdrhistogram::Histogram;
@@ -166,9 +166,7 @@ struct Writer {
 
 impl Writer {
     fn connect(address: SocketAddr) -> Result<Writer> {
-        let stream = TcpStream::connect(address)?;
-        stream.set_nodelay(true)?;
-        stream.set_read_timeout(Some(SILENCE_MAX))?;
+        let stream = connect(address, SILENCE_MAX)?;
         Ok(Writer {
             stream,
             replies: ReplyCounter::new(Expected::Ok),

@@ -113,8 +113,8 @@ impl Cache {
         count
     }
 
-    /// A checksum of the last fence, of the table of locks and of all live entries at the present log time: equal for two replicas at equal log positions,
-    /// whatever their hash seeds, reclaimed entries, page layout or recency. Walks everything.
+    /// A checksum of the last fence, of the table of locks and of all live entries at the present log time: equal for two
+    /// replicas at equal log positions, whatever their hash seeds, reclaimed entries, page layout or recency. Walks everything.
     pub fn checksum(&self) -> u64 {
         let mut sum = self.fences.checksum().wrapping_add(self.locks.checksum());
         for kind in 0..KINDS {

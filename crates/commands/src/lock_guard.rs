@@ -36,10 +36,18 @@ pub(crate) const LOCK_GUARD: Row = Row {
 };
 
 /// The request that a guard stands before, or the request itself if it is no guard.
-pub fn without_guard(args: Args<'_>) -> Args<'_> {
+pub(crate) fn without_guard(args: Args<'_>) -> Args<'_> {
     match args.len() > COMMAND_AT && args.get(0).eq_ignore_ascii_case(LOCK_GUARD.name.as_bytes()) {
         true => args.from(COMMAND_AT),
         false => args,
+    }
+}
+
+/// The row of the command that runs: that of the guarded one if `row`, of `args`, is the guard's.
+pub fn unguarded(row: &'static Row, args: Args<'_>) -> &'static Row {
+    match row.name == LOCK_GUARD.name {
+        true => check(without_guard(args)).unwrap_or(row),
+        false => row,
     }
 }
 

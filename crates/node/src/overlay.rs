@@ -10,7 +10,7 @@ use crate::scripts::Watchdog;
 use crate::shard::Events;
 use cache::{Cache, ChangeKind, Key};
 use commands::context::Touch;
-use commands::{CheckError, Context, Flags, Keyspace, Row, Run, Session as SessionCommand};
+use commands::{CheckError, Context, Flags, Keyspace, Run, Session as SessionCommand};
 use resp::{Args, Output, OwnedArgs, Protocol, Reply};
 use script::{LogLevel, Outcome, Request, Script, Stop};
 use std::collections::{BTreeMap, BTreeSet};
@@ -187,8 +187,8 @@ impl Overlay {
             }
             _ => "ERR Unknown Redis command called from script".to_owned(),
         })?;
-        let is_banned = |row: &Row| row.flags.has(Flags::NOSCRIPT);
-        if is_banned(row) || commands::check(commands::without_guard(args)).is_ok_and(is_banned) {
+        let runs = commands::unguarded(row, args);
+        if row.flags.has(Flags::NOSCRIPT) || runs.flags.has(Flags::NOSCRIPT) {
             return Err("ERR This Redis command is not allowed from script".into());
         }
         let execute = match row.run {

@@ -251,8 +251,10 @@ impl Shard {
 
     /// Settles the locks of keys that were written to beside their own commands.
     pub(crate) fn settle_named<'k>(&mut self, db: u8, keys: impl Iterator<Item = &'k [u8]>) {
-        if !self.cache.locks().is_empty() {
-            self.settle_keys(keys.map(|key| (db, Box::from(key))).collect());
+        let locks = self.cache.locks();
+        if !locks.is_empty() {
+            let known = keys.filter(|key| locks.has(db, key));
+            self.settle_keys(known.map(|key| (db, Box::from(key))).collect());
             self.hand_out_here();
         }
     }

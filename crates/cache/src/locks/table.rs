@@ -213,6 +213,12 @@ impl Locks {
         wanted.map(|(db, name, _)| (db, name.into())).collect()
     }
 
+    /// Whether a key is in it.
+    #[inline]
+    pub fn has(&self, db: u8, name: &[u8]) -> bool {
+        !self.is_empty() && self.tables[usize::from(db)].contains_key(name)
+    }
+
     /// The databases in which a key of this name is in it.
     pub fn databases_of(&self, name: &[u8]) -> impl Iterator<Item = u8> {
         let is_there = move |(_, table): &(u8, &BTreeMap<_, _>)| table.contains_key(name);

@@ -158,9 +158,9 @@ fn each_key_of(db: u8, args: Args<'_>, tell: &mut dyn FnMut(u8, &[u8])) {
         return;
     }
     // These write to a database that is not their connection's: to which of them is not looked up.
-    let databases = match commands::check(commands::without_guard(args)) {
-        Ok(row) if matches!(row.name, "copy" | "move") => 0..DATABASES,
-        Ok(_) | Err(_) => db..db + 1,
+    let databases = match commands::unguarded(row, args).name {
+        "copy" | "move" => 0..DATABASES,
+        _ => db..db + 1,
     };
     for at in positions {
         databases.clone().for_each(|db| tell(db, args.get(at)));
@@ -172,8 +172,11 @@ impl Shard {
     /// Settles the locks of an operation's keys.
     pub(super) fn settle_locks(&mut self, op: &Op<'_>) {
         let mut keys = Vec::new();
+        let locks = self.cache.locks();
         each_key(op, &self.cache, &mut |db, key| {
-            keys.push((db, Box::from(key)))
+            if locks.has(db, key) {
+                keys.push((db, Box::from(key)));
+            }
         });
         self.settle_keys(keys);
     }
@@ -184,8 +187,11 @@ impl Shard {
             return;
         }
         let mut keys = Vec::new();
+        let locks = self.cache.locks();
         each_key_of(db, args, &mut |db, key| {
-            keys.push((db, Box::from(key)));
+            if locks.has(db, key) {
+                keys.push((db, Box::from(key)));
+            }
         });
         self.settle_keys(keys);
     }

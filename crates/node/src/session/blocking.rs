@@ -102,7 +102,7 @@ impl Session {
             return patience(args);
         }
         // Its outcome is of interest here.
-        let is_release = row.name == "lock.release" && !self.session_locks.is_empty();
+        let is_release = !self.session_locks.is_empty() && row.name == "lock.release";
         let is_its = |lock: &SessionLock| {
             lock.db == self.db && lock.key == args.get(1) && *lock.owner == *args.get(2)
         };
