@@ -1,7 +1,7 @@
 """Clusters of real processes under faults: what clients saw is checked for linearizability.
 
 usage: main.py TORC CHECKER [--failovers N] [NAME…]    (TORC, CHECKER: the binaries `torc` and `sim`; NAME: only these
-scenarios; N: how often the leader of the locks is killed in `counters_behind_locks`, 3 by default)
+scenarios; N: how often the leader is killed in `counters_behind_locks` and `queue_loses_nothing`, 3 by default)
 
 Must be root: every run makes network namespaces of its own. Exit code 1 when a scenario failed.
 """

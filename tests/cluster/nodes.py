@@ -61,6 +61,8 @@ class Cluster:
             self.start(1)
             for number in range(2, self.count + 1):
                 self.start(number)
+                # One after the other, so that a node's id is its number.
+                until(f"node {number} to join", lambda: len(self.status(1)["nodes"]) == number)
             self.wait_until_whole()
         except BaseException:
             self.print_logs()

@@ -13,6 +13,7 @@ from redis.cluster import RedisCluster
 
 from load import Load
 from locks import counters_behind_locks
+from lost_queues import queue_loses_nothing
 from network import address
 from nodes import PORT, Cluster, until
 
@@ -326,4 +327,5 @@ SCENARIOS = [
     five_lose_two,
     grown_and_shrunk,
     counters_behind_locks,
+    queue_loses_nothing,
 ]

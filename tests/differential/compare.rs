@@ -10,6 +10,14 @@ pub enum Compare {
     Exact,
     /// The same members in any order, one level deep (pairs of a map, or of a flat map, stay pairs).
     Unordered,
+    /// The same pairs in any order: a map, or a flat list of fields and values.
+    Pairs,
+    /// A page of HSCAN or ZSCAN (2 words a member) or SSCAN (1): the same cursor, and the same members in any order.
+    Page(usize),
+    /// The same kind and as many members, whichever they are; errors and nulls exact.
+    Length,
+    /// The same leaves in any order, however nested: what a script made of an unordered reply.
+    Leaves,
     /// Positive integers may differ by this much (times to live); everything else is exact.
     Near(i64),
     /// The same kind of reply; errors and nulls exact.
@@ -45,20 +53,70 @@ impl Compare {
             Compare::Unordered => {
                 unordered(redis) == unordered(torc) && redis.kind() == torc.kind()
             }
+            Compare::Pairs => redis.kind() == torc.kind() && grouped(redis, 2) == grouped(torc, 2),
+            Compare::Page(words) => match (redis, torc) {
+                (Value::Array(left), Value::Array(right))
+                    if left.len() == 2 && right.len() == 2 =>
+                {
+                    left[0] == right[0] && grouped(&left[1], words) == grouped(&right[1], words)
+                }
+                _ => false,
+            },
+            Compare::Length => alike(redis, torc) && redis.items().len() == torc.items().len(),
+            Compare::Leaves => {
+                let (mut left, mut right) = (Vec::new(), Vec::new());
+                leaves(redis, &mut left);
+                leaves(torc, &mut right);
+                left.sort();
+                right.sort();
+                redis.kind() == torc.kind() && left == right
+            }
             Compare::Near(tolerance) => match (redis, torc) {
                 (Value::Integer(left), Value::Integer(right)) => {
                     *left > 0 && *right > 0 && (left - right).abs() <= tolerance
                 }
                 _ => false,
             },
-            Compare::Kind => {
-                let exact = |value: &Value| matches!(value, Value::Error(_)) || value.is_null();
-                !exact(redis) && !exact(torc) && redis.kind() == torc.kind()
-            }
+            Compare::Kind => alike(redis, torc),
             Compare::Fields => redis.kind() == torc.kind() && fields(redis) == fields(torc),
             Compare::CommandInfo => command_info(redis) == command_info(torc),
             Compare::Nothing => true,
         }
+    }
+}
+
+/// Both of one kind, and neither an error nor a null.
+fn alike(redis: &Value, torc: &Value) -> bool {
+    let exact = |value: &Value| matches!(value, Value::Error(_)) || value.is_null();
+    !exact(redis) && !exact(torc) && redis.kind() == torc.kind()
+}
+
+/// The members of a flat list by `words` at a time, of a map by its pairs, sorted. What is no collection is itself.
+pub fn grouped(value: &Value, words: usize) -> Vec<String> {
+    let mut members: Vec<String> = match value {
+        Value::Map(pairs) => pairs.iter().map(|pair| format!("{pair:?}")).collect(),
+        Value::Array(items) | Value::Set(items) => items
+            .chunks(words)
+            .map(|group| format!("{group:?}"))
+            .collect(),
+        _ => vec![text_order(value)],
+    };
+    members.sort();
+    members
+}
+
+fn leaves(value: &Value, into: &mut Vec<String>) {
+    match value {
+        Value::Map(pairs) => {
+            for (left, right) in pairs {
+                leaves(left, into);
+                leaves(right, into);
+            }
+        }
+        Value::Array(items) | Value::Set(items) | Value::Push(items) => {
+            items.iter().for_each(|item| leaves(item, into));
+        }
+        _ => into.push(text_order(value)),
     }
 }
 

@@ -2,7 +2,10 @@
 
 use crate::compare::Compare;
 use crate::random::Random;
-use crate::{bits, keys, scripts, server, strings, vocabulary};
+use crate::{
+    bits, collection_scripts, hashes, keys, lists, scripts, server, sets, sorted_sets, strings,
+    vocabulary,
+};
 
 /// One command and how its replies are compared.
 #[derive(Clone, Debug)]
@@ -108,18 +111,30 @@ pub fn epoch((seed, epoch): (u64, u64), length: usize, scripts: usize) -> Vec<Ca
 /// One command of any family, now and then bent into a wrong shape.
 fn one(random: &mut Random, cases: &mut Vec<Case>, scripts: usize) {
     if random.percent(scripts) {
-        cases.push(scripts::case(random));
+        cases.push(if random.percent(25) {
+            collection_scripts::case(random)
+        } else {
+            scripts::case(random)
+        });
         return;
     }
     let mut case = match random.below(100) {
-        0..=37 => strings::case(random),
-        38..=51 => bits::case(random),
-        52..=79 => keys::case(random),
-        80..=85 => {
+        0..=17 => strings::case(random),
+        18..=24 => bits::case(random),
+        25..=40 => keys::case(random),
+        41..=43 => {
             keys::dump_and_restore(random, cases);
             return;
         }
-        _ => server::case(random),
+        44..=50 => server::case(random),
+        51..=61 => hashes::case(random),
+        62..=73 => lists::case(random),
+        74..=75 => {
+            sets::pop(random, cases);
+            return;
+        }
+        76..=84 => sets::case(random),
+        _ => sorted_sets::case(random),
     };
     let bendable = case
         .args
@@ -221,7 +236,12 @@ fn expiring(random: &mut Random, cases: &mut Vec<Case>) {
     }
     let key = vocabulary::key(random);
     cases.push(Words::of("DISCARD").exact());
-    let mut case = match random.below(5) {
+    if random.percent(40) {
+        let line = random.line(&["HSET f v", "RPUSH v", "SADD v", "ZADD 1 v"]);
+        let (name, rest) = line.split_once(' ').expect("each has arguments");
+        cases.push(Words::of(name).with(key.clone()).and(rest).exact());
+    }
+    let mut case = match random.below(7) {
         0 => Words::of("SET").with(key.clone()).and("soon PX 1").exact(),
         1 => Words::of("SET")
             .with(key.clone())
@@ -249,12 +269,22 @@ fn expiring(random: &mut Random, cases: &mut Vec<Case>) {
             "GETDEL",
             "SETNX",
             "APPEND",
+            "HGETALL",
+            "LPOP",
+            "SMEMBERS",
+            "ZPOPMIN",
+            "RPUSH",
+            "SADD",
+            "HLEN",
+            "LPUSHX",
+            "ZCARD",
         ]);
         let case = Words::of(line).with(key.clone());
-        cases.push(if line == "SETNX" || line == "APPEND" {
-            case.with("new").exact()
-        } else {
-            case.exact()
+        cases.push(match line {
+            "SETNX" | "APPEND" | "RPUSH" | "SADD" | "LPUSHX" => case.with("new").exact(),
+            "HGETALL" => case.compared(Compare::Pairs),
+            "SMEMBERS" => case.compared(Compare::Unordered),
+            _ => case.exact(),
         });
     }
 }

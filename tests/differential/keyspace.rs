@@ -1,10 +1,13 @@
-//! What an epoch left behind: the same keys by full SCAN iterations, and payloads of DUMP that each
+//! What an epoch left behind: the same keys by full SCAN iterations, the same contents, and payloads of DUMP that each
 //! server reads from the other.
 
 use std::collections::BTreeSet;
 use std::io;
 
 use torc_tests::{Client, Value, encode};
+
+use crate::compare::grouped;
+use crate::known;
 
 /// Rounds that one iteration may take; more means that the cursor never comes home.
 const ROUNDS_MAX: usize = 100_000;
@@ -17,7 +20,11 @@ const CARRIED_KEYS_MAX: usize = 5;
 /// When a connection breaks.
 pub fn compare(redis: &mut Client, torc: &mut Client, epoch: u64) -> io::Result<Vec<String>> {
     let mut found = Vec::new();
-    let filters: [&[&str]; 4] = [
+    let filters: [&[&str]; 8] = [
+        &["TYPE", "hash"],
+        &["TYPE", "list", "COUNT", "3"],
+        &["TYPE", "set"],
+        &["TYPE", "ZSET"],
         &[],
         &["COUNT", "1000"],
         &["MATCH", "key:*", "COUNT", "3"],
@@ -26,7 +33,7 @@ pub fn compare(redis: &mut Client, torc: &mut Client, epoch: u64) -> io::Result<
     for database in ["0", "1"] {
         ask(redis, &["SELECT", database])?;
         ask(torc, &["SELECT", database])?;
-        let filter = filters[(epoch % 4) as usize];
+        let filter = filters[(epoch % 8) as usize];
         let left = scan_all(redis, filter)?;
         let right = scan_all(torc, filter)?;
         if left != right {
@@ -34,9 +41,21 @@ pub fn compare(redis: &mut Client, torc: &mut Client, epoch: u64) -> io::Result<
             let only_torc: Vec<&Value> = right.difference(&left).collect();
             found.push(format!("SCAN {filter:?} in database {database}: only Redis {only_redis:?}, only Torc {only_torc:?}"));
         }
+        let left = scan_all(redis, &[])?;
+        let right = scan_all(torc, &[])?;
+        for key in &left {
+            let Value::Bulk(key) = key else { continue };
+            let (here, there) = (contents(redis, key)?, contents(torc, key)?);
+            if here != there {
+                found.push(format!(
+                    "contents: of {} Redis has {here:?}, Torc {there:?}",
+                    key.escape_ascii()
+                ));
+            }
+        }
         if database == "0" {
             // Other keys in other epochs: all kinds of values get their turn.
-            let skipped = (epoch % 4) as usize * CARRIED_KEYS_MAX;
+            let skipped = (epoch / 8 % 9) as usize * CARRIED_KEYS_MAX;
             carry(
                 redis,
                 torc,
@@ -82,8 +101,8 @@ fn carry(
                 b"REPLACE",
             ],
         )?;
-        let there = ask(to, &[b"GET".as_slice(), b"carried"])?;
-        let here = ask(from, &[b"GET".as_slice(), key])?;
+        let there = contents(to, b"carried")?;
+        let here = contents(from, key)?;
         if restored != Value::simple("OK") || there != here {
             found.push(format!(
                 "{what}: {} restored as {restored:?}: {here:?} became {there:?}",
@@ -93,6 +112,69 @@ fn carry(
         ask(to, &["DEL", "carried"])?;
     }
     Ok(())
+}
+
+/// A key's type and all that it holds, in an order of its own where it has one. Hashes, sets and sorted sets are
+/// walked by small pages too, which must show the same.
+fn contents(client: &mut Client, key: &[u8]) -> io::Result<(String, Vec<String>)> {
+    let kind = ask(client, &[b"TYPE".as_slice(), key])?.text();
+    let read: (&str, &[&str], usize, &str) = match kind.as_str() {
+        "string" => ("GET", &[], 1, ""),
+        "list" => ("LRANGE", &["0", "-1"], 1, ""),
+        "hash" => ("HGETALL", &[], 2, "HSCAN"),
+        "set" => ("SMEMBERS", &[], 1, "SSCAN"),
+        "zset" => ("ZRANGE", &["0", "-1", "WITHSCORES"], 2, "ZSCAN"),
+        _ => return Ok((kind, Vec::new())),
+    };
+    let (command, rest, words, walk) = read;
+    let mut args = vec![command.as_bytes(), key];
+    args.extend(rest.iter().map(|word| word.as_bytes()));
+    let reply = known::without_minus_zero(&ask(client, &args)?);
+    if command == "LRANGE" {
+        return Ok((kind, vec![format!("{reply:?}")]));
+    }
+    let held = grouped(&reply, words);
+    if !walk.is_empty() {
+        let walked = walk_all(client, (walk, words), key)?;
+        let names: BTreeSet<Vec<u8>> = reply.items().chunks(words).map(name_of).collect();
+        if walked != names {
+            return Ok((format!("{kind}, but {walk} shows other members"), held));
+        }
+    }
+    Ok((kind, held))
+}
+
+fn name_of(group: &[Value]) -> Vec<u8> {
+    match group.first() {
+        Some(Value::Bulk(name)) => name.clone(),
+        _ => Vec::new(),
+    }
+}
+
+/// The names that one full iteration over a collection returns, `words` words a member.
+fn walk_all(
+    client: &mut Client,
+    (command, words): (&str, usize),
+    key: &[u8],
+) -> io::Result<BTreeSet<Vec<u8>>> {
+    let mut names = BTreeSet::new();
+    let mut cursor = b"0".to_vec();
+    for _ in 0..ROUNDS_MAX {
+        let args = [command.as_bytes(), key, &cursor, b"COUNT", b"7"];
+        let reply = ask(client, &args)?;
+        let [next, page] = reply
+            .items()
+            .try_into()
+            .map_err(|_| io::Error::other(format!("{command} answered {reply:?}")))?;
+        names.extend(page.items().chunks(words).map(name_of));
+        cursor = next.text().into_bytes();
+        if cursor == b"0" {
+            return Ok(names);
+        }
+    }
+    Err(io::Error::other(format!(
+        "{command} did not end in {ROUNDS_MAX} rounds"
+    )))
 }
 
 /// Every key that one full iteration returns. A key may come twice; one that is there may not be

@@ -15,19 +15,25 @@
 //! stream. The exit code is 1 when there was any difference.
 //!
 //! Reading order: `generate` (epochs, transactions), the families `strings`, `bits`, `keys`, `server`,
-//! `scripts` with `script_formats` over `vocabulary`; `compare`, `known`; `run`, `keyspace`.
+//! `hashes`, `lists`, `sets`, `sorted_sets`, `scripts` with `script_formats` and `collection_scripts`, all
+//! over `vocabulary`; `compare`, `known`; `run`, `keyspace`.
 
 mod bits;
+mod collection_scripts;
 mod compare;
 mod generate;
+mod hashes;
 mod keys;
 mod keyspace;
 mod known;
+mod lists;
 mod random;
 mod run;
 mod script_formats;
 mod scripts;
 mod server;
+mod sets;
+mod sorted_sets;
 mod strings;
 mod vocabulary;
 

@@ -40,11 +40,20 @@ const CONFIG_NAMES: &[&str] = &[
 /// Commands that are never bent into a wrong shape: bent, they could block or stop a server, or become
 /// a command whose replies need a looser comparison. Their wrong shapes are written out instead.
 const UNBENT: &[&str] = &[
+    "BLMOVE",
+    "BLMPOP",
+    "BLPOP",
+    "BRPOP",
+    "BRPOPLPUSH",
+    "BZMPOP",
+    "BZPOPMAX",
+    "BZPOPMIN",
     "CLIENT",
     "COMMAND",
     "CONFIG",
     "DEBUG",
     "HELLO",
+    "HRANDFIELD",
     "INFO",
     "LATENCY",
     "LOLWUT",
@@ -55,8 +64,15 @@ const UNBENT: &[&str] = &[
     "SCAN",
     "SHUTDOWN",
     "SLOWLOG",
+    "SORT",
+    "SORT_RO",
+    "SPOP",
+    "SRANDMEMBER",
     "TIME",
     "WAIT",
+    "ZRANDMEMBER",
+    "ZRANK",
+    "ZREVRANK",
 ];
 
 /// Whether the command `name` may be bent into a wrong shape.

@@ -23,6 +23,9 @@ const KEYS: &[&str] = &[
 ];
 const NUMBER_KEYS: &[&str] = &["n1", "n2", "n3", "counter:{7}"];
 const BIT_KEYS: &[&str] = &["bits1", "bits2", "bits:{7}"];
+const COLLECTION_KEYS: &[&str] = &[
+    "h1", "h2", "h:{7}", "l1", "l2", "l:{7}", "s1", "s2", "s3", "s:{7}", "z1", "z2", "z:{7}",
+];
 
 /// Integers that are valid and interesting.
 const INTEGERS: &[&str] = &[
@@ -139,6 +142,7 @@ pub fn key(random: &mut Random) -> Vec<u8> {
         7..=9 => random.word(BIT_KEYS),
         10 => b"missing".to_vec(),
         11 => format!("key:{}", random.below(200)).into_bytes(),
+        12..=17 => random.word(COLLECTION_KEYS),
         _ => random.word(KEYS),
     }
 }
@@ -158,6 +162,86 @@ pub fn bit_key(random: &mut Random) -> Vec<u8> {
         random.word(BIT_KEYS)
     } else {
         key(random)
+    }
+}
+
+/// A key of the collections that `ours` names, mostly; else one that may hold anything.
+pub fn collection_key(random: &mut Random, ours: &[&str]) -> Vec<u8> {
+    if random.percent(93) {
+        random.word(ours)
+    } else {
+        key(random)
+    }
+}
+
+/// A hash's field or a member of a set: from a small pool, so that commands meet; seldom long, binary or empty.
+pub fn member(random: &mut Random) -> Vec<u8> {
+    match random.below(30) {
+        0 => Vec::new(),
+        1 => vec![0, 255, 13, 10, 32],
+        2 => {
+            // Around the border of the packed forms (64 bytes).
+            let length = *random.pick(&[63, 64, 65, 300]);
+            vec![b'm'; length]
+        }
+        3..=5 => random.word(INTEGERS),
+        6 => random.word(NO_INTEGERS),
+        7..=14 => random.between(-3, 12).to_string().into_bytes(),
+        _ => format!("m{}", random.below(12)).into_bytes(),
+    }
+}
+
+/// How many to draw or to take: small, negative, at a border, or none. Between there is nothing: a great negative
+/// count asks for a reply of that many members.
+pub fn count(random: &mut Random) -> Vec<u8> {
+    match random.below(14) {
+        0 => random.word(NO_INTEGERS),
+        1 => random.word(&["9223372036854775807", "-9223372036854775808", "2147483648"]),
+        _ => random.between(-6, 12).to_string().into_bytes(),
+    }
+}
+
+/// How many of something to take where a negative count is refused: mostly good.
+pub fn amount(random: &mut Random) -> Vec<u8> {
+    match random.below(12) {
+        0 => count(random),
+        _ => random.between(0, 6).to_string().into_bytes(),
+    }
+}
+
+/// A short time to wait in seconds, or one that is refused. Never 0, which waits for good.
+pub fn wait_seconds(random: &mut Random) -> Vec<u8> {
+    random.word(&[
+        "0.01",
+        "0.01",
+        "0.01",
+        "0.002",
+        "1e-3",
+        "-1",
+        "x",
+        "",
+        "-0.5",
+        "nan",
+        "inf",
+        "1e300",
+        "99999999999999999999",
+    ])
+}
+
+/// A score: small and often met twice, of any kind, or none at all. No hexadecimal one: Torc refuses it where
+/// Redis adds a member.
+pub fn score(random: &mut Random) -> Vec<u8> {
+    match random.below(14) {
+        0..=1 => loop {
+            let word = random.word(FLOATS);
+            if !word.starts_with(b"0x") {
+                return word;
+            }
+        },
+        2 => random.word(INTEGERS),
+        3..=5 => format!("{}.{}", random.between(-9, 9), random.below(100)).into_bytes(),
+        6 => random.word(&["inf", "-inf", "+inf", "1e300", "-1e300", "0.1", "0.2"]),
+        _ => random.between(-5, 9).to_string().into_bytes(),
     }
 }
 

@@ -16,6 +16,7 @@ mod protocol_errors;
 mod scripts;
 mod startup;
 mod tools;
+mod waiters;
 
 use std::time::{Duration, Instant};
 

@@ -105,7 +105,7 @@ fn run(
             match operation {
                 Operation::Get => {
                     let entry = cache.get(*key).expect("every key is stored");
-                    black_box(entry.value.as_bytes()[63]);
+                    black_box(entry.value.string().unwrap()[63]);
                 }
                 Operation::Set => cache.put(*key, &value, Expiry::Never, Pin::Unpinned),
             }

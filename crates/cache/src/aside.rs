@@ -4,9 +4,12 @@
 //! exactly its size, so that a reply shares it; one that is being edited is a [`BytesMut`] with room to
 //! grow, and becomes shareable again when it is read, both without a copy unless a reply still holds it.
 //!
-//! Values of other types will be further kinds of [`Body`], each with its own count of bytes.
+//! Collections are a further kind of [`Body`], with their own count of bytes. One that is let go of is taken apart in steps
+//! ([`Asides::bury`]), so that no removal takes long.
 
+use crate::OwnedValue;
 use crate::class::allocated_bytes;
+use crate::collection::Collection;
 use bytes::{Bytes, BytesMut};
 
 /// The bytes kept apart for one record.
@@ -15,6 +18,14 @@ pub(crate) enum Body {
     Text(Bytes),
     /// Being edited.
     Buffer(BytesMut),
+    /// Any other type than a string.
+    Collection(Box<Kept>),
+}
+
+/// A collection and the number of its last change ([`crate::Entry::fence`]).
+pub(crate) struct Kept {
+    pub(crate) collection: Collection,
+    pub(crate) fence: u64,
 }
 
 /// A key kept apart, with its hash: hashing it again when its record moves would cost its length.
@@ -42,7 +53,12 @@ pub(crate) struct Asides {
     first_free: u32,
     /// Sum of `cost`.
     bytes: usize,
+    /// Large collections that were let go of: not counted, as they are on their way out.
+    graves: Vec<Collection>,
 }
+
+/// A collection of at most so many bytes is let go of at once.
+const GRAVE_BYTES_MIN: usize = 64 << 10;
 
 /// Bookkeeping of a shared allocation.
 const SHARED_BYTES: usize = 32;
@@ -66,6 +82,19 @@ impl Asides {
             slots: Vec::new(),
             first_free: u32::MAX,
             bytes: 0,
+            graves: Vec::new(),
+        }
+    }
+
+    /// Lets go of all; of large collections as [`Asides::bury`] does.
+    pub(crate) fn clear(&mut self) {
+        let emptied = std::mem::replace(self, Asides::new());
+        self.graves = emptied.graves;
+        for slot in emptied.slots {
+            match slot {
+                Slot::Used(aside) => self.discard(aside.body),
+                Slot::Free(_) => {}
+            }
         }
     }
 
@@ -83,7 +112,7 @@ impl Asides {
     pub(crate) fn insert(&mut self, key: Option<LongKey>, body: Body) -> u32 {
         let aside = Aside {
             key: key.map(Box::new),
-            body_cost: cost_of(body.capacity()),
+            body_cost: body.cost(),
             body,
         };
         self.bytes += aside.cost();
@@ -151,9 +180,66 @@ impl Asides {
         }
     }
 
+    /// Lends a collection for a change; none if the body is a string.
+    pub(crate) fn edit_collection<R>(
+        &mut self,
+        index: u32,
+        change: impl FnOnce(&mut Collection) -> R,
+    ) -> Option<R> {
+        let aside = self.aside_mut(index);
+        let Body::Collection(kept) = &mut aside.body else {
+            return None;
+        };
+        let result = change(&mut kept.collection);
+        let before = std::mem::replace(&mut aside.body_cost, aside.body.cost());
+        let after = aside.body_cost;
+        self.bytes = self.bytes - before + after;
+        Some(result)
+    }
+
+    /// Numbers the last change of a collection.
+    pub(crate) fn set_fence(&mut self, index: u32, fence: u64) {
+        if let Body::Collection(kept) = &mut self.aside_mut(index).body {
+            kept.fence = fence;
+        }
+    }
+
+    /// Lets go of a body.
+    pub(crate) fn discard(&mut self, body: Body) {
+        if let Body::Collection(kept) = body {
+            self.let_go(kept.collection);
+        }
+    }
+
+    /// Lets go of a collection.
+    pub(crate) fn let_go(&mut self, collection: Collection) {
+        if collection.bytes() > GRAVE_BYTES_MIN {
+            self.graves.push(collection);
+        }
+    }
+
+    /// Frees at most so many pieces of what was let go of; whether anything is left.
+    #[inline]
+    pub(crate) fn bury(&mut self, packs_max: usize) -> bool {
+        match self.graves.is_empty() {
+            true => false,
+            false => self.bury_some(packs_max),
+        }
+    }
+
+    #[cold]
+    fn bury_some(&mut self, packs_max: usize) -> bool {
+        if let Some(collection) = self.graves.last_mut()
+            && !collection.dismantle(packs_max)
+        {
+            self.graves.pop();
+        }
+        !self.graves.is_empty()
+    }
+
     /// Replaces a body by another.
     pub(crate) fn replace(&mut self, index: u32, body: Body) {
-        self.change(index, |_| (body.capacity(), body));
+        self.change(index, |_| (body.cost(), body));
     }
 
     /// Overwrites a body with `value`, in its own memory if nobody shares it and it is of about that size.
@@ -162,9 +248,12 @@ impl Asides {
             Ok(mut buffer) if is_close(value.len(), buffer.capacity()) => {
                 buffer.clear();
                 buffer.extend_from_slice(value);
-                (buffer.capacity(), Body::Text(buffer.freeze()))
+                (cost_of(buffer.capacity()), Body::Text(buffer.freeze()))
             }
-            Ok(_) | Err(_) => (value.len(), Body::Text(Bytes::copy_from_slice(value))),
+            Ok(_) | Err(_) => {
+                let copy = Bytes::copy_from_slice(value);
+                (cost_of(value.len()), Body::Text(copy))
+            }
         });
     }
 
@@ -183,22 +272,22 @@ impl Asides {
                 buffer = larger;
             }
             buffer.resize(len, 0);
-            (buffer.capacity(), Body::Buffer(buffer))
+            (cost_of(buffer.capacity()), Body::Buffer(buffer))
         });
         match &mut self.aside_mut(index).body {
             Body::Buffer(buffer) => buffer,
-            Body::Text(_) => unreachable!("made a buffer above"),
+            Body::Text(_) | Body::Collection(_) => unreachable!("made a buffer above"),
         }
     }
 
-    /// Puts another body, of the capacity that `change` returns with it, in place of the one there.
+    /// Puts another string, of the cost that `change` returns with it, in place of the one there.
     fn change(&mut self, index: u32, change: impl FnOnce(Body) -> (usize, Body)) {
         let aside = self.aside_mut(index);
         let before = aside.body_cost;
         let old = std::mem::replace(&mut aside.body, Body::Text(Bytes::new()));
-        let (capacity, body) = change(old);
+        let (cost, body) = change(old);
         aside.body = body;
-        aside.body_cost = cost_of(capacity);
+        aside.body_cost = cost;
         let after = aside.body_cost;
         self.bytes = self.bytes - before + after;
     }
@@ -214,29 +303,26 @@ fn into_buffer(body: Body) -> Result<BytesMut, Bytes> {
     match body {
         Body::Text(bytes) => bytes.try_into_mut(),
         Body::Buffer(buffer) => Ok(buffer),
+        Body::Collection(_) => unreachable!("a collection is replaced, not overwritten"),
     }
 }
 
 impl Body {
-    pub(crate) fn as_bytes(&self) -> &[u8] {
+    /// The memory that it takes.
+    fn cost(&self) -> usize {
         match self {
-            Body::Text(bytes) => bytes,
-            Body::Buffer(buffer) => buffer,
+            Body::Text(bytes) => cost_of(bytes.len()),
+            Body::Buffer(buffer) => cost_of(buffer.capacity()),
+            Body::Collection(kept) => allocated_bytes(size_of::<Kept>()) + kept.collection.bytes(),
         }
     }
 
-    fn capacity(&self) -> usize {
+    /// The value, apart from the cache, and its fence if it is a collection.
+    pub(crate) fn into_value(self) -> (OwnedValue, u64) {
         match self {
-            Body::Text(bytes) => bytes.len(),
-            Body::Buffer(buffer) => buffer.capacity(),
-        }
-    }
-
-    /// The bytes, shared.
-    pub(crate) fn into_bytes(self) -> Bytes {
-        match self {
-            Body::Text(bytes) => bytes,
-            Body::Buffer(buffer) => buffer.freeze(),
+            Body::Text(bytes) => (OwnedValue::String(bytes), 0),
+            Body::Buffer(buffer) => (OwnedValue::String(buffer.freeze()), 0),
+            Body::Collection(kept) => (OwnedValue::Collection(kept.collection), kept.fence),
         }
     }
 

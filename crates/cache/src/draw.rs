@@ -1,10 +1,12 @@
 //! Many draws from the one that a caller hands in.
 
 /// A sequence of draws that follows from one 64-bit draw (SplitMix64, Steele et al. 2014).
-pub(crate) struct Draws(u64);
+#[derive(Clone, Debug)]
+pub struct Draws(u64);
 
 impl Draws {
-    pub(crate) fn new(draw: u64) -> Self {
+    /// The sequence that `draw` begins.
+    pub fn new(draw: u64) -> Self {
         Draws(draw)
     }
 
@@ -17,7 +19,7 @@ impl Draws {
     }
 
     /// A number below `bound`, which is above 0.
-    pub(crate) fn below(&mut self, bound: usize) -> usize {
+    pub fn below(&mut self, bound: usize) -> usize {
         ((u128::from(self.next()) * bound as u128) >> 64) as usize
     }
 }

@@ -86,7 +86,7 @@ impl Cache {
 /// value that is there renews the lock. Another value is another owner's, and the former must be told apart.
 pub(crate) fn kept(before: Option<Entry<'_>>, value: &[u8]) -> u64 {
     before
-        .filter(|entry| entry.value.as_bytes() == value)
+        .filter(|entry| entry.value.string() == Some(value))
         .map_or(0, |entry| entry.fence)
 }
 

@@ -13,14 +13,15 @@
 //! - the index ([`index`]) is eight bytes a bucket in hash order, which is what SCAN walks;
 //! - recency ([`recency`]) is two lists linked through the records themselves, by page and slot number: a
 //!   lookup touches one bucket and one record and nothing else;
-//! - values over 4 KiB lie apart ([`aside`]), where replies share them.
+//! - values over 4 KiB lie apart ([`aside`]), where replies share them, and so do collections ([`collection`]).
 //!
-//! Reading order: [`key`], [`value`], [`record`], [`class`], [`pages`], [`aside`], [`index`], [`recency`],
+//! Reading order: [`key`], [`value`], [`record`], [`class`], [`pages`], [`aside`], [`collection`], [`index`], [`recency`],
 //! [`store`], [`lookups`], [`fence`], [`write`], [`locks`], [`expire`], [`evict`], [`lock_memory`], [`hints`],
 //! [`walk`]. `naive` is the model of the property tests.
 
 mod aside;
 mod class;
+mod collection;
 mod draw;
 mod evict;
 mod expire;
@@ -43,6 +44,11 @@ mod value;
 mod walk;
 mod write;
 
+pub use collection::{
+    Changed, Collection, CollectionType, Edited, Hash, INTEGERS_LEN_MAX, List, MalformedCollection,
+    PACKED_BYTES_MAX, PACKED_LEN_MAX, Piece, Scan, Set, SortedSet, Typed, Vacant, WrongType,
+};
+pub use draw::Draws;
 pub use fence::FENCE_MAX;
 pub use key::Key;
 pub use lock_memory::LockVictim;

@@ -11,12 +11,15 @@
 //!
 //! Time counts as it is logged. That a record expired changes nothing by itself: who is next gets the lock by an entry.
 //!
-//! Reading order: `table` (what is kept), this file (what is done), `encoding` (as bytes).
+//! Reading order: `table` and `queue` (what is kept), this file (what is done), `view` (what is shown), `encoding` (as
+//! bytes).
 
 mod encoding;
+mod queue;
 mod table;
 #[cfg(test)]
 mod tests;
+mod view;
 
 use crate::store::Cache;
 use crate::{Key, OwnedEntry, OwnedValue, Pin, StringForm};
@@ -25,6 +28,7 @@ use std::collections::BTreeSet;
 use table::{Holder, Lock, Waiter};
 
 pub use table::{Grant, LockMode, LockOrigin, LockRequest, Locks};
+pub use view::{HolderView, LockView};
 
 /// Longest name of an owner, bytes.
 pub const OWNER_BYTES_MAX: usize = 256;
@@ -32,6 +36,8 @@ pub const OWNER_BYTES_MAX: usize = 256;
 pub const WAITERS_PER_LOCK_MAX: usize = 16_384;
 /// What one shard's table may take, bytes, about; what would make it larger is refused.
 pub const LOCKS_BYTES_MAX: usize = 8 << 20;
+/// Latest log time at which a lock ends, ms: clients are told of times as signed numbers.
+const ENDS_MS_MAX: u64 = i64::MAX as u64;
 /// What the record of a lock holds that several share.
 pub const SHARED: &[u8] = b"shared";
 
@@ -89,30 +95,6 @@ pub enum Standing {
     Gone,
 }
 
-/// A lock as it is shown.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LockView {
-    /// How it is held.
-    pub mode: LockMode,
-    /// Who holds it: none if nobody does who is known as a holder.
-    pub holders: Vec<HolderView>,
-    /// The owners that wait, in order.
-    pub waiters: Vec<Box<[u8]>>,
-}
-
-/// A holder as it is shown.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct HolderView {
-    /// Its name.
-    pub owner: Vec<u8>,
-    /// Its fence.
-    pub fence: u64,
-    /// Log time, ms; none = never.
-    pub expires_at: Option<u64>,
-    /// Whether it hangs on a connection.
-    pub is_session: bool,
-}
-
 /// What the record says of a lock.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Held {
@@ -157,15 +139,19 @@ impl Cache {
         let needs_table = wish.mode == LockMode::Shared
             || wish.is_session
             || wish.request.is_some() && wish.wait != LockWait::No;
-        if needs_table && self.locks.used_bytes() >= LOCKS_BYTES_MAX {
-            return Acquired::TableFull;
+        if needs_table {
+            let bytes = self.locks.bytes_for(key, wish.owner);
+            if self.locks.used_bytes().saturating_add(bytes) > LOCKS_BYTES_MAX {
+                return Acquired::TableFull;
+            }
         }
         let lock = self.locks.get(key);
         let joins = wish.mode == LockMode::Shared
             && lock.is_some_and(|lock| lock.is_shared_by_holders() && lock.waiters.is_empty());
         if joins || self.held(key) == Held::Free {
             if !needs_table {
-                return Acquired::Granted(self.write_lock(key, wish.owner, wish.ttl_ms));
+                let ends_ms = self.ends_ms(wish.ttl_ms);
+                return Acquired::Granted(self.write_lock(key, wish.owner, ends_ms));
             }
             let mut lock = self.locks.take(key);
             let shared_ms = lock.shared_until_ms();
@@ -205,7 +191,7 @@ impl Cache {
     /// Lets what `owner` holds of the lock at `key` end `ttl_ms` from now; whether he held it.
     pub fn extend_lock(&mut self, key: Key<'_>, owner: &[u8], ttl_ms: u64) -> bool {
         self.settle_lock(key);
-        let until_ms = self.now_ms.saturating_add(ttl_ms);
+        let until_ms = self.ends_ms(ttl_ms);
         let is_shared = self.locks.get(key).is_some_and(Lock::is_shared_by_holders);
         let extended = if is_shared {
             let mut lock = self.locks.take(key);
@@ -223,7 +209,7 @@ impl Cache {
 
     fn is_owner(&self, key: Key<'_>, owner: &[u8]) -> bool {
         self.peek(key)
-            .is_some_and(|entry| entry.pin == Pin::Pinned && entry.value.as_bytes() == owner)
+            .is_some_and(|entry| entry.pin == Pin::Pinned && entry.value.string() == Some(owner))
     }
 
     /// Ends one of several holders; the record with the last of them.
@@ -250,24 +236,23 @@ impl Cache {
         let mut lock = self.locks.take(key);
         self.forget_holders(key, &mut lock);
         self.locks.drop_late_waiters(&mut lock, self.now_ms);
-        let waiting = lock.waiters.len();
         let mut shared_ms = lock.shared_until_ms();
-        while let Some(next) = lock.waiters.front() {
+        while let Some(next) = lock.waiters.first() {
             let joins = next.mode == LockMode::Shared && lock.is_shared_by_holders();
             if !joins && self.held(key) != Held::Free {
                 break;
             }
             let next = self.locks.dequeue(&mut lock).expect("it is the first");
-            let request = next.request;
-            let until_ms = self.now_ms.saturating_add(next.ttl_ms);
+            let request = next.request.expect("who waits has one");
+            let until_ms = self.ends_ms(next.ttl_ms);
             let fence = self.grant(key, &mut lock, next, shared_ms);
             shared_ms = shared_ms.max(until_ms);
-            self.locks
-                .grants
-                .extend(request.map(|request| Grant { request, fence }));
-        }
-        if lock.waiters.len() < waiting {
-            lock.note_waiters();
+            self.locks.grants.push(Grant {
+                request,
+                fence,
+                db: key.db,
+                key: key.bytes.into(),
+            });
         }
         self.locks.put(key, lock);
         self.watch_lock(key);
@@ -299,13 +284,10 @@ impl Cache {
 
     /// Gives the lock, which is free or shared with others until `shared_ms`, to somebody; returns the fence.
     fn grant(&mut self, key: Key<'_>, lock: &mut Lock, next: Waiter, shared_ms: u64) -> u64 {
-        let expires_at = self.now_ms.saturating_add(next.ttl_ms);
+        let expires_at = self.ends_ms(next.ttl_ms);
         let fence = match next.mode {
-            LockMode::Exclusive => self.write_lock(key, &next.owner, next.ttl_ms),
-            LockMode::Shared => {
-                let until_ms = shared_ms.max(expires_at);
-                self.write_lock(key, SHARED, until_ms - self.now_ms)
-            }
+            LockMode::Exclusive => self.write_lock(key, &next.owner, expires_at),
+            LockMode::Shared => self.write_lock(key, SHARED, shared_ms.max(expires_at)),
         };
         lock.mode = next.mode;
         lock.fence = fence;
@@ -323,11 +305,17 @@ impl Cache {
         fence
     }
 
-    /// Writes the record of a new grant; returns its fence.
-    fn write_lock(&mut self, key: Key<'_>, value: &[u8], ttl_ms: u64) -> u64 {
+    /// When something ends that lasts so long from now, log time in ms. It was in bounds when it was asked for, but time
+    /// goes on while one waits.
+    fn ends_ms(&self, ttl_ms: u64) -> u64 {
+        self.now_ms.saturating_add(ttl_ms).min(ENDS_MS_MAX)
+    }
+
+    /// Writes the record of a new grant, which lasts until log time `ends_ms`; returns its fence.
+    fn write_lock(&mut self, key: Key<'_>, value: &[u8], ends_ms: u64) -> u64 {
         let entry = OwnedEntry {
             value: OwnedValue::String(Bytes::copy_from_slice(value)),
-            expires_at: Some(self.now_ms.saturating_add(ttl_ms)),
+            expires_at: Some(ends_ms),
             pin: Pin::Pinned,
             fence: 0,
             form: StringForm::Whole,
@@ -349,7 +337,7 @@ impl Cache {
             true => lock.shared_until_ms(),
             false => u64::MAX,
         };
-        let due_ms = record_ms.min(holders_ms).min(lock.waiters_until_ms);
+        let due_ms = record_ms.min(holders_ms).min(lock.waiters.first_end_ms());
         self.locks.set_due(key, due_ms);
     }
 
@@ -380,7 +368,7 @@ impl Cache {
         self.settle_lock(key);
         if self.held(key) == Held::Free {
             let mut copy = self.locks.take(key);
-            for waiter in &lock.waiters {
+            for waiter in lock.waiters.iter() {
                 self.locks.enqueue(&mut copy, waiter.clone());
             }
             self.locks.put(key, copy);
@@ -398,7 +386,7 @@ impl Cache {
         if let Some(holder) = lock.holders.iter().find(is_its) {
             return Standing::Granted(holder.fence);
         }
-        match lock.waiters.iter().any(|one| one.request == Some(request)) {
+        match lock.waiters.has(request) {
             true => Standing::Waiting,
             false => Standing::Gone,
         }
@@ -412,8 +400,16 @@ impl Cache {
 
     /// The requests of `origin` in the queue of the lock at `key`, by number.
     pub fn waiting_numbers(&self, key: Key<'_>, origin: LockOrigin) -> BTreeSet<u64> {
-        let waiters = self.locks.get(key).into_iter().flat_map(|l| &l.waiters);
-        let requests = waiters.filter_map(|waiter| waiter.request);
+        let lock = self.locks.get(key).into_iter();
+        let requests = lock.flat_map(|lock| lock.waiters.of(origin));
+        requests.map(|request| request.number).collect()
+    }
+
+    /// The requests of `origin` by which the lock at `key` hangs on its connections, by number.
+    pub fn session_numbers(&self, key: Key<'_>, origin: LockOrigin) -> BTreeSet<u64> {
+        let holders = self.locks.get(key).into_iter().flat_map(|l| &l.holders);
+        let sessions = holders.filter(|holder| holder.is_session);
+        let requests = sessions.filter_map(|holder| holder.request);
         requests
             .filter(|request| request.origin == origin)
             .map(|request| request.number)
@@ -431,7 +427,7 @@ impl Cache {
                 let mut lock = self.locks.take(key);
                 let is_its = |holder: &&mut Holder| holder.request == Some(request);
                 let holder = lock.holders.iter_mut().find(is_its).expect("granted");
-                let until_ms = self.now_ms.saturating_add(holder.ttl_ms);
+                let until_ms = self.ends_ms(holder.ttl_ms);
                 holder.expires_at = holder.expires_at.max(until_ms);
                 let until_ms = lock.holders_until_ms();
                 self.locks.put(key, lock);
@@ -455,8 +451,7 @@ impl Cache {
 
     fn leave_queue(&mut self, key: Key<'_>, request: LockRequest) {
         let mut lock = self.locks.take(key);
-        self.locks
-            .drop_waiters(&mut lock, |one| one.request == Some(request));
+        self.locks.drop_waiter(&mut lock, request);
         self.locks.put(key, lock);
     }
 
@@ -528,60 +523,11 @@ impl Cache {
         for (db, name) in self.locks.names_with(origin) {
             let key = Key::new(self.seed(), db, &name);
             let mut lock = self.locks.take(key);
-            self.locks
-                .drop_waiters(&mut lock, |one| is_its(one.request));
+            self.locks.drop_waiters_of(&mut lock, origin);
             self.locks.put(key, lock);
             let hangs = |holder: &Holder| holder.is_session && is_its(holder.request);
             self.end_within(key, hangs, delay_ms.unwrap_or(u64::MAX));
             self.settle_lock(key);
         }
-    }
-
-    /// The lock at `key` as it is at log time; none if it is free and nobody waits for it, or if what is there is no
-    /// lock and nobody waits.
-    pub fn lock_view(&self, key: Key<'_>) -> Option<LockView> {
-        let record = self.peek(key).filter(|entry| entry.pin == Pin::Pinned);
-        let lock = self.locks.get(key);
-        let waiters: Vec<Box<[u8]>> = lock.map_or_else(Vec::new, |lock| {
-            let in_time = |one: &&Waiter| one.until_ms > self.now_ms;
-            lock.waiters
-                .iter()
-                .filter(in_time)
-                .map(|one| one.owner.clone())
-                .collect()
-        });
-        let Some(record) = record else {
-            return (!waiters.is_empty()).then_some(LockView {
-                mode: LockMode::Exclusive,
-                holders: Vec::new(),
-                waiters,
-            });
-        };
-        let lock = lock.filter(|lock| lock.fence == record.fence && !lock.holders.is_empty());
-        let shared = lock.filter(|lock| lock.mode == LockMode::Shared);
-        let holders = match shared {
-            Some(lock) => lock
-                .holders
-                .iter()
-                .filter(|holder| holder.expires_at > self.now_ms)
-                .map(|holder| HolderView {
-                    owner: holder.owner.to_vec(),
-                    fence: holder.fence,
-                    expires_at: Some(holder.expires_at),
-                    is_session: holder.is_session,
-                })
-                .collect(),
-            None => vec![HolderView {
-                owner: record.value.as_bytes().to_vec(),
-                fence: record.fence,
-                expires_at: record.expires_at,
-                is_session: lock.is_some_and(|lock| lock.holders[0].is_session),
-            }],
-        };
-        Some(LockView {
-            mode: shared.map_or(LockMode::Exclusive, |lock| lock.mode),
-            holders,
-            waiters,
-        })
     }
 }

@@ -109,7 +109,7 @@ impl Naive {
     /// Sets `key` to a whole string. `At(t)` with `t` at or before log time stores nothing and removes
     /// what was there.
     pub(crate) fn put(&mut self, key: Key<'_>, value: &[u8], expiry: Expiry, pin: Pin) {
-        let renewed = |entry: &Entry<'_>| entry.value.as_bytes() == value;
+        let renewed = |entry: &Entry<'_>| entry.value.string().unwrap() == value;
         let fence = self
             .peek(key)
             .filter(renewed)
@@ -220,7 +220,7 @@ impl Naive {
     pub(crate) fn copy(&self, key: Key<'_>) -> Option<OwnedEntry> {
         let entry = self.peek(key)?;
         Some(OwnedEntry {
-            value: OwnedValue::String(Bytes::copy_from_slice(entry.value.as_bytes())),
+            value: OwnedValue::String(Bytes::copy_from_slice(entry.value.string().unwrap())),
             expires_at: entry.expires_at,
             pin: entry.pin,
             fence: entry.fence,
@@ -237,7 +237,9 @@ impl Naive {
         if entry.expires_at.is_some_and(|at| at <= self.now_ms) {
             return;
         }
-        let OwnedValue::String(bytes) = entry.value;
+        let OwnedValue::String(bytes) = entry.value else {
+            unreachable!("the model's values are strings")
+        };
         let pin = match bytes.len() > PINNED_VALUE_BYTES_MAX {
             true => Pin::Unpinned,
             false => entry.pin,

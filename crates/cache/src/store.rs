@@ -1,6 +1,7 @@
 //! The store: finding, reading and removing records. Writing is in [`crate::write`].
 
 use crate::aside::{Asides, Body};
+use crate::collection::Awaited;
 use crate::expire::Hand;
 use crate::fence::Fences;
 use crate::index::{Index, Lookup, Place};
@@ -43,6 +44,7 @@ pub struct Cache {
     pub(crate) fences: Fences,
     pub(crate) pinned_bytes: usize,
     pub(crate) locks: Locks,
+    pub(crate) awaited: Awaited,
     observed: bool,
     changes: Vec<Change>,
 }
@@ -72,6 +74,7 @@ impl Cache {
             fences: Fences::default(),
             pinned_bytes: 0,
             locks: Locks::default(),
+            awaited: Awaited::default(),
             observed: false,
             changes: Vec::new(),
         }
@@ -222,26 +225,31 @@ impl Cache {
     pub(crate) fn view(&self, location: Location) -> Entry<'_> {
         let slot = self.pages.slot(location);
         let head = record::head(slot);
-        let value = if head.is_aside() {
-            self.aside_value(record::aside_index(slot, head))
+        let (value, fence) = if head.is_aside() {
+            self.aside_value(slot, head)
         } else {
-            Value::String(record::body(slot, head))
+            (
+                Value::String(record::body(slot, head)),
+                record::fence(slot, head),
+            )
         };
         Entry {
             value,
             expires_at: record::expires_at(slot, head),
             pin: head.pin(),
-            fence: record::fence(slot, head),
+            fence,
             form: head.form(),
             idle_ms: self.idle_ms(record::stamp(slot)),
         }
     }
 
     #[cold]
-    fn aside_value(&self, index: u32) -> Value<'_> {
-        match self.asides.body(index) {
-            Body::Text(bytes) => Value::Shared(bytes),
-            Body::Buffer(buffer) => Value::String(buffer),
+    fn aside_value(&self, slot: &[u8], head: Head) -> (Value<'_>, u64) {
+        let fence = record::fence(slot, head);
+        match self.asides.body(record::aside_index(slot, head)) {
+            Body::Text(bytes) => (Value::Shared(bytes), fence),
+            Body::Buffer(buffer) => (Value::String(buffer), fence),
+            Body::Collection(kept) => (Value::Collection(&kept.collection), kept.fence),
         }
     }
 
@@ -320,27 +328,31 @@ impl Cache {
         let head = record::head(slot);
         let (expires_at, fence) = (record::expires_at(slot, head), record::fence(slot, head));
         let inline = (!head.is_aside()).then(|| Bytes::copy_from_slice(record::body(slot, head)));
-        let aside = self.delete(key.db, found);
+        let aside = self.delete_taking(key.db, found);
         self.record_change(key.db, key.bytes, ChangeKind::Modified);
-        let bytes = inline.or_else(|| aside.map(Body::into_bytes));
+        let (value, change) = match inline {
+            Some(bytes) => (OwnedValue::String(bytes), 0),
+            None => aside.expect("a value is inline or aside").into_value(),
+        };
         Some(OwnedEntry {
-            value: OwnedValue::String(bytes.expect("a value is inline or aside")),
+            value,
             expires_at,
             pin: head.pin(),
-            fence,
+            fence: fence.max(change),
             form: head.form(),
         })
     }
 
-    /// A copy of the live entry of `key`. A long value is shared rather than copied.
+    /// A copy of the live entry of `key`. A long value or a collection is shared rather than copied.
     pub fn copy(&self, key: Key<'_>) -> Option<OwnedEntry> {
         let entry = self.peek(key)?;
-        let bytes = match entry.value {
-            Value::String(bytes) => Bytes::copy_from_slice(bytes),
-            Value::Shared(bytes) => bytes.clone(),
+        let value = match entry.value {
+            Value::String(bytes) => OwnedValue::String(Bytes::copy_from_slice(bytes)),
+            Value::Shared(bytes) => OwnedValue::String(bytes.clone()),
+            Value::Collection(collection) => OwnedValue::Collection(collection.clone()),
         };
         Some(OwnedEntry {
-            value: OwnedValue::String(bytes),
+            value,
             expires_at: entry.expires_at,
             pin: entry.pin,
             fence: entry.fence,
@@ -348,8 +360,15 @@ impl Cache {
         })
     }
 
+    /// Removes a record, its bucket and its value.
+    pub(crate) fn delete(&mut self, db: u8, found: Found) {
+        if let Some(body) = self.delete_taking(db, found) {
+            self.asides.discard(body);
+        }
+    }
+
     /// Removes a record and its bucket; returns its aside body if it had one.
-    pub(crate) fn delete(&mut self, db: u8, found: Found) -> Option<Body> {
+    fn delete_taking(&mut self, db: u8, found: Found) -> Option<Body> {
         let head = record::head(self.pages.slot(found.location));
         let index = self.index_mut(db);
         index.volatile_count -= usize::from(head.is_volatile());

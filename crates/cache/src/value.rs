@@ -1,5 +1,6 @@
 //! What an entry holds, as seen by readers and as moved between keys.
 
+use crate::collection::Collection;
 use bytes::Bytes;
 
 /// A value in place, borrowed from the cache.
@@ -9,14 +10,18 @@ pub enum Value<'a> {
     String(&'a [u8]),
     /// A long string (over some 4 KiB with its key), shared so that a reply needs no copy.
     Shared(&'a Bytes),
+    /// Any other type.
+    Collection(&'a Collection),
 }
 
 impl<'a> Value<'a> {
-    /// The string's bytes.
-    pub fn as_bytes(&self) -> &'a [u8] {
+    /// The string's bytes; none of another type.
+    #[inline]
+    pub fn string(&self) -> Option<&'a [u8]> {
         match self {
-            Value::String(bytes) => bytes,
-            Value::Shared(bytes) => bytes,
+            Value::String(bytes) => Some(bytes),
+            Value::Shared(bytes) => Some(bytes),
+            Value::Collection(_) => None,
         }
     }
 }
@@ -63,7 +68,8 @@ pub struct Entry<'a> {
     pub expires_at: Option<u64>,
     /// Lock path or not.
     pub pin: Pin,
-    /// The number of a pinned key's grant ([`crate::Cache::fence`]); 0 if it is not pinned.
+    /// The number of a pinned key's grant ([`crate::Cache::fence`]), or of a collection's last change, from the same
+    /// count; 0 of other keys.
     pub fence: u64,
     /// See [`StringForm`].
     pub form: StringForm,
@@ -72,14 +78,16 @@ pub struct Entry<'a> {
 }
 
 /// A value apart from any cache (RENAME, COPY, RESTORE, effects).
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum OwnedValue {
     /// A string.
     String(Bytes),
+    /// Any other type.
+    Collection(Collection),
 }
 
 /// An entry apart from any cache.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct OwnedEntry {
     /// The value.
     pub value: OwnedValue,
@@ -87,7 +95,7 @@ pub struct OwnedEntry {
     pub expires_at: Option<u64>,
     /// Lock path or not.
     pub pin: Pin,
-    /// The number of a pinned entry's grant; 0 if it is to have a new one, or is not pinned.
+    /// That of [`Entry::fence`]; 0 if it is to have a new one, or needs none.
     pub fence: u64,
     /// See [`StringForm`].
     pub form: StringForm,

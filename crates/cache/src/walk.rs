@@ -4,7 +4,7 @@ use crate::index::Lookup;
 use crate::pages::{KINDS, Pages};
 use crate::recency::Recency;
 use crate::store::{Cache, Found};
-use crate::{Entry, aside::Asides, expire::Hand, record};
+use crate::{Entry, Value, expire::Hand, record};
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 /// Expired entries that a search for a random live one passes before it gives up.
@@ -89,7 +89,7 @@ impl Cache {
         if self.is_empty() {
             self.pages = Pages::new();
             self.recency = Recency::new();
-            self.asides = Asides::new();
+            self.asides.clear();
             self.hand = Hand::new();
             self.pinned_bytes = 0;
             return count;
@@ -135,7 +135,11 @@ impl Cache {
         let db = record::head(self.pages.slot(location)).db();
         let entry = self.view(location);
         let mut one = xxh3_64_with_seed(self.key_bytes_at(location), u64::from(db));
-        one = xxh3_64_with_seed(entry.value.as_bytes(), one);
+        one = match entry.value {
+            Value::Collection(collection) => collection.checksum(one),
+            Value::String(bytes) => xxh3_64_with_seed(bytes, one),
+            Value::Shared(bytes) => xxh3_64_with_seed(bytes, one),
+        };
         one = xxh3_64_with_seed(&entry.expires_at.unwrap_or(0).to_le_bytes(), one);
         let mut rest = [entry.pin as u8, entry.form as u8, 0, 0, 0, 0, 0, 0, 0, 0];
         rest[2..].copy_from_slice(&entry.fence.to_le_bytes());

@@ -3,8 +3,9 @@
 //! A record that stays in its size class is rewritten where it lies: no allocation, and its bytes are
 //! copied once. Else it moves to a slot of its new class and its bucket is told.
 
-use crate::aside::{Body, LongKey};
+use crate::aside::{Body, Kept, LongKey};
 use crate::class::{CLASSES, class_of, is_of_class};
+use crate::collection::Collection;
 use crate::fence;
 use crate::index::{Index, Lookup, Place};
 use crate::record::{self, ASIDE_INDEX_BYTES, Head, Location, Placement, Traits};
@@ -22,6 +23,8 @@ enum New<'a> {
     Owned(Bytes),
     /// This many zero bytes, to be edited.
     Zeroes(usize),
+    /// No string.
+    Collection(Box<Kept>),
 }
 
 impl New<'_> {
@@ -30,6 +33,8 @@ impl New<'_> {
             New::Slice(bytes) => bytes.len(),
             New::Owned(bytes) => bytes.len(),
             New::Zeroes(len) => *len,
+            // Never in a page, and never a lock's.
+            New::Collection(_) => usize::MAX,
         }
     }
 
@@ -38,6 +43,7 @@ impl New<'_> {
             New::Slice(bytes) => target.copy_from_slice(bytes),
             New::Owned(bytes) => target.copy_from_slice(bytes),
             New::Zeroes(_) => target.fill(0),
+            New::Collection(_) => unreachable!("a collection lies aside"),
         }
     }
 
@@ -46,6 +52,7 @@ impl New<'_> {
             New::Slice(bytes) => Body::Text(Bytes::copy_from_slice(bytes)),
             New::Owned(bytes) => Body::exact(bytes),
             New::Zeroes(len) => Body::Buffer(BytesMut::zeroed(len)),
+            New::Collection(kept) => Body::Collection(kept),
         }
     }
 }
@@ -205,8 +212,13 @@ impl Cache {
     /// Puts an entry in place of whatever is at `key`. An expiry at or before log time stores nothing. A pinned one
     /// keeps its fence; if that is 0 it is a new grant and gets one.
     pub fn put_entry(&mut self, key: Key<'_>, entry: OwnedEntry) {
+        let bytes = match entry.value {
+            OwnedValue::String(bytes) => bytes,
+            OwnedValue::Collection(collection) => {
+                return self.put_collection(key, collection, entry.expires_at, entry.fence);
+            }
+        };
         let place = self.find_for_write(key);
-        let OwnedValue::String(bytes) = entry.value;
         let marks = Marks {
             expires_at: entry.expires_at,
             pin: entry.pin,
@@ -214,6 +226,27 @@ impl Cache {
             form: entry.form,
         };
         self.store(key, place, New::Owned(bytes), marks);
+    }
+
+    /// Puts a collection that is not empty in place of whatever is at `key`. A `fence` of 0 numbers it as a change of now.
+    pub(crate) fn put_collection(
+        &mut self,
+        key: Key<'_>,
+        collection: Collection,
+        expires_at: Option<u64>,
+        fence: u64,
+    ) {
+        let place = self.find_for_write(key);
+        let fence = self.fences.give(fence, self.now_ms);
+        let marks = Marks {
+            expires_at,
+            pin: Pin::Unpinned,
+            fence: 0,
+            form: StringForm::Whole,
+        };
+        let kept = Box::new(Kept { collection, fence });
+        self.store(key, place, New::Collection(kept), marks);
+        self.note_awaited(key);
     }
 
     /// Where `key` is or goes; what expired there is dropped first, and the write is recorded.
@@ -290,16 +323,27 @@ impl Cache {
                 if kind_of(head) == self.pages.kind_at(location)
                     && head.is_aside() == old.is_aside()
                     && head.pin() == old.pin()
+                    && !matches!(value, New::Collection(_))
+                    && !self.is_collection(location, old)
                 {
                     self.overwrite(location, head, value, marks);
                     Some(location)
                 } else {
-                    self.release(location, old);
+                    if let Some(body) = self.release(location, old) {
+                        self.asides.discard(body);
+                    }
                     let location = self.write_new(key, head, value, marks);
                     self.index_mut(key.db).set_location(place, location);
                     Some(location)
                 }
             }
+        }
+    }
+
+    fn is_collection(&self, location: Location, head: Head) -> bool {
+        head.is_aside() && {
+            let index = record::aside_index(self.pages.slot(location), head);
+            matches!(self.asides.body(index), Body::Collection(_))
         }
     }
 
@@ -338,7 +382,9 @@ impl Cache {
             let index = record::aside_index(slot, head);
             match value {
                 New::Slice(bytes) => self.asides.overwrite(index, bytes),
-                New::Owned(_) | New::Zeroes(_) => self.asides.replace(index, value.into_body()),
+                New::Owned(_) | New::Zeroes(_) | New::Collection(_) => {
+                    self.asides.replace(index, value.into_body());
+                }
             }
         } else {
             value.write_to(record::body_mut(slot, head));
@@ -489,7 +535,8 @@ impl Cache {
     /// Makes a lock an ordinary key, as it is otherwise; returns where it lies then.
     fn unpin(&mut self, key: Key<'_>, place: Lookup<Place>, location: Location) -> Location {
         let entry = self.view(location);
-        let value = New::Owned(Bytes::copy_from_slice(entry.value.as_bytes()));
+        let value = entry.value.string().expect("what is pinned is a string");
+        let value = New::Owned(Bytes::copy_from_slice(value));
         let marks = Marks {
             expires_at: entry.expires_at,
             pin: Pin::Unpinned,
@@ -553,8 +600,11 @@ impl Cache {
             }
             (true, false) => {
                 let index = record::aside_index(slot, old);
-                let body = self.asides.remove(index);
-                let mut bytes = body.as_bytes()[..len.min(body.as_bytes().len())].to_vec();
+                let (body, _) = self.asides.remove(index).into_value();
+                let OwnedValue::String(body) = body else {
+                    unreachable!("only strings are edited")
+                };
+                let mut bytes = body[..len.min(body.len())].to_vec();
                 bytes.resize(len, 0);
                 self.replace_body(key, found, head, expires_at, bytes)
             }

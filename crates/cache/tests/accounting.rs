@@ -53,7 +53,7 @@ fn step(cache: &mut Cache, numbers: &mut Numbers, sizes: Sizes, names: u64) {
         9 => cache.edit(key, len).fill(2),
         10 => {
             if let Some(entry) = cache.get(key) {
-                drop(entry.value.as_bytes().to_vec());
+                drop(entry.value.string().unwrap().to_vec());
             }
         }
         11 => {

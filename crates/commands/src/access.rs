@@ -1,20 +1,42 @@
 //! How commands reach the strings of the keyspace, and how they answer: the one place that tells a
 //! string from other types.
 
-use crate::errors::{ErrorText, NOT_INTEGER};
+use crate::errors::{ErrorText, NOT_INTEGER, WRONG_TYPE};
 use crate::{Context, EventClass, context::Touch};
 use bytes::Bytes;
 use cache::{Expiry, Key, OwnedEntry, OwnedValue, Pin, StringForm, Value};
 use resp::{Reply, parse_i64};
+
+/// A string of the keyspace, in place.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Text<'a> {
+    /// In the cache's own pages.
+    Inline(&'a [u8]),
+    /// A long one, which a reply shares.
+    Shared(&'a Bytes),
+}
+
+impl<'a> Text<'a> {
+    /// Its bytes.
+    #[inline]
+    pub(crate) fn as_bytes(&self) -> &'a [u8] {
+        match self {
+            Text::Inline(bytes) => bytes,
+            Text::Shared(bytes) => bytes,
+        }
+    }
+}
 
 /// The value, if it is a string.
 ///
 /// # Errors
 /// `WRONG_TYPE` for any other type.
 #[inline]
-pub(crate) fn string_of(value: Value<'_>) -> Result<Value<'_>, ErrorText> {
+pub(crate) fn string_of(value: Value<'_>) -> Result<Text<'_>, ErrorText> {
     match value {
-        Value::String(_) | Value::Shared(_) => Ok(value),
+        Value::String(bytes) => Ok(Text::Inline(bytes)),
+        Value::Shared(bytes) => Ok(Text::Shared(bytes)),
+        Value::Collection(_) => Err(WRONG_TYPE),
     }
 }
 
@@ -27,7 +49,7 @@ pub(crate) fn string_of(value: Value<'_>) -> Result<Value<'_>, ErrorText> {
 pub(crate) fn read_string<'c>(
     ctx: &'c mut Context<'_>,
     key: Key<'_>,
-) -> Result<Option<Value<'c>>, ErrorText> {
+) -> Result<Option<Text<'c>>, ErrorText> {
     if listens(ctx, EventClass::KeyMiss) {
         report_miss(ctx, key);
     }
@@ -46,7 +68,7 @@ pub(crate) fn read_string<'c>(
 pub(crate) fn peek_string<'c>(
     ctx: &'c mut Context<'_>,
     key: Key<'_>,
-) -> Result<Option<Value<'c>>, ErrorText> {
+) -> Result<Option<Text<'c>>, ErrorText> {
     let entry = ctx.cache(key).peek(key);
     entry.map(|entry| string_of(entry.value)).transpose()
 }
@@ -133,10 +155,10 @@ pub(crate) fn report_new(ctx: &mut Context<'_>, key: Key<'_>) {
 }
 
 /// A string apart from the cache; a long one is shared, not copied.
-pub(crate) fn detach(value: Value<'_>) -> Bytes {
+pub(crate) fn detach(value: Text<'_>) -> Bytes {
     match value {
-        Value::String(bytes) => Bytes::copy_from_slice(bytes),
-        Value::Shared(bytes) => bytes.clone(),
+        Text::Inline(bytes) => Bytes::copy_from_slice(bytes),
+        Text::Shared(bytes) => bytes.clone(),
     }
 }
 
@@ -151,10 +173,10 @@ pub(crate) fn integer(argument: &[u8]) -> Result<i64, ErrorText> {
 
 /// Answers a string of the keyspace.
 #[inline]
-pub(crate) fn reply_value(reply: &mut Reply<'_>, value: Value<'_>) {
+pub(crate) fn reply_value(reply: &mut Reply<'_>, value: Text<'_>) {
     match value {
-        Value::String(bytes) => reply.bulk(bytes),
-        Value::Shared(bytes) => reply.bulk_shared(bytes),
+        Text::Inline(bytes) => reply.bulk(bytes),
+        Text::Shared(bytes) => reply.bulk_shared(bytes),
     }
 }
 

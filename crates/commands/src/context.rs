@@ -25,6 +25,14 @@ pub enum EventClass {
     Generic = 1 << 0,
     /// `$`
     String = 1 << 1,
+    /// `l`
+    List = 1 << 8,
+    /// `s`
+    Set = 1 << 9,
+    /// `h`
+    Hash = 1 << 10,
+    /// `z`
+    SortedSet = 1 << 11,
     /// `x`
     Expired = 1 << 2,
     /// `e`
@@ -33,19 +41,25 @@ pub enum EventClass {
     KeyMiss = 1 << 4,
     /// `n`
     New = 1 << 5,
+    /// No letter: a message that a script published.
+    Message = 1 << 6,
+    /// The same of a shard channel.
+    ShardMessage = 1 << 7,
 }
 
-/// One keyspace event.
+/// One keyspace event, or one message that a script published: both are told once what they are about has happened.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Event {
     /// Its class.
     pub class: EventClass,
-    /// Redis's name of it: "set", "del", "expire" …
+    /// Redis's name of it: "set", "del", "expire" …; empty for a message.
     pub name: &'static str,
     /// Numbered database.
     pub db: u8,
-    /// The key.
+    /// The key, or the channel.
     pub key: Box<[u8]>,
+    /// The message; empty for a keyspace event.
+    pub payload: Box<[u8]>,
 }
 
 /// What a data command runs with. Arguments and reply are passed beside it.
@@ -118,6 +132,7 @@ impl<'a> Context<'a> {
                 name,
                 db: key.db,
                 key: key.bytes.into(),
+                payload: Box::default(),
             });
         }
     }

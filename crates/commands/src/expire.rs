@@ -326,7 +326,8 @@ fn tell_expiry(
     });
 }
 
-/// A lock that is persisted stays pinned: its holder has not given it back.
+/// A lock that is persisted is one no longer, but a key like any other: it would be pinned for ever, and nobody hold it.
+/// Who waits for it waits until it is deleted.
 fn persist(ctx: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>) {
     let key = ctx.first_key(args.get(1));
     let expires = ctx

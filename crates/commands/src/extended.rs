@@ -76,6 +76,14 @@ impl Extended {
         })
     }
 
+    /// Whether it is not infinite.
+    pub fn is_finite(self) -> bool {
+        match self.magnitude {
+            Magnitude::Finite { .. } => true,
+            Magnitude::Infinite => false,
+        }
+    }
+
     /// The sum, or none if it is not finite.
     pub fn add(self, other: Extended) -> Option<Extended> {
         let (larger, smaller) = if self.order() >= other.order() {

@@ -6,7 +6,7 @@ use crate::{
     errors::{NOT_INTEGER, SYNTAX},
     table::{BeginSearch, FindKeys, first_key},
 };
-use cache::{Entry, Key, Pin, Value};
+use cache::{CollectionType, Entry, Key, Pin, Value};
 use resp::{Args, Reply, parse_i64};
 
 /// What a row of the keys' families has unless it says otherwise.
@@ -23,6 +23,7 @@ pub(crate) const ROW: Row = Row {
     split: Split::Whole,
     run: Run::Later,
     patience: None,
+    blocks: None,
     subcommands: &[],
 };
 
@@ -193,11 +194,17 @@ pub(crate) fn read<'c>(ctx: &'c mut Context<'_>, key: Key<'_>, look: Look) -> Op
 pub fn type_name(value: &Value<'_>) -> &'static str {
     match value {
         Value::String(_) | Value::Shared(_) => "string",
+        Value::Collection(collection) => match collection.type_of() {
+            CollectionType::Hash => "hash",
+            CollectionType::List => "list",
+            CollectionType::Set => "set",
+            CollectionType::SortedSet => "zset",
+        },
     }
 }
 
 /// Argument `i` as a key; the first one's hash may be known.
-fn key_of<'k>(ctx: &Context<'_>, args: Args<'k>, i: usize) -> Key<'k> {
+pub(crate) fn key_of<'k>(ctx: &Context<'_>, args: Args<'k>, i: usize) -> Key<'k> {
     if i == 1 {
         ctx.first_key(args.get(1))
     } else {

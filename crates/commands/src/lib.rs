@@ -28,6 +28,8 @@ mod access;
 mod bitfield;
 mod bitop;
 mod bits;
+mod blocking;
+mod collection;
 pub mod context;
 pub mod errors;
 
@@ -38,17 +40,24 @@ mod string_delete;
 mod string_options;
 mod string_set;
 
+mod hash;
+mod picks;
+mod scan;
+mod set;
+
 pub mod dump;
 pub mod expire;
 mod extended;
 pub mod key;
 mod lcs;
+mod list;
 pub mod lock;
 mod lock_guard;
 mod lzf;
 pub mod memory;
 pub mod object;
 pub mod sort;
+mod sorted_set;
 pub mod walk;
 
 mod cluster;
@@ -64,6 +73,7 @@ mod walks;
 #[cfg(test)]
 mod testing;
 
+pub use blocking::{BlockShape, Blocks, timeout_ms};
 pub use command::{categories, command};
 pub use context::{Context, Event, EventClass, Keyspace, Touch};
 pub use flags::{Category, Flags};

@@ -3,7 +3,7 @@
 
 mod acquire;
 
-pub use acquire::WAITING;
+pub use acquire::{GRANT_EVENTS, WAITING};
 
 use crate::access::string_of;
 use crate::lock_guard::{LOCK_GUARD, OF_THIS_SCRIPT, without_guard};

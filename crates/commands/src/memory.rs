@@ -17,7 +17,7 @@ pub const USAGE: Row = Row {
     group: crate::Group::Server,
     since: "4.0.0",
     summary: "Counts the bytes that a key takes, its share of the index included.",
-    complexity: "O(1) for a string, O(N) for N samples of a collection",
+    complexity: "O(1)",
     run: Run::Data(usage),
     ..ROW
 };
@@ -33,7 +33,7 @@ fn usage(ctx: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>) {
     }
 }
 
-/// `SAMPLES count`, any number of times: a string is measured whole, whatever the count.
+/// `SAMPLES count`, any number of times: a value of any type is measured whole, whatever the count.
 fn check_options(args: Args<'_>) -> Result<(), &'static str> {
     let mut rest = args.from(3).iter();
     while let Some(option) = rest.next() {

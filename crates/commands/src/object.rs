@@ -6,7 +6,7 @@ use crate::{
     help::help_row,
     key::{ROW, key_at},
 };
-use cache::{Entry, Pin, StringForm, Value};
+use cache::{Collection, Entry, Pin, StringForm, Value};
 use resp::{Args, Reply, parse_i64};
 
 const KEY: &[KeySpec] = &[key_at(2, KeyAccess::RO)];
@@ -79,6 +79,14 @@ const EMBSTR_BYTES_MAX: usize = 44;
 pub fn encoding_name(entry: &Entry<'_>) -> &'static str {
     match entry.value {
         Value::Shared(_) => "raw",
+        Value::Collection(collection) => match collection {
+            Collection::Hash(hash) if hash.is_packed() => "listpack",
+            Collection::Set(set) if set.is_integers() => "intset",
+            Collection::SortedSet(set) if set.is_packed() => "listpack",
+            Collection::Hash(_) | Collection::Set(_) => "hashtable",
+            Collection::SortedSet(_) => "skiplist",
+            Collection::List(_) => "quicklist",
+        },
         Value::String(bytes) => match entry.form {
             StringForm::Edited => "raw",
             StringForm::Whole if parse_i64(bytes).is_some() => "int",

@@ -2,13 +2,13 @@
 //! place, so that a long string is not copied for each of them.
 
 use crate::access::{
-    edit_string, integer, peek_string, put_string, read_string, reply_failure, reply_integer,
+    Text, edit_string, integer, peek_string, put_string, read_string, reply_failure, reply_integer,
 };
 use crate::errors::{ErrorText, STRING_TOO_LONG};
 use crate::string::{GROWING_WRITE, READ_KEY, STRING_ROW};
 use crate::table::first_key;
 use crate::{Context, EventClass, Flags, KeyAccess, Row, Run, STRING_BYTES_MAX};
-use cache::{Expiry, Pin, Value};
+use cache::{Expiry, Pin};
 use resp::{Args, Reply};
 use std::ops::Range;
 
@@ -47,8 +47,8 @@ fn reply_range(
         Some(value) => {
             let range = clip(first, last, value.as_bytes().len());
             match value {
-                Value::String(bytes) => reply.bulk(&bytes[range]),
-                Value::Shared(bytes) => reply.bulk_shared(&bytes.slice(range)),
+                Text::Inline(bytes) => reply.bulk(&bytes[range]),
+                Text::Shared(bytes) => reply.bulk_shared(&bytes.slice(range)),
             }
         }
         None => reply.bulk(b""),

@@ -64,6 +64,7 @@ pub(crate) const STRING_ROW: Row = Row {
     split: Split::Whole,
     run: Run::Later,
     patience: None,
+    blocks: None,
     subcommands: &[],
 };
 

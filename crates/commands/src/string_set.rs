@@ -125,7 +125,7 @@ fn pin_of(options: &Options<'_>, expiry: Expiry, before: Option<Entry<'_>>, valu
             before.map_or(Pin::Unpinned, |entry| entry.pin)
         }
         Condition::Always => before
-            .filter(|entry| entry.value.as_bytes() == value)
+            .filter(|entry| entry.value.string() == Some(value))
             .map_or(Pin::Unpinned, |entry| entry.pin),
     }
 }

@@ -1,9 +1,10 @@
 //! The command table's types: what is known of a command before it runs.
 
+use crate::blocking::Blocks;
 use crate::{Category, Context, Flags, KeySpec};
 use crate::{
-    cluster, connection, dump, expire, key, later, lock, object, pubsub, replication, scripting,
-    server, sort, string, transactions, walks,
+    cluster, connection, dump, expire, hash, key, later, list, lock, object, pubsub, replication,
+    scripting, server, set, sort, sorted_set, string, transactions, walks,
 };
 use resp::{Args, Reply};
 use std::borrow::Cow;
@@ -40,6 +41,8 @@ pub struct Row {
     pub run: Run,
     /// How long a request may want to wait, if the command can block; given its arguments, its name at 0.
     pub patience: Option<fn(Args<'_>) -> Option<Patience>>,
+    /// How the command waits for a collection to have something in it, if it does.
+    pub blocks: Option<Blocks>,
     /// Its subcommands, if it is a container.
     pub subcommands: &'static [Row],
 }
@@ -59,6 +62,7 @@ impl Row {
         split: Split::Whole,
         run: Run::Later,
         patience: None,
+        blocks: None,
         subcommands: &[],
     };
 
@@ -377,6 +381,11 @@ pub enum Session {
 /// All families, in the order of COMMAND's replies.
 pub(crate) static FAMILIES: &[&[Row]] = &[
     string::ROWS,
+    hash::ROWS,
+    list::ROWS,
+    list::blocking::ROWS,
+    set::ROWS,
+    sorted_set::ROWS,
     lock::ROWS,
     key::ROWS,
     expire::ROWS,
@@ -392,9 +401,6 @@ pub(crate) static FAMILIES: &[&[Row]] = &[
     replication::ROWS,
     cluster::ROWS,
     later::hash::ROWS,
-    later::list::ROWS,
-    later::set::ROWS,
-    later::sorted_set::ROWS,
     later::stream::ROWS,
     later::geo::ROWS,
     later::hyperloglog::ROWS,

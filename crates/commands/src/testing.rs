@@ -157,6 +157,60 @@ impl Harness {
     }
 }
 
+/// Runs a script of commands, each with what redis-server answered to it and the events that it told; panics with all that
+/// differs. The script's head says how it is written.
+pub(crate) fn run_marked(harness: &mut Harness, script: &str) {
+    let mut differences = Vec::new();
+    for line in script.lines().filter(|line| !line.starts_with('#')) {
+        match line {
+            "@2" => harness.protocol = Protocol::Resp2,
+            "@3" => harness.protocol = Protocol::Resp3,
+            _ => {
+                let (command, expected) = line.split_once(" => ").expect("a command and its reply");
+                let reply = harness.run(command).replace("\r\n", " ");
+                let events = match harness.events() {
+                    none if none.is_empty() => none,
+                    events => format!(" | {events}"),
+                };
+                let seen = format!("{}{events}", reply.trim_end());
+                if seen != expected {
+                    differences.push(format!("{command}\n  Redis: {expected}\n  Torc:  {seen}"));
+                }
+            }
+        }
+    }
+    assert!(differences.is_empty(), "{}", differences.join("\n"));
+}
+
+/// Runs a golden script in one cache, and again with its keys spread over three; every difference is told at once.
+///
+/// A line is `command => reply [events]`, the reply's line ends as spaces; behind a `3` it is that of RESP3. A line
+/// with one `#` begins anew, with nothing stored.
+pub(crate) fn run_golden(script: &str) {
+    let mut differences = Vec::new();
+    for caches_count in [1, 3] {
+        let mut harness = Harness::with_caches(caches_count);
+        for line in script.lines() {
+            if line.starts_with('#') {
+                harness = Harness::with_caches(caches_count);
+                continue;
+            }
+            let (command, expected) = line.split_once(" => ").expect("a line tells a reply");
+            let (protocol, words) = match command.strip_prefix("3 ") {
+                Some(words) => (Protocol::Resp3, words),
+                None => (Protocol::Resp2, command),
+            };
+            harness.protocol = protocol;
+            let reply = harness.run(words).replace("\r\n", " ");
+            let seen = format!("{reply}[{}]", harness.all_events());
+            if seen != expected {
+                differences.push(format!("{command}\n  seen:  {seen}\n  Redis: {expected}"));
+            }
+        }
+    }
+    assert!(differences.is_empty(), "{}", differences.join("\n"));
+}
+
 /// All pending bytes of an output.
 fn bytes_of(output: &Output) -> Vec<u8> {
     let mut slices = vec![IoSlice::new(&[]); 64];

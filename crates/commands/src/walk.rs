@@ -373,12 +373,13 @@ impl Keys {
             .map(|(start, end)| &self.bytes[*start..*end])
     }
 
-    fn push(&mut self, key: &[u8]) {
+    pub(crate) fn push(&mut self, key: &[u8]) {
         self.bytes.extend_from_slice(key);
         self.ends.push(self.bytes.len());
     }
 
-    fn reply(&self, reply: &mut Reply<'_>) {
+    /// Answers them as an array.
+    pub(crate) fn reply(&self, reply: &mut Reply<'_>) {
         reply.array(self.len());
         for key in self.iter() {
             reply.bulk(key);

@@ -8,6 +8,7 @@
 //!
 //! As long as anything is here the shard's leader is asked, each second and whenever it changes, whether it still waits.
 //! Answers get lost, leaders die; so nothing else is needed for a wait to end. And the leader learns that this node lives.
+//! Of what hangs on connections it is asked in turn: locks end by their time or by others without a word to who held them.
 
 use crate::client::Client;
 use crate::group::LockWord;
@@ -28,7 +29,9 @@ const ASK_US_MIN: u64 = 20_000;
 /// Words that wait for room in the shard's queue. More are not kept: what they are about ends with its time, or when the
 /// leader hears nothing of this node.
 const OWED_MAX: usize = 65_536;
-/// Requests of one question.
+/// Time until what found no room is tried again, us.
+const OWE_AGAIN_US: u64 = 50_000;
+/// Requests of one question, and as many locks that hang on connections.
 const ASKED_MAX: usize = 1024;
 
 /// Somebody who waits.
@@ -47,18 +50,32 @@ pub(crate) struct Waiting {
     pub asked_us: u64,
 }
 
+/// What hangs on a connection.
+#[derive(Debug)]
+struct Bound {
+    db: u8,
+    key: Bytes,
+    client: Arc<Client>,
+}
+
 /// What the leader said.
-pub(crate) enum Told {
+pub(crate) struct Told {
     /// All that was asked about waits still, but these requests.
-    Settled(Vec<u64>),
+    pub settled: Vec<u64>,
+    /// All that was asked about hangs on connections still, but these.
+    pub ended: Vec<u64>,
 }
 
 /// Who waits here, and what hangs on connections, by number of the request.
 #[derive(Debug, Default)]
 pub(crate) struct Blocked {
     waiting: BTreeMap<u64, Waiting>,
-    bound: BTreeMap<u64, Arc<Client>>,
+    bound: BTreeMap<u64, Bound>,
+    /// The number from which on `bound` is asked about next.
+    bound_next: u64,
     owed: VecDeque<LockWord>,
+    /// When what is owed may be tried, us.
+    owed_at_us: u64,
     /// Whom the last question went to.
     leader: Option<NodeId>,
     /// When to ask next, us.
@@ -80,7 +97,7 @@ impl Blocked {
         match (self.is_idle(), self.owed.is_empty()) {
             (true, _) => u64::MAX,
             (false, true) => self.ask_at_us,
-            (false, false) => 0,
+            (false, false) => self.ask_at_us.min(self.owed_at_us),
         }
     }
 
@@ -117,24 +134,32 @@ impl Blocked {
 
     fn end(&mut self, number: u64, reply: &[u8]) {
         if let Some(waiting) = self.waiting.remove(&number) {
-            if waiting.is_session {
-                self.bound.insert(number, waiting.client);
-            }
             waiting.ticket.fill(reply);
+            if waiting.is_session {
+                let Waiting {
+                    db, key, client, ..
+                } = waiting;
+                self.bound.insert(number, Bound { db, key, client });
+            }
         }
     }
 
     /// What came of a request, asked for at `asked_us`, hangs on a connection.
-    pub fn bind(&mut self, number: u64, client: Arc<Client>, asked_us: u64) {
+    pub fn bind(&mut self, number: u64, db: u8, key: Bytes, client: Arc<Client>, asked_us: u64) {
         self.begin(asked_us);
         // The answer says that the leader knew then that this node lives.
         self.confirmed_us = self.confirmed_us.max(asked_us);
-        self.bound.insert(number, client);
+        self.bound.insert(number, Bound { db, key, client });
     }
 
     /// It does no longer.
     pub fn unbind(&mut self, number: u64) {
         self.bound.remove(&number);
+    }
+
+    /// Whether it does, as far as this node knows.
+    pub fn is_bound(&self, number: u64) -> bool {
+        self.bound.contains_key(&number)
     }
 
     /// Something is to be said to the shard as soon as there is room in its queue.
@@ -144,14 +169,18 @@ impl Blocked {
         }
     }
 
-    /// The next of what is owed.
-    pub fn next_owed(&mut self) -> Option<LockWord> {
-        self.owed.pop_front()
+    /// The next of what is owed, if it is time to try.
+    pub fn next_owed(&mut self, now_us: u64) -> Option<LockWord> {
+        match self.owed_at_us <= now_us {
+            true => self.owed.pop_front(),
+            false => None,
+        }
     }
 
-    /// It could not be said.
-    pub fn owe_again(&mut self, word: LockWord) {
+    /// It could not be said. It is tried again a while later: nothing tells when there is room.
+    pub fn owe_again(&mut self, word: LockWord, now_us: u64) {
         self.owed.push_front(word);
+        self.owed_at_us = now_us + OWE_AGAIN_US;
     }
 
     /// Whether whoever leads is to be asked now.
@@ -178,7 +207,18 @@ impl Blocked {
             .collect()
     }
 
-    /// The same in the parts of so many questions, at least one.
+    /// Of what hangs on connections, what is to be asked about next: all of it in turn.
+    pub fn next_bound(&mut self) -> Vec<(u8, Bytes, u64)> {
+        let behind = self.bound.range(self.bound_next..).take(ASKED_MAX);
+        let part: Vec<(u8, Bytes, u64)> = behind
+            .map(|(number, one)| (one.db, one.key.clone(), *number))
+            .collect();
+        let last = part.last().filter(|_| part.len() == ASKED_MAX);
+        self.bound_next = last.map_or(0, |(.., number)| number + 1);
+        part
+    }
+
+    /// What is waited for in the shard's queue, in the parts of so many questions, at least one.
     pub fn queued_in_parts(&self) -> Vec<Vec<(u8, Bytes, u64)>> {
         let queued = self.queued();
         match queued.is_empty() {
@@ -191,8 +231,13 @@ impl Blocked {
     pub fn hear(&mut self, told: &Told, sent_us: u64, now_us: u64, lock_delay_ms: u64) {
         self.confirmed_us = self.confirmed_us.max(sent_us);
         self.ask_at_us = now_us + interval_us(lock_delay_ms);
-        let Told::Settled(numbers) = told;
-        for number in numbers {
+        // Who was not confirmed for too long may have lost it by this node's silence: his client is to hear of that.
+        if !self.is_unconfirmed(now_us, lock_delay_ms) {
+            for number in &told.ended {
+                self.bound.remove(number);
+            }
+        }
+        for number in &told.settled {
             // What hangs on the connection does so once the log has said so.
             if let Some(waiting) = self.waiting.remove(number) {
                 waiting.ticket.fill(SETTLED);
@@ -203,18 +248,21 @@ impl Blocked {
     /// Nobody could end what hangs on connections but this node itself, until now.
     pub fn confirm_all(&mut self, now_us: u64) {
         self.confirmed_us = self.confirmed_us.max(now_us);
-        self.ask_at_us = now_us + ASK_US;
     }
 
     /// Ends the connections on which something hangs if nobody confirmed for half of the delay that it does: in the other
     /// half their clients learn of it, before anybody else can have it.
     pub fn end_unconfirmed(&self, now_us: u64, lock_delay_ms: u64) {
-        let patience_us = lock_delay_ms * 1000 / 2;
-        if lock_delay_ms > 0 && now_us.saturating_sub(self.confirmed_us) > patience_us {
-            for client in self.bound.values() {
-                client.kill();
+        if self.is_unconfirmed(now_us, lock_delay_ms) {
+            for bound in self.bound.values() {
+                bound.client.kill();
             }
         }
+    }
+
+    fn is_unconfirmed(&self, now_us: u64, lock_delay_ms: u64) -> bool {
+        let patience_us = lock_delay_ms * 1000 / 2;
+        lock_delay_ms > 0 && now_us.saturating_sub(self.confirmed_us) > patience_us
     }
 
     /// A ticket that nobody reads.
@@ -232,3 +280,6 @@ fn interval_us(lock_delay_ms: u64) -> u64 {
         ms => (ms * 1000 / 10).clamp(ASK_US_MIN, ASK_US),
     }
 }
+
+#[cfg(test)]
+mod tests;

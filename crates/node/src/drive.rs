@@ -137,6 +137,8 @@ impl Node {
             PeerMessage::ForwardRefused(refused) => refused.group,
             PeerMessage::LockAsk(ask) => ask.group,
             PeerMessage::LockTold(told) => told.group,
+            PeerMessage::Expect(expect) => expect.group,
+            PeerMessage::Ready(ready) => ready.group,
             PeerMessage::NodeBeat(_)
             | PeerMessage::Publish(_)
             | PeerMessage::Called(_)
@@ -173,6 +175,9 @@ impl Node {
             PeerMessage::LockAsk(ask) => shard.on_lock_ask(ask, work),
             PeerMessage::LockTold(told) if told.to != work.cluster.origin => {}
             PeerMessage::LockTold(told) => shard.on_lock_told(told, work),
+            PeerMessage::Expect(expect) => shard.on_expect(&expect, work),
+            PeerMessage::Ready(ready) if ready.to != work.cluster.origin => {}
+            PeerMessage::Ready(ready) => shard.on_ready(&ready),
             PeerMessage::NodeBeat(_)
             | PeerMessage::Publish(_)
             | PeerMessage::Called(_)
@@ -198,7 +203,9 @@ impl Node {
             | PeerMessage::ForwardReply(_)
             | PeerMessage::ForwardRefused(_)
             | PeerMessage::LockAsk(_)
-            | PeerMessage::LockTold(_) => unreachable!("vetted: about a shard's group"),
+            | PeerMessage::LockTold(_)
+            | PeerMessage::Expect(_)
+            | PeerMessage::Ready(_) => unreachable!("vetted: about a shard's group"),
             PeerMessage::NodeBeat(beat) => self.on_beat(from, &beat, now),
             PeerMessage::Publish(publish) => self.on_publish(from.node, &publish, now),
             PeerMessage::Called(called) => self.on_called(from.node, called),
@@ -347,7 +354,7 @@ impl Node {
             &self.cluster,
             &*self.host,
             &self.budget,
-            mask,
+            (mask, &self.pubsub, &self.map),
             &settings,
         )
     }

@@ -50,6 +50,7 @@ impl<'a> Housework<'a> {
             guard.cache.set_now(log_ms);
         }
         let reclaimed = guard.cache.reclaim_expired(RECLAIM_WORK_MAX);
+        let has_graves = guard.cache.bury(RECLAIM_WORK_MAX);
         guard.settle(&node.budget);
         let changes = guard.take_changes();
         let has_locks = guard.mode() == Mode::Solo && !guard.cache.locks().is_empty();
@@ -59,7 +60,7 @@ impl<'a> Housework<'a> {
             node.cluster.set_wake_us(shard, 0);
         }
         node.note_reclaimed(reclaimed, changes, self.now);
-        reclaimed >= RECLAIM_WORK_MAX / 4
+        has_graves || reclaimed >= RECLAIM_WORK_MAX / 4
     }
 }
 

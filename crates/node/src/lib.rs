@@ -16,6 +16,7 @@
 //!
 //! Reading order: `host`, `entry`, `shard`, `memory`, `node`, `housework`, `session`, then what they use.
 
+mod awaiting;
 mod balance;
 mod bandwidth;
 mod blocked;

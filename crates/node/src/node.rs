@@ -25,7 +25,7 @@ use crate::slowlog::Slowlog;
 use crate::stats::Stats;
 use crate::telling::Telling;
 use crate::tracking::Tracking;
-use crate::wire::ListensTo;
+use crate::wire::{ListensTo, PublishKind};
 use arc_swap::ArcSwap;
 use cache::{Change, ChangeKind, Policy};
 use commands::{Event, EventClass};
@@ -80,7 +80,7 @@ pub struct Node {
     /// What is asked for most.
     pub(crate) hot_keys: HotKeys,
     /// Channels and patterns.
-    pub pubsub: PubSub,
+    pub pubsub: Arc<PubSub>,
     /// Client-side caching.
     pub tracking: Tracking,
     /// MONITOR's listeners.
@@ -238,7 +238,7 @@ impl Node {
             reports: Reports::default(),
             balance: Balance::default(),
             hot_keys: HotKeys::default(),
-            pubsub: PubSub::default(),
+            pubsub: Arc::default(),
             tracking: Tracking::new(settings.tracking_table_max_keys as usize),
             monitors: Monitors::default(),
             pause: Pause::default(),
@@ -430,6 +430,7 @@ impl Node {
                     name,
                     db: change.db,
                     key: change.key.clone(),
+                    payload: Box::default(),
                 };
                 self.publish_event(&event, now);
             }
@@ -441,6 +442,15 @@ impl Node {
 
     /// Publishes a keyspace event to `__keyspace@…` and `__keyevent@…` as configured.
     pub fn publish_event(&self, event: &Event, now: Now) {
+        let kind = match event.class {
+            EventClass::Message => Some(PublishKind::Channel),
+            EventClass::ShardMessage => Some(PublishKind::Shard),
+            _ => None,
+        };
+        if let Some(kind) = kind {
+            self.publish_everywhere(kind, &event.key, &event.payload, None, now);
+            return;
+        }
         self.tell_event(event);
         self.publish_event_here(event.db, &event.key, event.name.as_bytes(), now);
     }

@@ -4,16 +4,21 @@
 use crate::effects;
 use crate::entry::Stamp;
 use crate::group::LOCK_BYTES;
+use crate::group::op::{OpFlags, OpHead, OpKind, encode};
 use crate::lock_memory::LockOverflow;
 use crate::memory::{Budget, LOCKS_OOM, OOM};
+use crate::pubsub::{Kind, PubSub};
 use crate::scripts::Watchdog;
 use crate::shard::Events;
-use cache::{Cache, ChangeKind, Key};
+use cache::{Cache, ChangeKind, Key, OwnedEntry, OwnedValue};
 use commands::context::Touch;
-use commands::{CheckError, Context, Flags, Keyspace, Run, Session as SessionCommand};
+use commands::{
+    CheckError, Context, Event, EventClass, Flags, Keyspace, Run, Session as SessionCommand,
+};
 use resp::{Args, Output, OwnedArgs, Protocol, Reply};
 use script::{LogLevel, Outcome, Request, Script, Stop};
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 /// Whether a script may write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,6 +55,18 @@ pub(crate) struct Invocation<'a> {
     pub args: Vec<&'a [u8]>,
 }
 
+impl Invocation<'_> {
+    /// The same with more keys.
+    pub fn with_keys<'k>(&'k self, more: &'k [Box<[u8]>]) -> Invocation<'k> {
+        let given = self.keys.iter().copied();
+        Invocation {
+            script: self.script,
+            keys: given.chain(more.iter().map(|key| &key[..])).collect(),
+            args: Vec::new(),
+        }
+    }
+}
+
 /// How a script is to run.
 pub(crate) struct Terms {
     pub db: u8,
@@ -61,6 +78,8 @@ pub(crate) struct Terms {
     /// The same for locks.
     pub lock_memory: Memory,
     pub event_mask: u16,
+    /// Who would get what it publishes.
+    pub pubsub: Arc<PubSub>,
     pub watchdog: Watchdog,
 }
 
@@ -68,12 +87,16 @@ pub(crate) struct Terms {
 pub(crate) struct Verdict {
     /// What the client is told.
     pub reply: Vec<u8>,
-    /// What has become of keys: triples ([`effects`]), by the key.
-    pub changed: BTreeMap<Box<[u8]>, [Vec<u8>; 2]>,
+    /// What has become of keys; none: it is gone.
+    pub changed: BTreeMap<Box<[u8]>, Option<OwnedEntry>>,
+    /// The commands by which it wrote, as operations whose number is their draw, if it was given a large collection.
+    pub writes: Option<Vec<Vec<u8>>>,
     /// Keyspace events, in order.
     pub events: Events,
     /// Why it was stopped, if it was: then nothing of it is left.
     pub stopped: Option<Stop>,
+    /// A key that it wanted and was not given: then nothing of it is left either. Given that key it may be run anew.
+    pub missing: Option<Box<[u8]>>,
 }
 
 impl Verdict {
@@ -82,8 +105,10 @@ impl Verdict {
         Verdict {
             reply: format!("-{text}\r\n").into_bytes(),
             changed: BTreeMap::new(),
+            writes: None,
             events: Events::new(),
             stopped: None,
+            missing: None,
         }
     }
 }
@@ -94,6 +119,10 @@ pub(crate) struct Overlay {
     declared: BTreeSet<Box<[u8]>>,
     terms: Terms,
     events: Events,
+    /// See [`Verdict::writes`].
+    writes: Option<Vec<Vec<u8>>>,
+    /// See [`Verdict::missing`].
+    missing: Option<Box<[u8]>>,
 }
 
 impl Overlay {
@@ -108,12 +137,14 @@ impl Overlay {
         cache.set_now(terms.stamp.log_ms);
         // A lock that the script takes is granted, and numbered, when the effects are applied.
         cache.leave_unnumbered();
+        let mut is_large = false;
         for key in keys {
             let key = Key::new(seed, terms.db, key);
             let Some(source) = of(key.bytes) else {
                 continue;
             };
             if let Some(entry) = source.copy(key) {
+                is_large |= is_large_collection(&entry);
                 cache.put_entry(key, entry);
             }
             cache.copy_lock(source, key);
@@ -125,6 +156,8 @@ impl Overlay {
             declared: keys.iter().map(|key| Box::from(*key)).collect(),
             terms,
             events: Events::new(),
+            writes: is_large.then(Vec::new),
+            missing: None,
         }
     }
 
@@ -137,6 +170,12 @@ impl Overlay {
             protocol: self.terms.protocol,
         };
         let (outcome, overlay) = engine.run(&request, self);
+        if overlay.missing.is_some() {
+            return Verdict {
+                missing: overlay.missing,
+                ..Verdict::error(UNDECLARED)
+            };
+        }
         let stop = match outcome {
             Outcome::Replied(reply) | Outcome::Failed(reply) => return overlay.into_verdict(reply),
             Outcome::Stopped(stop) => stop,
@@ -163,19 +202,17 @@ impl Overlay {
             .iter()
             .filter(|change| change.kind == ChangeKind::Modified && change.db == db);
         let keys: BTreeSet<&[u8]> = modified.map(|change| &*change.key).collect();
-        let state_of = |key: &[u8]| {
-            let entry = self.cache.peek(Key::new(self.cache.seed(), db, key));
-            let value = entry.map_or(&b""[..], |entry| entry.value.as_bytes());
-            [effects::head_of(entry).to_vec(), value.to_vec()]
-        };
+        let state_of = |key: &[u8]| self.cache.copy(Key::new(self.cache.seed(), db, key));
         Verdict {
             reply,
             changed: keys
                 .into_iter()
                 .map(|key| (Box::from(key), state_of(key)))
                 .collect(),
+            writes: self.writes,
             events: self.events,
             stopped: None,
+            missing: None,
         }
     }
 
@@ -208,12 +245,12 @@ impl Overlay {
         }
         let mut positions = commands::KeyPositions::new();
         // Arguments that do not tell their keys are refused by the command itself.
-        if commands::keys_of(row, args, &mut positions).is_ok()
-            && positions
-                .iter()
-                .any(|at| !self.declared.contains(args.get(*at)))
-        {
-            return Err("ERR Script attempted to access a non declared key: all keys are to be given to EVAL as KEYS".into());
+        if commands::keys_of(row, args, &mut positions).is_ok() {
+            let mut keys = positions.iter().map(|at| args.get(*at));
+            if let Some(key) = keys.find(|key| !self.declared.contains(*key)) {
+                self.missing = Some(key.into());
+                return Err(UNDECLARED.into());
+            }
         }
         let seed = self.cache.seed();
         let mut context = Context {
@@ -231,6 +268,18 @@ impl Overlay {
         };
         execute(&mut context, args, reply);
         self.events.extend(context.events);
+        if is_write && let Some(writes) = &mut self.writes {
+            let mut write = Vec::new();
+            let head = OpHead {
+                kind: OpKind::Write,
+                db: self.terms.db,
+                flags: OpFlags::NONE,
+                seq: self.terms.stamp.random,
+                after: 0,
+            };
+            encode(&mut write, head, args.iter());
+            writes.push(write);
+        }
         // Each command has a draw of its own.
         self.terms.stamp = self.terms.stamp.of_op(1);
         Ok(())
@@ -238,7 +287,7 @@ impl Overlay {
 
     /// The few commands of a connection that a script may want.
     fn answer(
-        &self,
+        &mut self,
         command: SessionCommand,
         args: Args<'_>,
         reply: &mut Reply<'_>,
@@ -246,6 +295,12 @@ impl Overlay {
         match command {
             SessionCommand::Ping if args.len() == 1 => reply.simple("PONG"),
             SessionCommand::Ping | SessionCommand::Echo => reply.bulk(args.get(1)),
+            SessionCommand::Publish | SessionCommand::Spublish => {
+                if self.terms.writes == Writes::Refused {
+                    return Err("ERR Write commands are not allowed from read-only scripts.".into());
+                }
+                self.publish(command, args, reply);
+            }
             SessionCommand::Time => {
                 // The time of the entry, so that what a script makes of it is the same for its commands.
                 let wall_ms = self.cache.now_ms() as i64 + self.terms.stamp.wall_offset_ms;
@@ -261,6 +316,30 @@ impl Overlay {
             }
         }
         Ok(())
+    }
+}
+
+impl Overlay {
+    /// A message goes out once the script's effects are there. Counted are the receivers on the node that runs the script, as
+    /// in a Redis Cluster.
+    fn publish(&mut self, command: SessionCommand, args: Args<'_>, reply: &mut Reply<'_>) {
+        let (channel, payload) = (args.get(1), args.get(2));
+        let pubsub = &self.terms.pubsub;
+        let (class, receivers) = match command {
+            SessionCommand::Spublish => (
+                EventClass::ShardMessage,
+                pubsub.subscribers_count(Kind::ShardChannel, channel),
+            ),
+            _ => (EventClass::Message, pubsub.receivers_count(channel)),
+        };
+        self.events.push(Event {
+            class,
+            name: "",
+            db: self.terms.db,
+            key: channel.into(),
+            payload: payload.into(),
+        });
+        reply.integer(receivers as i64);
     }
 }
 
@@ -280,6 +359,10 @@ impl script::Host for Overlay {
     }
 
     fn stop(&mut self) -> Option<Stop> {
+        if self.missing.is_some() {
+            // Whatever it makes of the error, nothing of it is left.
+            return Some(Stop::Killed);
+        }
         self.terms.watchdog.stop()
     }
 
@@ -297,14 +380,32 @@ impl script::Host for Overlay {
     }
 }
 
+/// Keys that a script may use beside those that it was given, in the same shards.
+pub(crate) const UNDECLARED_MAX: usize = 64;
+
+const UNDECLARED: &str = "ERR Script attempted to access a non declared key: all keys that live elsewhere than the first ones are to be given to EVAL as KEYS. Nothing of what it did is left";
+
+/// A collection of at least so many bytes is not written into the log whole because a script changed something of it.
+const LARGE_BYTES_MIN: usize = 4 << 10;
+
+fn is_large_collection(entry: &OwnedEntry) -> bool {
+    match &entry.value {
+        OwnedValue::Collection(collection) => collection.bytes() >= LARGE_BYTES_MIN,
+        OwnedValue::String(_) => false,
+    }
+}
+
 /// The triples of what a script changed among the keys that `is_wanted`.
 pub(crate) fn triples(
-    changed: &BTreeMap<Box<[u8]>, [Vec<u8>; 2]>,
+    changed: &BTreeMap<Box<[u8]>, Option<OwnedEntry>>,
     is_wanted: impl Fn(&[u8]) -> bool,
-) -> Vec<&[u8]> {
+) -> Vec<Vec<u8>> {
     changed
         .iter()
         .filter(|(key, _)| is_wanted(key))
-        .flat_map(|(key, [head, value])| [&key[..], &head[..], &value[..]])
+        .flat_map(|(key, entry)| {
+            let (head, value) = effects::of_entry(entry.as_ref());
+            [key.to_vec(), head, value]
+        })
         .collect()
 }

@@ -309,6 +309,8 @@ fn class_of(message: &PeerMessage) -> Class {
         | PeerMessage::Touched(_)
         | PeerMessage::LockAsk(_)
         | PeerMessage::LockTold(_)
+        | PeerMessage::Expect(_)
+        | PeerMessage::Ready(_)
         | PeerMessage::Meta(_) => Class::Fast,
     }
 }
@@ -326,6 +328,8 @@ fn carries_data(message: &PeerMessage) -> bool {
         | PeerMessage::Touched(_)
         | PeerMessage::LockAsk(_)
         | PeerMessage::LockTold(_)
+        | PeerMessage::Expect(_)
+        | PeerMessage::Ready(_)
         | PeerMessage::Changed(_) => true,
         PeerMessage::ForwardRefused(_)
         | PeerMessage::NodeBeat(_)

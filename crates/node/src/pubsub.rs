@@ -118,6 +118,22 @@ impl PubSub {
         receivers
     }
 
+    /// How many a message on `channel` would reach here.
+    pub fn receivers_count(&self, channel: &[u8]) -> usize {
+        let direct = self.subscribers_count(Kind::Channel, channel);
+        if self.patterns_count() == 0 {
+            return direct;
+        }
+        let patterns = self.patterns.read();
+        let matching = patterns
+            .iter()
+            .filter(|(pattern, _)| glob::matches(pattern, channel));
+        direct
+            + matching
+                .map(|(_, subscribers)| subscribers.len())
+                .sum::<usize>()
+    }
+
     /// Sends a message to the subscribers of a shard channel; returns how many got it.
     pub fn publish_shard(&self, node: &Node, channel: &[u8], message: &[u8], now: Now) -> usize {
         let Some(subscribers) = self

@@ -22,6 +22,7 @@ mod info;
 mod long_scripts;
 mod operate;
 mod pending;
+mod popping;
 mod pubsub;
 mod random;
 mod redirect;
@@ -110,6 +111,8 @@ pub struct Session {
     /// Whether a request may take the short way: authenticated, and none of the states below.
     plain: bool,
     replies: Replies,
+    /// The last draw, which the next one follows from (`Session::call`).
+    draw: u64,
     transaction: Option<transaction::Transaction>,
     watches: Vec<transaction::Watch>,
     channels: BTreeSet<Box<[u8]>>,
@@ -122,7 +125,7 @@ pub struct Session {
     touch: Touch,
     pending: Option<Pending>,
     /// Locks that hang on the connection.
-    session_locks: Vec<blocking::SessionLock>,
+    session_locks: blocking::SessionLocks,
     /// Whether EXEC holds shards locked at the moment.
     holds_shards: bool,
     /// Keys that were asked for since one was counted ([`crate::hot`]).
@@ -180,6 +183,7 @@ impl Session {
             authenticated,
             plain: authenticated,
             replies: Replies::On,
+            draw: node.host.random(),
             transaction: None,
             watches: Vec::new(),
             channels: BTreeSet::new(),
@@ -189,7 +193,7 @@ impl Session {
             caching_next: None,
             touch: Touch::Yes,
             pending: None,
-            session_locks: Vec::new(),
+            session_locks: blocking::SessionLocks::default(),
             holds_shards: false,
             keys_seen: 0,
             postponed: false,
@@ -343,6 +347,7 @@ impl Session {
             && !turn.node.monitors.is_on()
             && !turn.node.pause.is_on()
             && row.flags.has_any(Flags::FAST.and(Flags::BRIEF))
+            && !row.flags.has(Flags::BLOCKING)
             && (self.session_locks.is_empty() || row.name != "lock.release")
             && turn.settings.slowlog_log_slower_than_us >= SLOWLOG_PRECISE_US
         {

@@ -3,6 +3,7 @@
 //! Applying an entry is a function of (state, index, entry) alone (`group::apply`). A group of one commits what it is
 //! given on the spot: [`Shard::commit`] takes the next index and runs it.
 
+use crate::awaiting::{Callers, Waits};
 use crate::blocked::Blocked;
 use crate::effects;
 use crate::entry::{
@@ -13,14 +14,17 @@ use crate::group::op::{OpFlags, OpHead, OpKind, encode};
 use crate::group::origins::Origins;
 use crate::group::{Group, Mode, lock_origin, silent_args};
 use crate::memory::Budget;
-use cache::{Cache, Change, ChangeKind, Key, LockOrigin, LockRequest};
+use crate::overlay::triples;
+use cache::{Cache, Change, ChangeKind, Grant, Key, LockOrigin, LockRequest, OwnedEntry};
 use commands::context::Touch;
 use commands::{Context, Event, Execute, Keyspace};
 use paxos::ReplicaId;
 use resp::{Args, OwnedArgs, Reply};
 use smallvec::SmallVec;
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
+/// Pieces of removed collections that one write frees beside its own work: more than a write adds.
+const BURIED_MAX: usize = 8;
 /// Numbers of requests on a shard without replicas are above those of any queue: this, and the entry's index.
 const SOLO_NUMBERS: u64 = 1 << 63;
 
@@ -49,6 +53,15 @@ pub struct Shard {
     pub(crate) origins: Origins,
     /// What connections of this node wait for.
     pub(crate) blocked: Blocked,
+    /// Grants to who waited that nobody who listens to keys was told of: the next write or tick does. Of a shard that
+    /// nobody else holds.
+    pub(crate) granted: Vec<Grant>,
+    /// What connections of this node wait for to have something in it.
+    pub(crate) waits: Waits,
+    /// Who waits for that here, on whatever node, as long as this replica calls them.
+    pub(crate) callers: Callers,
+    /// Calls to be sent to other nodes.
+    pub(crate) calls_out: Vec<(ReplicaId, u64)>,
     /// The replica, what is wanted of it, and what it has not answered.
     pub(crate) group: Group,
     /// As [`Shard::mode`] says.
@@ -116,6 +129,10 @@ impl Shard {
             listened: false,
             origins: Origins::default(),
             blocked: Blocked::default(),
+            granted: Vec::new(),
+            waits: Waits::default(),
+            callers: Callers::default(),
+            calls_out: Vec::new(),
             runs_count: 0,
             record: None,
         }
@@ -148,9 +165,23 @@ impl Shard {
             call.args,
         );
         self.settle_locks_of(call.db, call.args);
-        let events = self.run(call, reply);
+        self.hand_out_here();
+        // The draw of a batch's first operation, as whoever applies the entry has it.
+        let drawn = Call {
+            stamp: call.stamp.of_op(0),
+            ..call
+        };
+        let mut events = self.run(drawn, reply);
+        if !self.granted.is_empty() {
+            // What had expired was granted before the command's own work.
+            let own = std::mem::replace(&mut events, self.take_grant_events(call.event_mask));
+            events.extend(own);
+        }
         self.settle_locks_of(call.db, call.args);
         self.hand_out_here();
+        if !self.granted.is_empty() {
+            events.extend(self.take_grant_events(call.event_mask));
+        }
         events
     }
 
@@ -242,11 +273,35 @@ impl Shard {
         count
     }
 
-    /// Commits what a script left of keys of `db`: triples ([`effects`]).
-    pub fn commit_effects(&mut self, db: u8, stamp: Stamp, triples: Args<'_>) {
-        self.log(OpKind::Effects, db, stamp, triples);
-        effects::apply(&mut self.cache, db, triples);
-        self.settle_named(db, triples.iter().step_by(3));
+    /// Commits what a script left of those of its keys that live here (`is_its`): whole entries, which share collections
+    /// with the script's copy.
+    pub(crate) fn commit_entries(
+        &mut self,
+        db: u8,
+        stamp: Stamp,
+        changed: &BTreeMap<Box<[u8]>, Option<OwnedEntry>>,
+        is_its: impl Fn(&[u8]) -> bool,
+    ) {
+        // Only the record needs them as bytes.
+        let triples = match self.record {
+            Some(_) => triples(changed, &is_its),
+            None => Vec::new(),
+        };
+        let triples: Vec<&[u8]> = triples.iter().map(Vec::as_slice).collect();
+        let effects = OwnedArgs::from_slices(&triples);
+        self.log(OpKind::Effects, db, stamp, effects.args());
+        let seed = self.cache.seed();
+        let its = || changed.iter().filter(|(key, _)| is_its(key));
+        for (key, entry) in its() {
+            let key = Key::new(seed, db, key);
+            match entry {
+                Some(entry) => self.cache.put_entry(key, entry.clone()),
+                None => {
+                    self.cache.remove(key);
+                }
+            }
+        }
+        self.settle_named(db, its().map(|(key, _)| &key[..]));
     }
 
     /// Settles the locks of keys that were written to beside their own commands.
@@ -386,6 +441,10 @@ impl Shard {
 
     /// Brings the shard's grant in line with what it uses.
     pub fn settle(&mut self, budget: &Budget) {
+        self.cache.bury(BURIED_MAX);
+        if self.mode == Mode::Solo {
+            self.call_written(self.callers.known_us());
+        }
         let used = self.cache.used_bytes() + self.group.streams.staged_bytes();
         budget.settle(used as u64, &mut self.grant);
         budget

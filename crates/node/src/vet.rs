@@ -74,7 +74,8 @@ impl Node {
             PeerMessage::ForwardRefused(refused) => shard_group(refused.group),
             PeerMessage::LockAsk(ask) => {
                 is_own(from, what, life_of(ask.origin))?;
-                match ask.requests.iter().all(|request| request.0 < DATABASES) {
+                let mut requests = ask.requests.iter().chain(&ask.held);
+                match requests.all(|request| request.0 < DATABASES) {
                     true => shard_group(ask.group),
                     false => Err(Misbehaviour::Value(what)),
                 }
@@ -83,6 +84,17 @@ impl Node {
                 Err(Misbehaviour::Address(told.to.node))
             }
             PeerMessage::LockTold(told) => shard_group(told.group),
+            PeerMessage::Expect(expect) => {
+                is_own(from, what, life_of(expect.origin))?;
+                match expect.waits.iter().all(|wait| wait.db < DATABASES) {
+                    true => shard_group(expect.group),
+                    false => Err(Misbehaviour::Value(what)),
+                }
+            }
+            PeerMessage::Ready(ready) if ready.to.node != self.cluster.me.node => {
+                Err(Misbehaviour::Address(ready.to.node))
+            }
+            PeerMessage::Ready(ready) => shard_group(ready.group),
             PeerMessage::Touched(touched) => match touched.keys.iter().all(|key| key.0 < DATABASES)
             {
                 true => shard_group(touched.group),

@@ -12,6 +12,7 @@ use self::room::Room;
 use bytes::{Buf, BytesMut};
 use node::{ClientFlag, Manner, Node, Session, Settings, Step};
 use resp::{Access, Batch, Limits, Output, Protocol, Reply, Scan, Scanner};
+use socket2::SockRef;
 use std::future::poll_fn;
 use std::io::{self, IoSlice};
 use std::pin::{Pin, pin};
@@ -257,6 +258,12 @@ impl Connection {
         Ok(woken)
     }
 
+    /// Whether the peer has closed, as the kernel knows it: the runtime may not have heard of it yet.
+    fn has_hung_up(&self) -> bool {
+        let mut byte = [std::mem::MaybeUninit::uninit()];
+        matches!(SockRef::from(&self.stream).peek(&mut byte), Ok(0))
+    }
+
     /// Takes note of `read` bytes at the buffer's end.
     fn on_read(&mut self, read: usize, limit: usize) -> Result<(), Ended> {
         self.at_end = read == 0;
@@ -388,7 +395,12 @@ impl Connection {
                         _ => (None, false),
                     };
                     self.flush().await?;
+                    let is_blocked = matches!(step, Step::Blocked { .. });
                     match self.wait(Wait::ForTime, until_us).await? {
+                        // What it is called for must not go to somebody who has gone: others wait for it too.
+                        Woken::Attention if is_blocked && self.has_hung_up() => {
+                            return Err(Ended::AtOnce);
+                        }
                         Woken::Attention => self.attend()?,
                         // Who has closed one half still gets its reply, unless that may never come.
                         Woken::Read if self.at_end && may_never_come => {

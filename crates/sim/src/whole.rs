@@ -6,7 +6,7 @@
 //! index and log time must be equal.
 //!
 //! Reading order: `plan` (what a seed draws), `world` (events), `host`, `machines` (turns, links), `joining`, `links`,
-//! `connections` (both ends), `requests`, `nemesis`, `judge`.
+//! `connections` (both ends), `requests`, `locks`, `queues`, `nemesis`, `judge`.
 
 mod connections;
 mod host;
@@ -18,6 +18,7 @@ mod machines;
 mod nemesis;
 mod operator;
 mod plan;
+mod queues;
 mod requests;
 mod world;
 

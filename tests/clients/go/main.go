@@ -208,6 +208,8 @@ func mainPlain(port string) {
 		{"pipelines", pipelines},
 		{"transactions", transactions},
 		{"publishSubscribe", publishSubscribe},
+		{"collections", collections},
+		{"blockingPops", blockingPops},
 		{"scan", scan},
 		{"largeAndBinary", largeAndBinary},
 		{"reconnect", reconnect},

@@ -6,9 +6,11 @@ usage: main.py PORT    (see requirements.txt for what it needs; exit code 1 when
 import sys
 
 import async_scenarios
+import collection_scenarios
 import frameworks
 import lock_commands
 import lock_scenarios
+import queues
 import report
 import sync_scenarios
 
@@ -18,5 +20,7 @@ async_scenarios.main(port)
 frameworks.main(port)
 lock_scenarios.main(port)
 lock_commands.main(port)
+collection_scenarios.main(port)
+queues.main(port)
 print(f"python: {report.passed} passed, {report.failed} failed")
 sys.exit(1 if report.failed else 0)

@@ -49,7 +49,7 @@ impl Locks {
                 out.extend_from_slice(&one.fence.to_le_bytes());
                 owner(out, &one.owner);
             }
-            for one in &lock.waiters {
+            for one in lock.waiters.iter() {
                 head(out, one.request, one.is_session, one.mode, one.ttl_ms);
                 out.extend_from_slice(&one.until_ms.to_le_bytes());
                 owner(out, &one.owner);
@@ -92,6 +92,10 @@ impl Locks {
             for _ in 0..waiters {
                 let waiter = from.waiter()?;
                 locks.enqueue(&mut lock, waiter);
+            }
+            // Each has a request of its own.
+            if lock.waiters.len() != waiters as usize {
+                return None;
             }
             locks.put(key, lock);
             locks.set_due(key, due_ms);
@@ -171,7 +175,7 @@ impl<'a> From<'a> {
         let number = self.long()?;
         let request = (flags & ASKED != 0).then_some(LockRequest { origin, number });
         let ttl_ms = self.long()?;
-        (flags & !(SESSION | SHARES | ASKED) == 0).then_some((flags, request, ttl_ms))
+        (flags & !(SESSION | SHARES | ASKED) == 0 && ttl_ms > 0).then_some((flags, request, ttl_ms))
     }
 
     fn holder(&mut self) -> Option<Holder> {

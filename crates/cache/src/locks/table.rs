@@ -1,9 +1,10 @@
 //! The table: locks by key, when time changes something about each, and what all of it takes.
 
+use super::queue::Queue;
 use super::{LockWait, Wish};
 use crate::Key;
 use crate::store::DATABASES;
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Who asks for locks: one start of a node's process. The node's own names for it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -33,12 +34,16 @@ pub enum LockMode {
 }
 
 /// Somebody who waited got the lock.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Grant {
     /// Who.
     pub request: LockRequest,
     /// Under which fence.
     pub fence: u64,
+    /// The lock's numbered database.
+    pub db: u8,
+    /// Its key.
+    pub key: Box<[u8]>,
 }
 
 /// Somebody who holds a lock.
@@ -80,9 +85,12 @@ impl Waiter {
             },
         }
     }
+}
 
-    fn bytes(&self) -> usize {
-        size_of::<Waiter>() + self.owner.len()
+impl Holder {
+    /// What a holder of this owner takes, bytes.
+    pub fn bytes_for(owner: &[u8]) -> usize {
+        size_of::<Holder>() + owner.len()
     }
 }
 
@@ -90,15 +98,13 @@ impl Waiter {
 ///
 /// Invariants:
 /// - holders hold by the record that has `fence`; if it has another one they are none;
-/// - of an exclusive lock there is one holder at most;
-/// - `waiters_until_ms` is the least of the waiters' `until_ms`, on every replica.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// - of an exclusive lock there is one holder at most.
+#[derive(Clone, Debug)]
 pub(super) struct Lock {
     pub mode: LockMode,
     pub fence: u64,
     pub holders: Vec<Holder>,
-    pub waiters: VecDeque<Waiter>,
-    pub waiters_until_ms: u64,
+    pub waiters: Queue,
     /// When it stands in [`Locks::due`]; `u64::MAX` = it does not.
     due_ms: u64,
 }
@@ -109,8 +115,7 @@ impl Lock {
             mode: LockMode::Exclusive,
             fence: 0,
             holders: Vec::new(),
-            waiters: VecDeque::new(),
-            waiters_until_ms: u64::MAX,
+            waiters: Queue::default(),
             due_ms: u64::MAX,
         }
     }
@@ -123,12 +128,6 @@ impl Lock {
     /// When time changes something about it, log time in ms; `u64::MAX` = never.
     pub fn due_ms(&self) -> u64 {
         self.due_ms
-    }
-
-    /// Takes note of when the first of the waiters has waited as long as it wants to.
-    pub fn note_waiters(&mut self) {
-        let ends = self.waiters.iter().map(|waiter| waiter.until_ms);
-        self.waiters_until_ms = ends.min().unwrap_or(u64::MAX);
     }
 
     /// When the last of those ends who share it, log time in ms; 0 if nobody does.
@@ -238,7 +237,7 @@ impl Locks {
         let is_its =
             |request: Option<LockRequest>| request.is_some_and(|request| request.origin == origin);
         let names = self.iter().filter(|(.., lock)| {
-            lock.waiters.iter().any(|one| is_its(one.request))
+            lock.waiters.of(origin).next().is_some()
                 || lock.holders.iter().any(|one| is_its(one.request))
         });
         names.map(|(db, name, _)| (db, name.into())).collect()
@@ -292,48 +291,60 @@ impl Locks {
         }
     }
 
-    pub(super) fn enqueue(&mut self, lock: &mut Lock, waiter: Waiter) {
-        self.bytes += waiter.bytes();
-        self.count(waiter.request);
-        lock.waiters_until_ms = lock.waiters_until_ms.min(waiter.until_ms);
-        lock.waiters.push_back(waiter);
+    /// What the table grows by if somebody of this owner comes to hold the lock at `key`, or to wait for it.
+    pub(super) fn bytes_for(&self, key: Key<'_>, owner: &[u8]) -> usize {
+        let lock_bytes = match self.get(key) {
+            Some(_) => 0,
+            None => LOCK_BYTES + 2 * key.bytes.len(),
+        };
+        lock_bytes + Queue::bytes_for(owner).max(Holder::bytes_for(owner))
     }
 
-    /// Takes the first waiter out. [`Lock::note_waiters`] is to follow, once for as many as are taken.
+    /// Puts a waiter at the end of the queue. One whose request stands there already stays where it is.
+    pub(super) fn enqueue(&mut self, lock: &mut Lock, waiter: Waiter) {
+        let (bytes, request) = (Queue::bytes_for(&waiter.owner), waiter.request);
+        if lock.waiters.push(waiter) {
+            self.bytes += bytes;
+            self.count(request);
+        }
+    }
+
+    /// Takes the first waiter out.
     pub(super) fn dequeue(&mut self, lock: &mut Lock) -> Option<Waiter> {
-        let waiter = lock.waiters.pop_front()?;
+        let waiter = lock.waiters.pop()?;
         self.let_go(&waiter);
         Some(waiter)
     }
 
     fn let_go(&mut self, waiter: &Waiter) {
-        self.bytes -= waiter.bytes();
+        self.bytes -= Queue::bytes_for(&waiter.owner);
         self.uncount(waiter.request);
     }
 
-    /// Drops the waiters that `goes`.
-    pub(super) fn drop_waiters(&mut self, lock: &mut Lock, goes: impl Fn(&Waiter) -> bool) {
-        let waiters = std::mem::take(&mut lock.waiters);
-        lock.waiters_until_ms = u64::MAX;
-        for waiter in waiters {
-            if goes(&waiter) {
-                self.let_go(&waiter);
-            } else {
-                lock.waiters_until_ms = lock.waiters_until_ms.min(waiter.until_ms);
-                lock.waiters.push_back(waiter);
-            }
+    /// Takes a request out of the queue.
+    pub(super) fn drop_waiter(&mut self, lock: &mut Lock, request: LockRequest) {
+        if let Some(waiter) = lock.waiters.remove(request) {
+            self.let_go(&waiter);
+        }
+    }
+
+    /// Takes the requests of an origin out of the queue.
+    pub(super) fn drop_waiters_of(&mut self, lock: &mut Lock, origin: LockOrigin) {
+        let requests: Vec<LockRequest> = lock.waiters.of(origin).collect();
+        for request in requests {
+            self.drop_waiter(lock, request);
         }
     }
 
     /// Drops the waiters that waited as long as they wanted to.
     pub(super) fn drop_late_waiters(&mut self, lock: &mut Lock, now_ms: u64) {
-        if lock.waiters_until_ms <= now_ms {
-            self.drop_waiters(lock, |waiter| waiter.until_ms <= now_ms);
+        while let Some(waiter) = lock.waiters.pop_late(now_ms) {
+            self.let_go(&waiter);
         }
     }
 
     pub(super) fn add_holder(&mut self, lock: &mut Lock, holder: Holder) {
-        self.bytes += size_of::<Holder>() + holder.owner.len();
+        self.bytes += Holder::bytes_for(&holder.owner);
         if holder.is_session {
             self.count(holder.request);
         }
@@ -351,7 +362,7 @@ impl Locks {
     /// Drops the holders that `goes`, in one pass: there may be very many.
     pub(super) fn drop_holders(&mut self, lock: &mut Lock, mut goes: impl FnMut(&Holder) -> bool) {
         for holder in lock.holders.extract_if(.., |holder| goes(holder)) {
-            self.bytes -= size_of::<Holder>() + holder.owner.len();
+            self.bytes -= Holder::bytes_for(&holder.owner);
             if holder.is_session {
                 self.uncount(holder.request);
             }

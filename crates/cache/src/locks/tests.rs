@@ -87,7 +87,7 @@ fn a_plain_lock_is_a_record_and_nothing_else() {
     let entry = cache.peek(key("l")).unwrap();
     assert_eq!(
         (
-            entry.value.as_bytes(),
+            entry.value.string().unwrap(),
             entry.expires_at,
             entry.pin,
             entry.fence
@@ -126,7 +126,7 @@ fn waiters_get_it_in_order_on_release_and_when_the_record_goes() {
     }
     assert!(cache.release_lock(key("l"), b"a"));
     assert_eq!(numbers(&mut cache), [2]);
-    assert_eq!(cache.peek(key("l")).unwrap().value.as_bytes(), b"b");
+    assert_eq!(cache.peek(key("l")).unwrap().value.string().unwrap(), b"b");
     assert!(cache.remove(key("l")));
     cache.settle_lock(key("l"));
     assert_eq!(numbers(&mut cache), [3]);
@@ -168,7 +168,7 @@ fn readers_share_and_a_waiting_writer_keeps_later_readers_behind() {
     assert!(two > one);
     let entry = cache.peek(key("l")).unwrap();
     assert_eq!(
-        (entry.value.as_bytes(), entry.expires_at),
+        (entry.value.string().unwrap(), entry.expires_at),
         (SHARED, Some(1150))
     );
     assert_eq!(
@@ -200,9 +200,9 @@ fn readers_share_and_a_waiting_writer_keeps_later_readers_behind() {
     // Both readers behind it together, not the writer behind them.
     assert!(cache.release_lock(key("l"), b"w"));
     assert_eq!(numbers(&mut cache), [5, 6]);
-    let view = cache.lock_view(key("l")).unwrap();
+    let view = cache.lock_view(key("l"), 9).unwrap();
     assert_eq!(
-        (view.mode, view.holders.len(), view.waiters.len()),
+        (view.mode, view.holders_count, view.waiters_count),
         (LockMode::Shared, 2, 1)
     );
     assert!(cache.extend_lock(key("l"), b"r3", 500));
@@ -328,7 +328,7 @@ fn sessions_end_with_their_connection_or_their_node() {
     assert_eq!(kept.peek(key("m")).unwrap().expires_at, Some(1150));
     assert_eq!(kept.locks().origins().count(), 0);
     cache.end_origin(OTHER, Some(0));
-    assert_eq!(cache.lock_view(key("l")).unwrap().waiters.len(), 1);
+    assert_eq!(cache.lock_view(key("l"), 9).unwrap().waiters.len(), 1);
     assert!(cache.peek(key("m")).is_none());
     assert!(!cache.locks().origins().any(|origin| origin == OTHER));
     assert!(cache.release_lock(key("l"), b"b"));
@@ -347,9 +347,9 @@ fn a_shared_session_ends_alone() {
         granted(cache.acquire_lock(key("l"), session));
     }
     cache.end_session(key("l"), request(1), 0);
-    let view = cache.lock_view(key("l")).unwrap();
+    let view = cache.lock_view(key("l"), 9).unwrap();
     assert_eq!(view.holders.len(), 1);
-    assert_eq!(view.holders[0].owner, b"r2");
+    assert_eq!(view.holders[0].owner, &b"r2"[..]);
     cache.abandon(key("l"), request(2));
     assert!(cache.peek(key("l")).is_none() && cache.locks().is_empty());
 }
@@ -377,7 +377,14 @@ fn a_full_queue_and_a_full_table_refuse() {
         refused = cache.acquire_lock(key, sharing(100_000 + asked, "r")) == Acquired::TableFull;
         asked += 1;
     }
-    assert!(cache.locks().used_bytes() < LOCKS_BYTES_MAX + 1024);
+    assert!(cache.locks().used_bytes() <= LOCKS_BYTES_MAX);
+    // What is about to come counts too: a long name may not lift the table over its limit.
+    let long = vec![b'k'; LOCKS_BYTES_MAX];
+    let mut empty = Cache::new(7);
+    assert_eq!(
+        empty.acquire_lock(Key::new(7, 0, &long), sharing(1, "r")),
+        Acquired::TableFull
+    );
     // What needs no place in it goes on.
     granted(cache.acquire_lock(key("plain"), wish(1, "a")));
 }
@@ -404,7 +411,7 @@ fn a_copy_of_a_lock_that_expired_is_held_by_who_is_next() {
         }
         let owner = copy
             .peek(key("l"))
-            .map(|entry| entry.value.as_bytes().to_vec());
+            .map(|entry| entry.value.string().unwrap().to_vec());
         (owner, copy.is_lock_held_under(key("s"), fence))
     };
     assert_eq!(copy_at(1050), (Some(b"one".to_vec()), true));
@@ -435,7 +442,7 @@ fn a_crowd_is_let_in_and_out_at_once() {
     cache.settle_lock(key("l"));
     let mut ended = cache.locks().clone();
     cache.end_origin(request(0).origin, Some(0));
-    let left = cache.lock_view(key("l")).expect("shared").holders.len();
+    let left = cache.lock_view(key("l"), 9).expect("shared").holders_count;
     assert_eq!(left, WAITERS_PER_LOCK_MAX);
     std::mem::swap(&mut ended, &mut cache.locks);
     assert!(cache.remove(key("l")));
@@ -462,4 +469,162 @@ fn who_waits_is_told_by_origin() {
     assert!(cache.release_lock(key("l"), b"a"));
     assert_eq!(of(&cache, request(0).origin), [5]);
     assert_eq!(cache.waiting_numbers(key("m"), OTHER).len(), 0);
+}
+
+#[test]
+fn what_hangs_on_connections_is_told_by_origin() {
+    // Breaks if a node took a lock that hangs on a connection for one that ended, or the other way round.
+    let mut cache = cache();
+    let session = |number| Wish {
+        is_session: true,
+        ..sharing(number, "r")
+    };
+    granted(cache.acquire_lock(key("l"), session(1)));
+    granted(cache.acquire_lock(key("l"), session(4)));
+    granted(cache.acquire_lock(key("l"), sharing(5, "r")));
+    let of = |cache: &Cache, origin| -> Vec<u64> {
+        let numbers = cache.session_numbers(key("l"), origin);
+        numbers.into_iter().collect()
+    };
+    assert_eq!(of(&cache, request(0).origin), [1, 4]);
+    assert_eq!(of(&cache, OTHER), [0; 0]);
+    cache.end_session(key("l"), request(4), 50);
+    assert_eq!(of(&cache, request(0).origin), [1]);
+    cache.put(key("l"), b"mine", Expiry::Never, Pin::Unpinned);
+    cache.settle_lock(key("l"));
+    assert_eq!(of(&cache, request(0).origin), [0; 0]);
+}
+
+#[test]
+fn thousands_leave_a_queue_one_by_one() {
+    // Breaks if one that leaves costs what the queue is long, under the shard's lock: this would take minutes.
+    let began = std::time::Instant::now();
+    let mut cache = cache();
+    for round in 0..8 {
+        granted(cache.acquire_lock(key("l"), wish(0, "a")));
+        let numbers = 1..=WAITERS_PER_LOCK_MAX as u64;
+        for number in numbers.clone() {
+            let until = Wish {
+                wait: LockWait::Until(5000 + number % 7),
+                ..waiting(number, "b")
+            };
+            assert_eq!(cache.acquire_lock(key("l"), until), Acquired::Queued);
+        }
+        // From the end: whoever looks for them from the front passes all others.
+        for number in numbers.rev() {
+            match number % 2 {
+                0 => cache.abandon(key("l"), request(number)),
+                _ => assert_eq!(cache.withdraw(key("l"), request(number)), Standing::Gone),
+            }
+        }
+        assert!(cache.locks().is_empty(), "{round}");
+        assert_eq!(cache.locks().used_bytes(), 0);
+        assert!(cache.release_lock(key("l"), b"a"));
+    }
+    let took = began.elapsed();
+    assert!(took.as_secs() < 10, "{took:?}");
+}
+
+#[test]
+fn a_request_stands_in_a_queue_once() {
+    // Breaks if one that asks again had two places, the second of which nobody would ever leave.
+    let mut cache = cache();
+    granted(cache.acquire_lock(key("l"), wish(0, "a")));
+    for _ in 0..2 {
+        let acquired = cache.acquire_lock(key("l"), waiting(1, "b"));
+        assert_eq!(acquired, Acquired::Queued);
+    }
+    check(&cache);
+    assert_eq!(cache.lock_view(key("l"), 9).unwrap().waiters, [b"b"]);
+    cache.abandon(key("l"), request(1));
+    assert!(cache.locks().is_empty() && cache.locks().used_bytes() == 0);
+}
+
+#[test]
+fn the_longest_time_is_still_a_time() {
+    // Breaks if a time that was in bounds when it was asked for passes them by the grant: the sum would wrap, or come out
+    // as a negative number for clients.
+    const LONGEST: u64 = i64::MAX as u64;
+    let mut cache = cache();
+    let long = |number, owner| Wish {
+        ttl_ms: LONGEST - 1000,
+        ..waiting(number, owner)
+    };
+    let shared = |number, owner| Wish {
+        mode: LockMode::Shared,
+        is_session: true,
+        ..long(number, owner)
+    };
+    let ends = |cache: &Cache| cache.peek(key("l")).unwrap().expires_at;
+    granted(cache.acquire_lock(key("l"), wish(1, "a")));
+    cache.acquire_lock(key("l"), long(2, "b"));
+    cache.acquire_lock(key("l"), shared(3, "c"));
+    cache.acquire_lock(key("l"), shared(4, "d"));
+    cache.set_now(1100);
+    cache.settle_lock(key("l"));
+    assert_eq!(ends(&cache), Some(LONGEST));
+    cache.set_now(2000);
+    assert!(cache.extend_lock(key("l"), b"b", u64::MAX));
+    assert_eq!(ends(&cache), Some(LONGEST));
+    assert!(cache.release_lock(key("l"), b"b"));
+    assert!(cache.extend_lock(key("l"), b"c", LONGEST));
+    let standing = cache.withdraw(key("l"), request(4));
+    assert!(matches!(standing, Standing::Granted(_)));
+    assert_eq!(ends(&cache), Some(LONGEST));
+    cache.end_session(key("l"), request(3), u64::MAX - 1);
+    assert_eq!(ends(&cache), Some(LONGEST));
+    check(&cache);
+}
+
+#[test]
+fn a_lock_that_was_persisted_is_a_key_like_any_other() {
+    // Breaks if what has no end any more kept its holders, or its queue did not go on when it is deleted.
+    let mut cache = cache();
+    let session = Wish {
+        is_session: true,
+        ..wish(1, "a")
+    };
+    granted(cache.acquire_lock(key("l"), session));
+    cache.acquire_lock(key("l"), waiting(2, "b"));
+    assert!(cache.set_expiry(key("l"), None));
+    cache.settle_lock(key("l"));
+    assert_eq!(cache.peek(key("l")).unwrap().pin, Pin::Unpinned);
+    assert_eq!(cache.standing(key("l"), request(1)), Standing::Gone);
+    assert!(!cache.release_lock(key("l"), b"a"));
+    cache.end_session(key("l"), request(1), 0);
+    cache.set_now(1_000_000);
+    cache.settle_lock(key("l"));
+    assert_eq!(cache.locks().first_due_ms(), None, "time changes nothing");
+    assert!(numbers(&mut cache).is_empty());
+    let view = cache.lock_view(key("l"), 9).unwrap();
+    assert_eq!((view.holders_count, view.waiters_count), (0, 1));
+    check(&cache);
+    assert!(cache.remove(key("l")));
+    cache.settle_lock(key("l"));
+    assert_eq!(numbers(&mut cache), [2]);
+}
+
+#[test]
+fn of_a_crowd_the_first_are_named_and_all_are_counted() {
+    // Breaks if what is shown of a lock grows with its crowd, or counts those whose time is over.
+    let mut cache = cache();
+    for number in 0..20 {
+        let lasting = Wish {
+            ttl_ms: 100 + number,
+            ..sharing(number, "r")
+        };
+        granted(cache.acquire_lock(key("l"), lasting));
+    }
+    for number in 20..50 {
+        let until = Wish {
+            wait: LockWait::Until(1080 + number),
+            ..waiting(number, "w")
+        };
+        assert_eq!(cache.acquire_lock(key("l"), until), Acquired::Queued);
+    }
+    cache.set_now(1110);
+    let view = cache.lock_view(key("l"), 4).unwrap();
+    assert_eq!((view.holders_count, view.waiters_count), (9, 19));
+    assert_eq!((view.holders.len(), view.waiters.len()), (4, 4));
+    assert_eq!(view.holders[0].expires_at, Some(1111));
 }

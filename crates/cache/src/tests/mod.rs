@@ -21,7 +21,7 @@ pub(crate) fn key(bytes: &[u8]) -> Key<'_> {
 pub(crate) fn value_at(cache: &Cache, name: &[u8]) -> Option<Vec<u8>> {
     cache
         .peek(key(name))
-        .map(|entry| entry.value.as_bytes().to_vec())
+        .map(|entry| entry.value.string().unwrap().to_vec())
 }
 
 /// Numbers that follow from a seed, for tests whose walk is long.

@@ -109,7 +109,7 @@ fn filling(bytes: u32, step: usize) -> Vec<u8> {
 
 /// What an update makes of `old`.
 fn told<'n>(new: &'n mut Option<Vec<u8>>, old: Option<Value<'_>>) -> Result<&'n [u8], usize> {
-    let old_len = old.map_or(usize::MAX, |old| old.as_bytes().len());
+    let old_len = old.map_or(usize::MAX, |old| old.string().unwrap().len());
     let new = new.as_mut().ok_or(old_len)?;
     if let Some(first) = new.first_mut() {
         *first = old_len as u8;
@@ -127,7 +127,7 @@ struct Both {
 type Parts<'a> = (&'a [u8], Option<u64>, Pin, u64, crate::StringForm, u64);
 
 fn parts(entry: Entry<'_>) -> Parts<'_> {
-    let value = entry.value.as_bytes();
+    let value = entry.value.string().unwrap();
     (
         value,
         entry.expires_at,
@@ -198,6 +198,7 @@ impl Both {
                 let old = self.model.copy(key);
                 let value = old.map_or(Vec::new(), |entry| match entry.value {
                     OwnedValue::String(bytes) => bytes.to_vec(),
+                    OwnedValue::Collection(_) => unreachable!("the model's values are strings"),
                 });
                 let expiry = Expiry::At(now + u64::from(ms));
                 self.real.put(key, &value, expiry, Pin::Pinned);
@@ -208,7 +209,7 @@ impl Both {
             Op::Append(name, more) => {
                 let bytes = bytes_of(name);
                 let old = self.model.peek(self.key(name, &bytes));
-                let len = old.map_or(0, |entry| entry.value.as_bytes().len());
+                let len = old.map_or(0, |entry| entry.value.string().unwrap().len());
                 self.edit(name, len + more as usize, step);
             }
             Op::Remove(name) => {
@@ -346,11 +347,11 @@ impl Both {
             let mut from = Some(0);
             while let Some(at) = from {
                 from = self.real.scan(db, at, steps, &mut |key, entry| {
-                    seen[0].push((key.to_vec(), entry.value.as_bytes().to_vec()));
+                    seen[0].push((key.to_vec(), entry.value.string().unwrap().to_vec()));
                 });
             }
             self.model.scan(db, 0, usize::MAX, &mut |key, entry| {
-                seen[1].push((key.to_vec(), entry.value.as_bytes().to_vec()));
+                seen[1].push((key.to_vec(), entry.value.string().unwrap().to_vec()));
             });
             seen.iter_mut().for_each(|seen| seen.sort());
             assert_eq!(seen[0], seen[1]);

@@ -82,7 +82,7 @@ fn long_values_move_without_a_copy() {
     let at = |cache: &Cache, name: &[u8]| {
         cache
             .peek(key(name))
-            .map(|entry| entry.value.as_bytes().as_ptr())
+            .map(|entry| entry.value.string().unwrap().as_ptr())
     };
     let before = at(&cache, b"from");
     let entry = cache.take(key(b"from")).expect("stored");
@@ -100,7 +100,7 @@ fn expiry_can_push_a_value_aside() {
     assert_eq!(cache.take_changes().len(), 1);
     let entry = cache.peek(key(b"k")).expect("stored");
     assert_eq!(
-        (entry.value.as_bytes(), entry.expires_at),
+        (entry.value.string().unwrap(), entry.expires_at),
         (&[1; 4076][..], Some(1000))
     );
     assert!(cache.set_expiry(key(b"k"), None));

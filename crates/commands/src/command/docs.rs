@@ -23,6 +23,11 @@ static SUPERSEDED: &[Superseded] = &[
         by: "`SET` with the `GET` argument",
     },
     Superseded {
+        name: "hmset",
+        since: "4.0.0",
+        by: "`HSET` with multiple field-value pairs",
+    },
+    Superseded {
         name: "slaveof",
         since: "5.0.0",
         by: "`REPLICAOF`",
@@ -31,6 +36,31 @@ static SUPERSEDED: &[Superseded] = &[
         name: "substr",
         since: "2.0.0",
         by: "`GETRANGE`",
+    },
+    Superseded {
+        name: "zrangebylex",
+        since: "6.2.0",
+        by: "`ZRANGE` with the `BYLEX` argument",
+    },
+    Superseded {
+        name: "zrangebyscore",
+        since: "6.2.0",
+        by: "`ZRANGE` with the `BYSCORE` argument",
+    },
+    Superseded {
+        name: "zrevrange",
+        since: "6.2.0",
+        by: "`ZRANGE` with the `REV` argument",
+    },
+    Superseded {
+        name: "zrevrangebylex",
+        since: "6.2.0",
+        by: "`ZRANGE` with the `REV` and `BYLEX` arguments",
+    },
+    Superseded {
+        name: "zrevrangebyscore",
+        since: "6.2.0",
+        by: "`ZRANGE` with the `REV` and `BYSCORE` arguments",
     },
 ];
 

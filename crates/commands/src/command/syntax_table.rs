@@ -33,6 +33,24 @@ pub(super) static SYNTAX: &[(&str, &str)] = &[
         "key:key0 bit:integer [index(start:integer [end_index(end:integer [index_unit<BYTE | \
          BIT>])])]",
     ),
+    (
+        "blmove",
+        "source:key0 destination:key1 wherefrom<LEFT | RIGHT> whereto<LEFT | RIGHT> \
+         timeout:double",
+    ),
+    (
+        "blmpop",
+        "timeout:double numkeys:integer key:key0... where<LEFT | RIGHT> [COUNT=count:integer]",
+    ),
+    ("blpop", "key:key0... timeout:double"),
+    ("brpop", "key:key0... timeout:double"),
+    ("brpoplpush", "source:key0 destination:key1 timeout:double"),
+    (
+        "bzmpop",
+        "timeout:double numkeys:integer key:key0... where<MIN | MAX> [COUNT=count:integer]",
+    ),
+    ("bzpopmax", "key:key0... timeout:double"),
+    ("bzpopmin", "key:key0... timeout:double"),
     ("client|caching", "mode<YES | NO>"),
     (
         "client|kill",
@@ -143,11 +161,33 @@ pub(super) static SYNTAX: &[(&str, &str)] = &[
     ),
     ("getrange", "key:key0 start:integer end:integer"),
     ("getset", "key:key0 value"),
+    ("hdel", "key:key0 field..."),
     (
         "hello",
         "[arguments(protover:integer [AUTH=username_password(username password)] \
          [SETNAME=clientname])]",
     ),
+    ("hexists", "key:key0 field"),
+    ("hget", "key:key0 field"),
+    ("hgetall", "key:key0"),
+    ("hincrby", "key:key0 field increment:integer"),
+    ("hincrbyfloat", "key:key0 field increment:double"),
+    ("hkeys", "key:key0"),
+    ("hlen", "key:key0"),
+    ("hmget", "key:key0 field..."),
+    ("hmset", "key:key0 field_value(field value)..."),
+    (
+        "hrandfield",
+        "key:key0 [options(count:integer [WITHVALUES])]",
+    ),
+    (
+        "hscan",
+        "key:key0 cursor:integer [MATCH=pattern:pattern] [COUNT=count:integer] [NOVALUES]",
+    ),
+    ("hset", "key:key0 field_value(field value)..."),
+    ("hsetnx", "key:key0 field value"),
+    ("hstrlen", "key:key0 field"),
+    ("hvals", "key:key0"),
     ("incr", "key:key0"),
     ("incrby", "key:key0 increment:integer"),
     ("incrbyfloat", "key:key0 increment:double"),
@@ -160,6 +200,17 @@ pub(super) static SYNTAX: &[(&str, &str)] = &[
     (
         "lcs",
         "key1:key0 key2:key0 [LEN] [IDX] [MINMATCHLEN=len:integer] [WITHMATCHLEN]",
+    ),
+    ("lindex", "key:key0 index:integer"),
+    ("linsert", "key:key0 where<BEFORE | AFTER> pivot element"),
+    ("llen", "key:key0"),
+    (
+        "lmove",
+        "source:key0 destination:key1 wherefrom<LEFT | RIGHT> whereto<LEFT | RIGHT>",
+    ),
+    (
+        "lmpop",
+        "numkeys:integer key:key0... where<LEFT | RIGHT> [COUNT=count:integer]",
     ),
     (
         "lock.acquire",
@@ -175,6 +226,17 @@ pub(super) static SYNTAX: &[(&str, &str)] = &[
     ),
     ("lock.release", "key:key0 owner"),
     ("lolwut", "[VERSION=version:integer]"),
+    ("lpop", "key:key0 [count:integer]"),
+    (
+        "lpos",
+        "key:key0 element [RANK=rank:integer] [COUNT=num-matches:integer] [MAXLEN=len:integer]",
+    ),
+    ("lpush", "key:key0 element..."),
+    ("lpushx", "key:key0 element..."),
+    ("lrange", "key:key0 start:integer stop:integer"),
+    ("lrem", "key:key0 count:integer element"),
+    ("lset", "key:key0 index:integer element"),
+    ("ltrim", "key:key0 start:integer stop:integer"),
     ("memory|usage", "key:key0 [SAMPLES=count:integer]"),
     ("mget", "key:key0..."),
     (
@@ -241,14 +303,22 @@ pub(super) static SYNTAX: &[(&str, &str)] = &[
         "key:key0 ttl:integer serialized-value [REPLACE] [ABSTTL] [IDLETIME=seconds:integer] \
          [FREQ=frequency:integer]",
     ),
+    ("rpop", "key:key0 [count:integer]"),
+    ("rpoplpush", "source:key0 destination:key1"),
+    ("rpush", "key:key0 element..."),
+    ("rpushx", "key:key0 element..."),
+    ("sadd", "key:key0 member..."),
     (
         "scan",
         "cursor:integer [MATCH=pattern:pattern] [COUNT=count:integer] [TYPE=type]",
     ),
+    ("scard", "key:key0"),
     ("script|debug", "mode<YES | SYNC | NO>"),
     ("script|exists", "sha1..."),
     ("script|flush", "[async<ASYNC | SYNC>]"),
     ("script|load", "script"),
+    ("sdiff", "key:key0..."),
+    ("sdiffstore", "destination:key0 key:key1..."),
     ("select", "index:integer"),
     (
         "set",
@@ -264,11 +334,21 @@ pub(super) static SYNTAX: &[(&str, &str)] = &[
         "shutdown",
         "[nosave_save<NOSAVE | SAVE>] [NOW] [FORCE] [ABORT]",
     ),
+    ("sinter", "key:key0..."),
+    (
+        "sintercard",
+        "numkeys:integer key:key0... [LIMIT=limit:integer]",
+    ),
+    ("sinterstore", "destination:key0 key:key1..."),
+    ("sismember", "key:key0 member"),
     (
         "slaveof",
         "args<host-port(host port:integer) | no-one(NO ONE)>",
     ),
     ("slowlog|get", "[count:integer]"),
+    ("smembers", "key:key0"),
+    ("smismember", "key:key0 member..."),
+    ("smove", "source:key0 destination:key1 member"),
     (
         "sort",
         "key:key0 [BY=pattern:pattern] [LIMIT=offset_count(offset:integer count:integer)] \
@@ -279,11 +359,20 @@ pub(super) static SYNTAX: &[(&str, &str)] = &[
         "key:key0 [BY=pattern:pattern] [LIMIT=offset_count(offset:integer count:integer)] \
          [GET=pattern:pattern...+] [order<ASC | DESC>] [ALPHA]",
     ),
+    ("spop", "key:key0 [count:integer]"),
     ("spublish", "shardchannel message"),
+    ("srandmember", "key:key0 [count:integer]"),
+    ("srem", "key:key0 member..."),
+    (
+        "sscan",
+        "key:key0 cursor:integer [MATCH=pattern:pattern] [COUNT=count:integer]",
+    ),
     ("ssubscribe", "shardchannel..."),
     ("strlen", "key:key0"),
     ("subscribe", "channel..."),
     ("substr", "key:key0 start:integer end:integer"),
+    ("sunion", "key:key0..."),
+    ("sunionstore", "destination:key0 key:key1..."),
     ("sunsubscribe", "[shardchannel...]"),
     ("swapdb", "index1:integer index2:integer"),
     ("torc|node", "action node [argument]"),
@@ -301,4 +390,93 @@ pub(super) static SYNTAX: &[(&str, &str)] = &[
         "numlocal:integer numreplicas:integer timeout:integer",
     ),
     ("watch", "key:key0..."),
+    (
+        "zadd",
+        "key:key0 [condition<NX | XX>] [comparison<GT | LT>] [CH] [INCR] \
+         score_member(score:double member)...",
+    ),
+    ("zcard", "key:key0"),
+    ("zcount", "key:key0 min:double max:double"),
+    ("zdiff", "numkeys:integer key:key0... [WITHSCORES]"),
+    ("zdiffstore", "destination:key0 numkeys:integer key:key1..."),
+    ("zincrby", "key:key0 increment:integer member"),
+    (
+        "zinter",
+        "numkeys:integer key:key0... [WEIGHTS=weight:integer...] [AGGREGATE=aggregate<SUM | MIN \
+         | MAX>] [WITHSCORES]",
+    ),
+    (
+        "zintercard",
+        "numkeys:integer key:key0... [LIMIT=limit:integer]",
+    ),
+    (
+        "zinterstore",
+        "destination:key0 numkeys:integer key:key1... [WEIGHTS=weight:integer...] \
+         [AGGREGATE=aggregate<SUM | MIN | MAX>]",
+    ),
+    ("zlexcount", "key:key0 min max"),
+    (
+        "zmpop",
+        "numkeys:integer key:key0... where<MIN | MAX> [COUNT=count:integer]",
+    ),
+    ("zmscore", "key:key0 member..."),
+    ("zpopmax", "key:key0 [count:integer]"),
+    ("zpopmin", "key:key0 [count:integer]"),
+    (
+        "zrandmember",
+        "key:key0 [options(count:integer [WITHSCORES])]",
+    ),
+    (
+        "zrange",
+        "key:key0 start stop [sortby<BYSCORE | BYLEX>] [REV] [LIMIT=offset_count(offset:integer \
+         count:integer)] [WITHSCORES]",
+    ),
+    (
+        "zrangebylex",
+        "key:key0 min max [LIMIT=offset_count(offset:integer count:integer)]",
+    ),
+    (
+        "zrangebyscore",
+        "key:key0 min:double max:double [WITHSCORES] [LIMIT=offset_count(offset:integer \
+         count:integer)]",
+    ),
+    (
+        "zrangestore",
+        "dst:key0 src:key1 min max [sortby<BYSCORE | BYLEX>] [REV] \
+         [LIMIT=offset_count(offset:integer count:integer)]",
+    ),
+    ("zrank", "key:key0 member [WITHSCORE]"),
+    ("zrem", "key:key0 member..."),
+    ("zremrangebylex", "key:key0 min max"),
+    ("zremrangebyrank", "key:key0 start:integer stop:integer"),
+    ("zremrangebyscore", "key:key0 min:double max:double"),
+    (
+        "zrevrange",
+        "key:key0 start:integer stop:integer [WITHSCORES]",
+    ),
+    (
+        "zrevrangebylex",
+        "key:key0 max min [LIMIT=offset_count(offset:integer count:integer)]",
+    ),
+    (
+        "zrevrangebyscore",
+        "key:key0 max:double min:double [WITHSCORES] [LIMIT=offset_count(offset:integer \
+         count:integer)]",
+    ),
+    ("zrevrank", "key:key0 member [WITHSCORE]"),
+    (
+        "zscan",
+        "key:key0 cursor:integer [MATCH=pattern:pattern] [COUNT=count:integer]",
+    ),
+    ("zscore", "key:key0 member"),
+    (
+        "zunion",
+        "numkeys:integer key:key0... [WEIGHTS=weight:integer...] [AGGREGATE=aggregate<SUM | MIN \
+         | MAX>] [WITHSCORES]",
+    ),
+    (
+        "zunionstore",
+        "destination:key0 numkeys:integer key:key1... [WEIGHTS=weight:integer...] \
+         [AGGREGATE=aggregate<SUM | MIN | MAX>]",
+    ),
 ];

@@ -1,4 +1,6 @@
 use super::*;
+mod collections;
+
 use crate::testing::Harness;
 use proptest::prelude::*;
 
@@ -22,7 +24,7 @@ fn restore_into(harness: &mut Harness, payload: &[u8]) -> Vec<u8> {
 fn value(harness: &mut Harness) -> Vec<u8> {
     let key = harness.key(b"k");
     let entry = harness.cache().peek(key).expect("the key was restored");
-    entry.value.as_bytes().to_vec()
+    entry.value.string().expect("a string").to_vec()
 }
 
 #[test]
@@ -78,14 +80,14 @@ fn payloads_are_written_as_redis_writes_them() {
         (&[b'x'; 20], &[b"\x00\x14", &[b'x'; 20][..]].concat()),
     ];
     for (string, content) in cases {
-        assert_eq!(string_payload(string), sealed(content, 10));
+        assert_eq!(payload_of(&Value::String(string)), sealed(content, 10));
     }
-    assert!(string_payload(&[b'x'; 21]).starts_with(b"\x00\xc3"));
+    assert!(payload_of(&Value::String(&[b'x'; 21])).starts_with(b"\x00\xc3"));
     let random: Vec<u8> = (0..20_000u32)
         .map(|i| (i.wrapping_mul(2_654_435_761) >> 24) as u8)
         .collect();
     let long = [&random[..], &[b'x'; 2 << 20]].concat();
-    assert!(string_payload(&long).starts_with(&[0, 0x80, 0, 0x20, 0x4e, 0x20]));
+    assert!(payload_of(&Value::String(&long)).starts_with(&[0, 0x80, 0, 0x20, 0x4e, 0x20]));
 }
 
 #[test]
@@ -138,9 +140,9 @@ fn content_that_lies_is_refused() {
             "{content:?}"
         );
     }
-    let list = sealed(b"\x01\x01\x01a", 11);
+    let stream = sealed(b"\x0f\x01\x01a", 11);
     assert_eq!(
-        restore_into(&mut harness, &list),
+        restore_into(&mut harness, &stream),
         b"-ERR RESTORE of this type is not supported by this version of Torc\r\n"
     );
     // Redis ignores what follows the value; so do we.
@@ -232,7 +234,7 @@ proptest! {
         // Breaks if any string is changed on the way through DUMP and RESTORE.
         let string: Vec<u8> = words.iter().flat_map(|word| vec![*word as u8; 1 + usize::from(*word >> 8) % repeat]).collect();
         let mut harness = Harness::new();
-        prop_assert_eq!(restore_into(&mut harness, &string_payload(&string)), OK);
+        prop_assert_eq!(restore_into(&mut harness, &payload_of(&Value::String(&string))), OK);
         prop_assert_eq!(value(&mut harness), string);
     }
 
@@ -241,7 +243,7 @@ proptest! {
         // Breaks if an integer form loses a sign or a byte at a boundary.
         let string = (number >> bits).to_string();
         let mut harness = Harness::new();
-        prop_assert_eq!(restore_into(&mut harness, &string_payload(string.as_bytes())), OK);
+        prop_assert_eq!(restore_into(&mut harness, &payload_of(&Value::String(string.as_bytes()))), OK);
         prop_assert_eq!(value(&mut harness), string.as_bytes());
     }
 
@@ -249,7 +251,7 @@ proptest! {
     fn any_content_is_read_or_refused(mut content in proptest::collection::vec(any::<u8>(), 0..60), as_string: bool) {
         // Breaks if content that is sealed rightly could panic.
         if as_string && !content.is_empty() {
-            content[0] = TYPE_STRING;
+            content[0] = kind::STRING;
         }
         let mut harness = Harness::new();
         let reply = restore_into(&mut harness, &sealed(&content, 11));

@@ -4,8 +4,5 @@
 pub mod geo;
 pub mod hash;
 pub mod hyperloglog;
-pub mod list;
 pub mod scripting;
-pub mod set;
-pub mod sorted_set;
 pub mod stream;

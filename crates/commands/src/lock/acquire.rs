@@ -11,6 +11,9 @@ use resp::{Args, Reply, parse_i64};
 
 /// The reply of a LOCK.ACQUIRE that was queued. The node that asked keeps it from the client, who is answered later.
 pub const WAITING: &str = "WAITING";
+/// The keyspace events of a grant: those of the `SET key owner PX ttl` that it amounts to.
+pub const GRANT_EVENTS: [(EventClass, &str); 2] =
+    [(EventClass::String, "set"), (EventClass::Generic, "expire")];
 
 /// What a request's time in the queue is longer by than it asked for, as a divisor, and ms beside it. The node that
 /// asked takes it out in time; this is for those whose node cannot.
@@ -38,6 +41,7 @@ pub(crate) const ACQUIRE: Row = Row {
     complexity: "O(log N) where N is the number of locks of the shard that have waiters, shared holders or sessions.",
     run: Run::Data(acquire),
     patience: Some(patience),
+    blocks: None,
     ..LOCK_ROW
 };
 
@@ -128,8 +132,9 @@ fn try_acquire(
     };
     match ctx.cache(key).acquire_lock(key, wish) {
         Acquired::Granted(fence) => {
-            ctx.notify(EventClass::String, "set", key);
-            ctx.notify(EventClass::Generic, "expire", key);
+            for (class, name) in GRANT_EVENTS {
+                ctx.notify(class, name, key);
+            }
             reply.integer(fence as i64);
         }
         Acquired::Refused => reply.null(),
@@ -158,6 +163,7 @@ pub(crate) const RELEASE: Row = Row {
     complexity: "O(log N) where N is the number of locks of the shard that have waiters, shared holders or sessions.",
     run: Run::Data(release),
     patience: None,
+    blocks: None,
     ..ACQUIRE
 };
 
@@ -181,6 +187,7 @@ pub(crate) const EXTEND: Row = Row {
     complexity: "O(log N) where N is the number of locks of the shard that have waiters, shared holders or sessions.",
     run: Run::Data(extend),
     patience: None,
+    blocks: None,
     ..ACQUIRE
 };
 
@@ -205,34 +212,37 @@ pub(crate) const INFO: Row = Row {
     flags: Flags::READONLY.and(Flags::FAST).and(Flags::NOSCRIPT),
     keys: &[first_key(KeyAccess::RO.and(KeyAccess::ACCESS))],
     summary: "Tells who holds a lock, under which fence and for how long, and who waits for it.",
-    complexity: "O(N) where N is the number of holders and waiters.",
+    complexity: "O(N) where N is the number of those who share the lock.",
     run: Run::Data(info),
     patience: None,
+    blocks: None,
     ..ACQUIRE
 };
 
-/// Waiting owners that LOCK.INFO names.
+/// Holders, and as many waiting owners, that LOCK.INFO names; the others are counted.
 const NAMED_MAX: usize = 128;
 
 fn info(ctx: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>) {
     let key = ctx.first_key(args.get(1));
     let now_ms = ctx.now_ms;
-    let Some(lock) = ctx.cache(key).lock_view(key) else {
+    let Some(lock) = ctx.cache(key).lock_view(key, NAMED_MAX) else {
         return reply.null();
     };
-    reply.map(4);
+    reply.map(5);
     reply.bulk(b"mode");
-    reply.bulk(match (lock.mode, lock.holders.is_empty()) {
-        (_, true) => b"none",
-        (LockMode::Exclusive, false) => b"exclusive",
-        (LockMode::Shared, false) => b"shared",
+    reply.bulk(match (lock.mode, lock.holders_count) {
+        (_, 0) => b"none",
+        (LockMode::Exclusive, _) => b"exclusive",
+        (LockMode::Shared, _) => b"shared",
     });
+    reply.bulk(b"holding");
+    reply.integer(lock.holders_count as i64);
     reply.bulk(b"holders");
     reply.array(lock.holders.len());
     for holder in &lock.holders {
         reply.map(4);
         reply.bulk(b"owner");
-        reply.bulk(&holder.owner);
+        reply.bulk(holder.owner);
         reply.bulk(b"fence");
         reply.integer(holder.fence as i64);
         reply.bulk(b"ttl");
@@ -242,11 +252,10 @@ fn info(ctx: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>) {
         reply.integer(i64::from(holder.is_session));
     }
     reply.bulk(b"waiting");
-    reply.integer(lock.waiters.len() as i64);
+    reply.integer(lock.waiters_count as i64);
     reply.bulk(b"queue");
-    let named = lock.waiters.len().min(NAMED_MAX);
-    reply.array(named);
-    for owner in &lock.waiters[..named] {
+    reply.array(lock.waiters.len());
+    for owner in &lock.waiters {
         reply.bulk(owner);
     }
 }

@@ -151,11 +151,11 @@ fn a_request_is_checked_in_the_words_of_redis() {
 #[test]
 fn what_is_not_built_says_so() {
     // Breaks if a client of a later command gets an answer that does not name it.
-    let row = lookup(b"LPUSH").unwrap();
+    let row = lookup(b"XADD").unwrap();
     assert!(!row.is_built());
     assert_eq!(
         crate::later_error(row),
-        "ERR command 'lpush' is not supported by this version of Torc"
+        "ERR command 'xadd' is not supported by this version of Torc"
     );
     let sub = lookup_full_name(b"xgroup|create").unwrap();
     assert_eq!(

@@ -30,3 +30,23 @@ fn options_are_checked_before_the_key() {
         assert_eq!(harness.run(&format!("MEMORY USAGE x {options}")), reply);
     }
 }
+
+#[test]
+fn a_collection_is_measured_with_all_that_is_in_it() {
+    // Breaks if elements are not counted, or still are when they are gone.
+    let mut harness = Harness::new();
+    let bytes = |harness: &mut Harness| -> usize {
+        let reply = harness.run("MEMORY USAGE list SAMPLES 1");
+        reply[1..].trim_end().parse().unwrap()
+    };
+    harness.run("RPUSH list a");
+    let small = bytes(&mut harness);
+    assert!((5..1000).contains(&small), "{small}");
+    for _ in 0..100 {
+        harness.run_bytes(&[b"RPUSH", b"list", &[b'x'; 1000]]);
+    }
+    let large = bytes(&mut harness);
+    assert!((100_000..200_000).contains(&large), "{large}");
+    harness.run("LTRIM list 0 0");
+    assert_eq!(bytes(&mut harness), small);
+}

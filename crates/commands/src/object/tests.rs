@@ -1,4 +1,5 @@
 use crate::testing::Harness;
+use cache::{INTEGERS_LEN_MAX, PACKED_BYTES_MAX, PACKED_LEN_MAX};
 
 #[test]
 fn encodings_are_those_that_redis_would_choose() {
@@ -72,4 +73,55 @@ fn locks_are_told_from_other_keys() {
     // Without an end it would be spared for ever.
     harness.run("PERSIST b");
     assert_eq!(harness.run("OBJECT PINNED b"), ":0\r\n");
+}
+
+fn encoding_of(harness: &mut Harness, key: &str) -> String {
+    let reply = harness.run(&format!("OBJECT ENCODING {key}"));
+    let name = reply.split("\r\n").nth(1);
+    name.expect("the key is there").to_owned()
+}
+
+#[test]
+fn small_collections_are_told_from_large_ones() {
+    // Breaks if a collection is told to be of another form than Redis's at the bounds where it changes.
+    let mut harness = Harness::new();
+    harness.run("RPUSH list a");
+    assert_eq!(encoding_of(&mut harness, "list"), "quicklist");
+    for (count, integers, hash, sorted_set) in [
+        (1, "intset", "listpack", "listpack"),
+        (PACKED_LEN_MAX, "intset", "listpack", "listpack"),
+        (PACKED_LEN_MAX + 1, "intset", "hashtable", "skiplist"),
+        (INTEGERS_LEN_MAX, "intset", "hashtable", "skiplist"),
+        (INTEGERS_LEN_MAX + 1, "hashtable", "hashtable", "skiplist"),
+    ] {
+        let mut harness = Harness::new();
+        for number in 0..count {
+            harness.run(&format!("SADD set {number}"));
+            harness.run(&format!("HSET hash {number} x"));
+            harness.run(&format!("ZADD zset {number} {number}"));
+        }
+        assert_eq!(encoding_of(&mut harness, "set"), integers, "{count}");
+        assert_eq!(encoding_of(&mut harness, "hash"), hash, "{count}");
+        assert_eq!(encoding_of(&mut harness, "zset"), sorted_set, "{count}");
+    }
+}
+
+#[test]
+fn a_long_item_makes_a_collection_large() {
+    // Breaks if one long item is overlooked, or a short one taken for it.
+    for (len, hash, sorted_set) in [
+        (PACKED_BYTES_MAX, "listpack", "listpack"),
+        (PACKED_BYTES_MAX + 1, "hashtable", "skiplist"),
+    ] {
+        let text = "x".repeat(len);
+        let mut harness = Harness::new();
+        harness.run(&format!("HSET field {text} x"));
+        harness.run(&format!("HSET value f {text}"));
+        harness.run(&format!("ZADD zset 1 {text}"));
+        harness.run(&format!("SADD set {text}"));
+        assert_eq!(encoding_of(&mut harness, "field"), hash);
+        assert_eq!(encoding_of(&mut harness, "value"), hash);
+        assert_eq!(encoding_of(&mut harness, "zset"), sorted_set);
+        assert_eq!(encoding_of(&mut harness, "set"), "hashtable");
+    }
 }

@@ -37,6 +37,12 @@ const NOT_IN_REDIS_7_0: &[&str] = &[
     "waitaof",
 ];
 
+/// Rows that changed after 7.0, as the golden file would write them.
+const CHANGED_AFTER_7_0: &[&str] = &[
+    "zrank | -3 | readonly fast | 1 1 1 | @read @sortedset @fast | @1 range 0 1 0 RO+access",
+    "zrevrank | -3 | readonly fast | 1 1 1 | @read @sortedset @fast | @1 range 0 1 0 RO+access",
+];
+
 #[test]
 fn rows_say_what_redis_says() {
     // Breaks if arity, flags, categories or keys of a row differ from Redis's: clients route by them.
@@ -44,6 +50,7 @@ fn rows_say_what_redis_says() {
     let mut golden: BTreeMap<&str, &str> = golden
         .lines()
         .filter(|line| !line.starts_with('#'))
+        .chain(CHANGED_AFTER_7_0.iter().copied())
         .map(|line| (line.split(" | ").next().unwrap(), line))
         .collect();
     let mut differences = Vec::new();

@@ -68,9 +68,6 @@ impl Shard {
                 self.apply_run(run, stamp, &mut ordinal, applying, out);
             }
         }
-        if self.cache.has_grants() {
-            out.grants.append(&mut self.cache.take_grants());
-        }
     }
 
     /// Applies what a recorded entry says, as a follower does.
@@ -186,6 +183,7 @@ impl Shard {
                 let settles = !self.cache.locks().is_empty();
                 if settles && op.head.kind == OpKind::Write {
                     self.settle_locks(op);
+                    self.collect_grants(applying.event_mask, out);
                 }
                 let call = Call {
                     execute,
@@ -246,13 +244,34 @@ impl Shard {
                 self.settle_locks(op);
                 out.scratch.tail_mut().extend_from_slice(op.args().get(0));
             }
+            OpKind::Commands => self.run_commands(op, stamp, applying, out),
             OpKind::Internal | OpKind::Check | OpKind::Script => {
                 panic!("{:?} is never logged", op.head.kind)
             }
         }
+        self.collect_grants(applying.event_mask, out);
     }
 
     /// Runs the operations of a transaction, unless a check fails: then null is its reply.
+    /// The commands by which a script wrote, each with the draw that it had; the replies are the script's own business, and
+    /// so are their events.
+    fn run_commands(&mut self, op: &Op<'_>, stamp: Stamp, applying: Applying, out: &mut Applied) {
+        let mark = out.scratch.mark();
+        let silent = Applying {
+            event_mask: 0,
+            ..applying
+        };
+        for command in op.nested() {
+            let stamp = Stamp {
+                random: command.head.seq,
+                ..stamp
+            };
+            self.run_op(&command, stamp, None, silent, out);
+            out.scratch.rewind(mark);
+        }
+        out.scratch.tail_mut().extend_from_slice(op.args().get(0));
+    }
+
     fn run_multi(&mut self, op: &Op<'_>, stamp: Stamp, applying: Applying, out: &mut Applied) {
         let protocol = op.head.flags.protocol();
         let mut commands_count = 0;
@@ -346,7 +365,8 @@ pub(crate) fn fingerprint(cache: &Cache, db: u8, key: &[u8]) -> u64 {
     };
     // A lock that was released and taken again by the same owner is another one: its fence tells.
     let seed = entry.expires_at.unwrap_or(0) ^ entry.fence.rotate_left(11);
-    xxh3_64_with_seed(entry.value.as_bytes(), seed).max(1)
+    // So does the number of a collection's last change.
+    xxh3_64_with_seed(entry.value.string().unwrap_or_default(), seed).max(1)
 }
 
 /// A replica's id as the argument of a forget.

@@ -171,7 +171,7 @@ impl Shard {
     pub(crate) fn wake_us(&self, now: Now) -> u64 {
         let group = &self.group;
         if self.mode == Mode::Solo {
-            return self.solo_wake_us(now);
+            return self.solo_wake_us(now).min(self.waits_wake_us());
         }
         let is_waiting_for_time = group.holds
             || group.forwarded.has_writes() && group.in_flight.is_empty()
@@ -184,7 +184,9 @@ impl Shard {
             true => 0,
             false => {
                 let wake_us = group.replica.next_wake_us().min(group.requests.wake_us());
-                wake_us.min(self.locks_wake_us(now))
+                wake_us
+                    .min(self.locks_wake_us(now))
+                    .min(self.waits_wake_us())
             }
         }
     }
@@ -250,6 +252,9 @@ impl Shard {
         self.apply_batch(log_ms, payload, applying, &mut work.applied);
         if !work.applied.grants.is_empty() {
             self.hand_out(work);
+        }
+        if self.cache.has_awaited() {
+            self.call_out(work);
         }
         let evictions = std::mem::take(&mut work.applied.evictions);
         let evicted_keys = std::mem::take(&mut work.applied.evicted_keys);
@@ -369,6 +374,7 @@ impl Shard {
             }
         }
         self.tick_locks(work);
+        self.tick_waits(work);
         if self.has_work() || self.group.holds {
             self.pump(work);
         }
@@ -380,6 +386,7 @@ impl Shard {
             self.group.requests.send_again();
         }
         self.blocked.ask_again();
+        self.waits.tell_again();
     }
 }
 

@@ -207,6 +207,7 @@ fn has_write(op: &Op<'_>, holds: fn(Args<'_>) -> bool) -> bool {
         | OpKind::Refused
         | OpKind::Script
         | OpKind::Outcome
+        | OpKind::Commands
         | OpKind::Settle
         | OpKind::Silent
         | OpKind::LockWord
@@ -238,6 +239,7 @@ pub(crate) fn is_asked_by_nodes(op: &Op<'_>) -> bool {
             | OpKind::Refused
             | OpKind::Script
             | OpKind::Outcome
+            | OpKind::Commands
             | OpKind::Settle
             | OpKind::Silent
             | OpKind::LockWord
@@ -250,6 +252,7 @@ pub(crate) fn is_asked_by_nodes(op: &Op<'_>) -> bool {
         | OpKind::Check
         | OpKind::Refused
         | OpKind::Outcome
+        | OpKind::Commands
         | OpKind::Settle
         | OpKind::Silent
         | OpKind::Effects => false,

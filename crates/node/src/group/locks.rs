@@ -11,17 +11,19 @@
 //! - A leader that hears nothing of a node for long has the group forget what that node waits for, and ends what hangs on
 //!   its connections.
 
-use super::apply::{replica_bytes, replica_of};
+use super::apply::{Applied, replica_bytes, replica_of};
 use super::op::{Op, OpFlags, OpKind};
 use super::origins::life_of;
 use super::{Group, Work};
 use crate::blocked::Told;
 use crate::entry::{DATABASES, Stamp};
 use crate::host::Now;
-use crate::shard::Shard;
+use crate::shard::{Events, Shard};
 use crate::wire::{LockAsk, LockTold, PeerMessage};
 use bytes::Bytes;
-use cache::{Cache, Key, LockOrigin, LockRequest, Standing};
+use cache::{Cache, Grant, Key, LockOrigin, LockRequest, Standing};
+use commands::Event;
+use commands::lock::GRANT_EVENTS;
 use paxos::{Incarnation, NodeId, ReplicaId};
 use resp::{Args, OwnedArgs, Reply};
 use std::collections::{BTreeMap, BTreeSet};
@@ -120,7 +122,7 @@ pub(super) fn each_key(op: &Op<'_>, cache: &Cache, tell: &mut dyn FnMut(u8, &[u8
     let (db, args) = (op.head.db, op.args());
     match op.head.kind {
         OpKind::Write | OpKind::Read => each_key_of(db, args, tell),
-        OpKind::Multi => op
+        OpKind::Multi | OpKind::Commands => op
             .nested()
             .for_each(|nested| each_key(&nested, cache, tell)),
         OpKind::Evict if op.head.flags.has(OpFlags::LOCKS) => (0..args.len())
@@ -268,6 +270,7 @@ impl Shard {
                 sent_us: 0,
                 granted,
                 settled: Vec::new(),
+                ended: Vec::new(),
             });
             work.cluster.peers.send(to.node, &told);
         }
@@ -286,6 +289,26 @@ impl Shard {
             if grant.request.origin == own {
                 self.blocked.grant(grant.request.number, grant.fence);
             }
+            self.granted.push(grant);
+        }
+    }
+
+    /// The keyspace events of what was handed out here since the last call.
+    pub(crate) fn take_grant_events(&mut self, event_mask: u16) -> Events {
+        let granted = std::mem::take(&mut self.granted);
+        let events = granted
+            .iter()
+            .flat_map(|grant| events_of(grant, event_mask));
+        events.collect()
+    }
+
+    /// Takes note of what has just been granted to who waited, for [`Shard::hand_out`], and of its events.
+    pub(super) fn collect_grants(&mut self, event_mask: u16, out: &mut Applied) {
+        if self.cache.has_grants() {
+            let grants = self.cache.take_grants();
+            let events = grants.iter().flat_map(|grant| events_of(grant, event_mask));
+            out.events.extend(events);
+            out.grants.extend(grants);
         }
     }
 
@@ -311,11 +334,38 @@ impl Shard {
             self.commit_silent(&gone, delay_or_stays(work.lock_delay_ms), stamp);
             self.hand_out_here();
         }
-        while let Some(word) = self.blocked.next_owed() {
+        while let Some(word) = self.blocked.next_owed(u64::MAX) {
             let said = self.say_word(&word, self.blocked.nobody(), now);
             said.expect("a shard without replicas has no queue");
         }
+        if self.blocked.asks(None, now.monotonic_us, 0) {
+            let bound = self.blocked.next_bound();
+            self.hear_here(&[], &bound, now.monotonic_us, 0);
+        }
         self.blocked.confirm_all(now.monotonic_us);
+        self.tick_waits(work);
+        // Nobody else passes on what time brought about.
+        let granted = self.take_grant_events(work.event_mask);
+        work.applied.events.extend(granted);
+        if self.is_observed() {
+            work.changes.append(&mut self.take_changes());
+        }
+    }
+
+    /// This replica says itself how its node's requests stand, and what hangs on its connections.
+    fn hear_here(
+        &mut self,
+        queued: &[(u8, Bytes, u64)],
+        bound: &[(u8, Bytes, u64)],
+        now_us: u64,
+        lock_delay_ms: u64,
+    ) {
+        let own = lock_origin(self.group.origin);
+        let told = Told {
+            settled: self.settled(own, queued),
+            ended: self.ended(own, bound),
+        };
+        self.blocked.hear(&told, now_us, now_us, lock_delay_ms);
     }
 
     /// The earliest time at which a tick does something here, us.
@@ -476,16 +526,13 @@ impl Shard {
         if self.blocked.is_idle() {
             return;
         }
-        while let Some(word) = self.blocked.next_owed() {
-            if self
-                .say_word(&word, self.blocked.nobody(), work.now)
-                .is_err()
-            {
-                self.blocked.owe_again(word);
-                break;
+        let now_us = work.now_us();
+        while let Some(word) = self.blocked.next_owed(now_us) {
+            let nobody = self.blocked.nobody();
+            if self.say_word(&word, nobody, work.now).is_err() {
+                self.blocked.owe_again(word, now_us);
             }
         }
-        let now_us = work.now_us();
         let leads = self.group.replica.is_leader();
         let leader = match leads {
             true => Some(self.group.me.node),
@@ -496,18 +543,19 @@ impl Shard {
         }
         if leads {
             if self.may_answer(now_us) {
-                let settled = self.settled(lock_origin(self.group.origin), &self.blocked.queued());
-                self.blocked
-                    .hear(&Told::Settled(settled), now_us, now_us, work.lock_delay_ms);
+                let (queued, bound) = (self.blocked.queued(), self.blocked.next_bound());
+                self.hear_here(&queued, &bound, now_us, work.lock_delay_ms);
             }
         } else if let Some(leader) = leader {
             let (group, origin) = (self.group.id, self.group.origin);
+            let mut held = self.blocked.next_bound();
             for requests in self.blocked.queued_in_parts() {
                 let ask = PeerMessage::LockAsk(LockAsk {
                     group,
                     origin,
                     sent_us: now_us.max(1),
                     requests,
+                    held: std::mem::take(&mut held),
                 });
                 work.cluster.peers.send(leader, &ask);
             }
@@ -523,18 +571,32 @@ impl Shard {
 
     /// Those of an origin's requests that do not wait any more.
     fn settled(&self, origin: LockOrigin, requests: &[(u8, Bytes, u64)]) -> Vec<u64> {
-        // A queue is looked through once for all of them: thousands may wait in one.
-        let mut waiting: BTreeMap<(u8, &[u8]), BTreeSet<u64>> = BTreeMap::new();
-        let mut waits = |db: u8, key, number: &u64| {
-            let numbers = waiting.entry((db, key)).or_insert_with(|| {
+        self.missing(requests, |cache, key| cache.waiting_numbers(key, origin))
+    }
+
+    /// Those of the locks that hung on an origin's connections that do so no more.
+    fn ended(&self, origin: LockOrigin, held: &[(u8, Bytes, u64)]) -> Vec<u64> {
+        self.missing(held, |cache, key| cache.session_numbers(key, origin))
+    }
+
+    /// The numbers of requests that are not among those `there` of their keys.
+    fn missing(
+        &self,
+        requests: &[(u8, Bytes, u64)],
+        there: impl Fn(&Cache, Key<'_>) -> BTreeSet<u64>,
+    ) -> Vec<u64> {
+        // A lock is looked through once for all of them: thousands may wait for one, or share it.
+        let mut of_keys: BTreeMap<(u8, &[u8]), BTreeSet<u64>> = BTreeMap::new();
+        let mut is_there = |db: u8, key, number: &u64| {
+            let numbers = of_keys.entry((db, key)).or_insert_with(|| {
                 let key = Key::new(self.cache.seed(), db, key);
-                self.cache.waiting_numbers(key, origin)
+                there(&self.cache, key)
             });
             numbers.contains(number)
         };
         requests
             .iter()
-            .filter(|(db, key, number)| !waits(*db, &key[..], number))
+            .filter(|(db, key, number)| !is_there(*db, &key[..], number))
             .map(|(.., number)| *number)
             .collect()
     }
@@ -552,6 +614,7 @@ impl Shard {
             sent_us: ask.sent_us,
             granted: Vec::new(),
             settled: self.settled(origin, &ask.requests),
+            ended: self.ended(origin, &ask.held),
         });
         work.cluster.peers.send(ask.origin.node, &told);
     }
@@ -562,11 +625,29 @@ impl Shard {
             self.blocked.grant(number, fence);
         }
         if told.sent_us > 0 {
-            let settled = Told::Settled(told.settled);
+            let (sent_us, now_us) = (told.sent_us, work.now_us());
+            let told = Told {
+                settled: told.settled,
+                ended: told.ended,
+            };
             self.blocked
-                .hear(&settled, told.sent_us, work.now_us(), work.lock_delay_ms);
+                .hear(&told, sent_us, now_us, work.lock_delay_ms);
         }
     }
+}
+
+/// The keyspace events of a grant to somebody who waited: those of one to somebody who did not have to.
+fn events_of(grant: &Grant, event_mask: u16) -> impl Iterator<Item = Event> {
+    let wanted = GRANT_EVENTS
+        .into_iter()
+        .filter(move |(class, _)| event_mask & *class as u16 != 0);
+    wanted.map(|(class, name)| Event {
+        class,
+        name,
+        db: grant.db,
+        key: grant.key.clone(),
+        payload: Box::default(),
+    })
 }
 
 /// How long sessions outlive a node that is gone, ms. Without a delay nobody's silence ends them.

@@ -36,6 +36,7 @@ mod rounds;
 mod scripts;
 mod snapshot;
 mod streams;
+mod waits;
 mod work;
 
 pub(crate) use decide::locks_by_database;

@@ -71,6 +71,9 @@ pub enum OpKind {
     Silent = 14,
     /// A node's word about a lock that it asked for before: see `locks`.
     LockWord = 15,
+    /// The same as an outcome, where that would hold a large collection: the reply, then the commands by which the script wrote, as
+    /// operations of kind write, whose number is their draw.
+    Commands = 16,
 }
 
 impl OpKind {
@@ -91,6 +94,7 @@ impl OpKind {
             13 => OpKind::Settle,
             14 => OpKind::Silent,
             15 => OpKind::LockWord,
+            16 => OpKind::Commands,
             _ => return None,
         })
     }
@@ -178,11 +182,12 @@ impl<'a> Op<'a> {
         &self.bytes[start..start + span.len as usize]
     }
 
-    /// The operations in a multi.
+    /// The operations in a multi, or the commands of a script.
     pub fn nested(&self) -> impl Iterator<Item = Op<'a>> + '_ {
-        (0..self.spans.len()).map(|i| {
+        let first = usize::from(self.head.kind == OpKind::Commands);
+        (first..self.spans.len()).map(|i| {
             split_first(self.argument(i))
-                .expect("looked at when the multi was decoded")
+                .expect("looked at when the whole was decoded")
                 .0
         })
     }
@@ -213,6 +218,14 @@ impl<'a> Op<'a> {
             OpKind::Refused => args.len() == 1,
             OpKind::Script => keys_count(args).is_some() && args.get(0) == b"w",
             OpKind::Outcome => !args.is_empty() && effects::are_triples(args.from(1)),
+            OpKind::Commands => {
+                !args.is_empty()
+                    && args.from(1).iter().all(|bytes| {
+                        split_first(bytes).is_ok_and(|(op, rest)| {
+                            rest.is_empty() && op.head.kind == OpKind::Write
+                        })
+                    })
+            }
             OpKind::Check => args.len() == 2 && args.get(1).len() == 8,
             OpKind::Effects => effects::are_triples(args),
             OpKind::Multi => args.iter().all(|bytes| {
@@ -228,6 +241,7 @@ impl<'a> Op<'a> {
                             | OpKind::Refused
                             | OpKind::Script
                             | OpKind::Outcome
+                            | OpKind::Commands
                             | OpKind::Settle
                             | OpKind::Silent
                             | OpKind::LockWord
@@ -357,7 +371,8 @@ pub(crate) fn is_applicable(op: &Op<'_>) -> bool {
         | OpKind::Settle
         | OpKind::Silent
         | OpKind::LockWord
-        | OpKind::Outcome => true,
+        | OpKind::Outcome
+        | OpKind::Commands => true,
         OpKind::Internal | OpKind::Check | OpKind::Script => false,
     }
 }

@@ -76,6 +76,7 @@ impl OpKind {
             | OpKind::Refused
             | OpKind::Script
             | OpKind::Outcome
+            | OpKind::Commands
             | OpKind::Settle
             | OpKind::Silent
             | OpKind::LockWord

@@ -12,13 +12,16 @@ use super::op::{Op, OpHead, OpKind, encode, split_first};
 use super::requests::{Next, NextOps};
 use crate::entry::{BATCH_HEAD_BYTES, RUN_HEAD_BYTES, Run, Stamp, push_run, write_batch_head};
 use crate::host::Now;
-use crate::overlay::{Invocation, Memory, Overlay, Terms, Verdict, Writes, triples};
+use crate::overlay::{
+    Invocation, Memory, Overlay, Terms, UNDECLARED_MAX, Verdict, Writes, triples,
+};
 use crate::questions::SCRIPT;
 use crate::scripts::Place;
 use crate::shard::Shard;
 use bytes::Bytes;
 use cache::Key;
 use paxos::ReplicaId;
+use placement::slot_of;
 use resp::{Args, parse_u64};
 use script::Script;
 
@@ -195,11 +198,24 @@ impl Shard {
         let Verdict {
             reply,
             changed,
+            writes,
             events,
             stopped: _,
+            missing: _,
         } = self.run_script(op, &script, (Writes::Allowed, stamp), work);
+        // What somebody waits for goes on when the script is through, and not between its commands.
+        let keys = args
+            .iter()
+            .skip(KEYS_AT)
+            .take(keys_count(args).unwrap_or(0));
+        let locks = self.cache.locks();
+        let has_locks = !locks.is_empty() && keys.clone().any(|key| locks.has(op.head.db, key));
+        let (kind, what) = match writes.filter(|_| !has_locks) {
+            Some(writes) => (OpKind::Commands, writes),
+            None => (OpKind::Outcome, triples(&changed, |_| true)),
+        };
         let mut args: Vec<&[u8]> = vec![&reply];
-        args.extend(triples(&changed, |_| true));
+        args.extend(what.iter().map(Vec::as_slice));
         if args.iter().map(|arg| arg.len()).sum::<usize>() > OUTCOME_BYTES_MAX {
             return refused(
                 seq,
@@ -208,10 +224,7 @@ impl Shard {
         }
         self.group.script_events = events;
         let mut bytes = Vec::new();
-        let head = OpHead {
-            kind: OpKind::Outcome,
-            ..op.head
-        };
+        let head = OpHead { kind, ..op.head };
         encode(&mut bytes, head, args.into_iter());
         bytes
     }
@@ -247,25 +260,46 @@ impl Shard {
             args: args.iter().skip(KEYS_AT + count).collect(),
         };
         let is_full = work.budget.missing() > 0 && work.cluster.is_full();
-        let terms = Terms {
-            db: op.head.db,
-            stamp: stamp.of_op(0),
-            protocol: op.head.flags.protocol(),
-            touch: op.head.flags.touch(),
-            writes,
-            memory: if is_full {
-                Memory::Full
-            } else {
-                Memory::Enough
-            },
-            lock_memory: Memory::for_locks(work.budget),
-            event_mask: work.event_mask,
-            watchdog: work.cluster.scripts.begin(Place::Briefly),
-        };
         // The shard's own time stays: this may never be chosen, and another leader's time need not be so far.
         let cache = &self.cache;
-        let overlay = Overlay::new(cache.seed(), &invocation.keys, terms, |_| Some(cache));
-        let verdict = overlay.run(&work.cluster.scripts.engine, &invocation);
+        let mut undeclared: Vec<Box<[u8]>> = Vec::new();
+        let verdict = loop {
+            let terms = Terms {
+                db: op.head.db,
+                stamp: stamp.of_op(0),
+                protocol: op.head.flags.protocol(),
+                touch: op.head.flags.touch(),
+                writes,
+                memory: if is_full {
+                    Memory::Full
+                } else {
+                    Memory::Enough
+                },
+                lock_memory: Memory::for_locks(work.budget),
+                event_mask: work.event_mask,
+                pubsub: work.pubsub.clone(),
+                watchdog: work.cluster.scripts.begin(Place::Briefly),
+            };
+            let keys: Vec<&[u8]> = invocation
+                .keys
+                .iter()
+                .copied()
+                .chain(undeclared.iter().map(|key| &key[..]))
+                .collect();
+            let overlay = Overlay::new(cache.seed(), &keys, terms, |_| Some(cache));
+            let verdict = overlay.run(&work.cluster.scripts.engine, &invocation);
+            match &verdict.missing {
+                // A lock that somebody waits for may be due: that is looked at before the script, for declared keys.
+                Some(key)
+                    if undeclared.len() < UNDECLARED_MAX
+                        && work.map.shard_of_slot(slot_of(key)).index() == self.index()
+                        && !cache.locks().has(op.head.db, key) =>
+                {
+                    undeclared.push(key.clone());
+                }
+                Some(_) | None => break verdict,
+            }
+        };
         work.scripts_us += work.host.monotonic_us().saturating_sub(began_us);
         verdict
     }

@@ -1,10 +1,10 @@
 //! A shard's state at one index, as chunks: made a step at a time while writes go on, and put together elsewhere.
 //!
-//! Layout of a chunk, version 3, integers little endian:
+//! Layout of a chunk, version 4, integers little endian:
 //!
 //! ```text
 //! offset  size  what
-//!      0     1  version, 3
+//!      0     1  version, 4
 //!      1     1  part: 0 beginning, 1 keys, 2 end, 3 the beginning of a state that was dropped: only on disk, no keys follow
 //! beginning, of either kind:
 //!      2     8  the state is that after this index
@@ -29,16 +29,19 @@
 //! state into the next chunk first and marks it done, so the chunks together hold the state at the beginning. A key
 //! that expires meanwhile may be left out: no entry behind the beginning finds it alive, or it was saved before that.
 //! So from that log time on the state is exact to the key.
+//!
+//! A large collection comes in pieces, each under its key (`effects`): a clone of it is streamed, which costs O(1) and what
+//! writes change of the original meanwhile. Pieces of one key are in their order; other keys may be between them.
 
 use super::origins::Origins;
 use crate::effects;
 use crate::shard::Shard;
 use bytes::Bytes;
-use cache::{Cache, Entry, FENCE_MAX, Key, Locks};
-use std::collections::HashSet;
+use cache::{Cache, Collection, Entry, FENCE_MAX, Key, Locks, Piece, Value};
+use std::collections::{HashSet, VecDeque};
 use xxhash_rust::xxh3::xxh3_64;
 
-const VERSION: u8 = 3;
+const VERSION: u8 = 4;
 const BEGINNING: u8 = 0;
 const KEYS: u8 = 1;
 const END: u8 = 2;
@@ -48,6 +51,8 @@ const HEAD_BYTES: usize = 2;
 const KEY_HEAD_BYTES: usize = 9 + effects::HEAD_BYTES;
 /// A chunk with so many bytes takes no further key: small, as whoever takes it in does nothing else meanwhile.
 const CHUNK_BYTES: usize = 64 << 10;
+/// About as many bytes are a piece of a collection.
+const PIECE_BYTES: usize = 32 << 10;
 /// Keys visited between two looks at the chunk's length.
 const WALK_STEPS: usize = 64;
 /// Keys visited for one chunk.
@@ -64,10 +69,12 @@ pub(crate) struct Producer {
     pub stream: u64,
     /// The chunk under way; complete ones before it are in `ready`.
     chunk: Vec<u8>,
-    ready: std::collections::VecDeque<Bytes>,
+    ready: VecDeque<Bytes>,
     ready_bytes: usize,
     /// Where the walk goes on; none at its end.
     position: Option<(u8, u32)>,
+    /// Collections of which not all is in a chunk yet.
+    pieces: VecDeque<Pieces>,
     /// Keys ahead of the walk whose state at the beginning is in a chunk already, or that were not there.
     done: HashSet<(u8, Box<[u8]>)>,
     done_bytes: usize,
@@ -75,6 +82,16 @@ pub(crate) struct Producer {
     /// From this log time on, ms, no key is missing here that is alive elsewhere.
     exact_from_ms: u64,
     ended: bool,
+}
+
+/// A collection as it was, and where its next piece begins.
+#[derive(Debug)]
+struct Pieces {
+    db: u8,
+    key: Box<[u8]>,
+    head: effects::Head,
+    collection: Collection,
+    next: usize,
 }
 
 impl Producer {
@@ -97,6 +114,7 @@ impl Producer {
             ready: [beginning.into()].into(),
             ready_bytes: 0,
             position: Some((0, 0)),
+            pieces: VecDeque::new(),
             done: HashSet::new(),
             done_bytes: 0,
             sum: 0,
@@ -129,6 +147,10 @@ impl Producer {
     pub fn next(&mut self, cache: &Cache) -> (Bytes, bool) {
         let mut steps = 0;
         while self.ready.is_empty() && steps < CHUNK_STEPS_MAX {
+            if let Some(pieces) = self.pieces.pop_front() {
+                self.push_piece(pieces);
+                continue;
+            }
             let Some((db, from)) = self.position else {
                 break;
             };
@@ -156,7 +178,7 @@ impl Producer {
             self.ready_bytes -= chunk.len().min(self.ready_bytes);
             return (chunk, false);
         }
-        if self.position.is_some() || self.chunk.len() > HEAD_BYTES {
+        if self.position.is_some() || !self.pieces.is_empty() || self.chunk.len() > HEAD_BYTES {
             let chunk = std::mem::replace(&mut self.chunk, vec![VERSION, KEYS]);
             return (chunk.into(), false);
         }
@@ -175,10 +197,43 @@ impl Producer {
     }
 
     fn push(&mut self, db: u8, key: &[u8], entry: Entry<'_>) {
-        let value = entry.value.as_bytes();
+        let mut head = effects::head_of(Some(entry));
+        let collection = match entry.value {
+            Value::String(value) => return self.push_value(db, key, &head, value),
+            Value::Shared(value) => return self.push_value(db, key, &head, value),
+            Value::Collection(collection) => collection,
+        };
+        let mut value = Vec::new();
+        let next = collection.encode_from(0, PIECE_BYTES, &mut value);
+        self.push_value(db, key, &head, &value);
+        if let Piece::Next(next) = next {
+            effects::make_further(&mut head);
+            self.pieces.push_back(Pieces {
+                db,
+                key: key.into(),
+                head,
+                collection: collection.clone(),
+                next,
+            });
+        }
+    }
+
+    /// Puts the next piece of a collection into the chunk; what is left of it comes later.
+    fn push_piece(&mut self, mut pieces: Pieces) {
+        let mut value = Vec::new();
+        let next = pieces
+            .collection
+            .encode_from(pieces.next, PIECE_BYTES, &mut value);
+        self.push_value(pieces.db, &pieces.key, &pieces.head, &value);
+        if let Piece::Next(next) = next {
+            pieces.next = next;
+            self.pieces.push_front(pieces);
+        }
+    }
+
+    fn push_value(&mut self, db: u8, key: &[u8], head: &[u8], value: &[u8]) {
         let at = self.chunk.len();
         self.chunk.push(db);
-        let head = effects::head_of(Some(entry));
         let (head, fence) = head.split_at(effects::HEAD_BYTES);
         self.chunk.extend_from_slice(head);
         self.chunk
@@ -341,7 +396,8 @@ impl Staging {
                 .split_at_checked(length(10) as usize)
                 .and_then(|(key, rest)| Some((key, rest.split_at_checked(length(14) as usize)?)));
             let (key, (value, rest)) = key_and_value.ok_or(SnapshotError::Shape)?;
-            effects::put(&mut self.cache, db, key, &state, value);
+            effects::put(&mut self.cache, db, key, &state, value)
+                .map_err(|_| SnapshotError::Shape)?;
             let whole = &body[..KEY_HEAD_BYTES + fence.len() + key.len() + value.len()];
             self.sum = self.sum.wrapping_add(xxh3_64(whole));
             body = rest;

@@ -5,11 +5,14 @@ use crate::cluster::Cluster;
 use crate::host::{Host, Now};
 use crate::journal::{JournalBatch, JournalError};
 use crate::memory::Budget;
+use crate::pubsub::PubSub;
 use crate::settings::{ReadMode, Settings};
 use cache::{Cache, Change};
 use parking_lot::{Mutex, MutexGuard};
 use paxos::Message;
+use placement::ShardMap;
 use resp::Output;
+use std::sync::Arc;
 
 /// Memory of turns that ended, for those to come: a turn is short, and there are many.
 #[derive(Debug, Default)]
@@ -74,6 +77,10 @@ pub(crate) struct Work<'a> {
     pub budget: &'a Budget,
     /// Classes of keyspace events that are wanted here.
     pub event_mask: u16,
+    /// From slots to shards.
+    pub map: &'a ShardMap,
+    /// Who listens on this node.
+    pub pubsub: &'a Arc<PubSub>,
     /// What reads wait for.
     pub read_mode: ReadMode,
     /// How long what hangs on a connection outlives it, ms.
@@ -116,7 +123,7 @@ impl<'a> Work<'a> {
         cluster: &'a Cluster,
         host: &'a dyn Host,
         budget: &'a Budget,
-        event_mask: u16,
+        (event_mask, pubsub, map): (u16, &'a Arc<PubSub>, &'a ShardMap),
         settings: &Settings,
     ) -> Self {
         let Room {
@@ -130,6 +137,8 @@ impl<'a> Work<'a> {
             host,
             budget,
             event_mask,
+            map,
+            pubsub,
             read_mode: settings.read_mode,
             lock_delay_ms: settings.lock_delay_ms,
             _turn: cluster.begin_durable_turn(),

@@ -25,6 +25,10 @@ use resp::{Args, Output, Reply};
 /// Locks that may hang on one connection. More are refused.
 const SESSION_LOCKS_MAX: usize = 16_384;
 const TOO_MANY: &str = "ERR too many locks hang on this connection";
+/// As long as there are fewer, none of them is looked at.
+const LOOKED_MIN: usize = 64;
+/// Least time between two looks of a connection that has as many as may be, us.
+const LOOK_AGAIN_US: u64 = 100_000;
 /// What CLIENT UNBLOCK ERROR makes of a request.
 const UNBLOCKED: &str = "UNBLOCKED client unblocked via CLIENT UNBLOCK";
 /// A request left the queue though its time was not over.
@@ -85,14 +89,55 @@ enum Why {
     Settled,
 }
 
+/// The locks that hang on the connection, or did so when they were last looked at.
+#[derive(Debug, Default)]
+pub(super) struct SessionLocks {
+    locks: Vec<SessionLock>,
+    /// How many there were when they were last looked at.
+    looked_count: usize,
+    /// When that was because there was no room, us.
+    looked_us: u64,
+}
+
 /// A lock that hangs on the connection.
 #[derive(Debug)]
-pub(super) struct SessionLock {
+struct SessionLock {
     shard: usize,
     db: u8,
     key: Bytes,
     owner: Box<[u8]>,
     number: u64,
+}
+
+impl SessionLocks {
+    pub fn is_empty(&self) -> bool {
+        self.locks.is_empty()
+    }
+
+    /// One more. Those that ended by their time or by others are forgotten whenever there are twice as many as after the
+    /// last look, so that what a look costs does not count.
+    fn push(&mut self, lock: SessionLock, node: &Node) {
+        if self.locks.len() >= LOOKED_MIN.max(2 * self.looked_count) {
+            self.forget_ended(node);
+        }
+        self.locks.push(lock);
+    }
+
+    fn forget_ended(&mut self, node: &Node) {
+        self.locks
+            .retain(|lock| node.lock(lock.shard).blocked.is_bound(lock.number));
+        self.looked_count = self.locks.len();
+    }
+
+    /// Whether there is no room for one more.
+    fn is_full(&mut self, node: &Node, now_us: u64) -> bool {
+        let is_due = now_us >= self.looked_us + LOOK_AGAIN_US;
+        if self.locks.len() >= SESSION_LOCKS_MAX && is_due {
+            self.looked_us = now_us;
+            self.forget_ended(node);
+        }
+        self.locks.len() >= SESSION_LOCKS_MAX
+    }
 }
 
 impl Session {
@@ -106,7 +151,7 @@ impl Session {
         let is_its = |lock: &SessionLock| {
             lock.db == self.db && lock.key == args.get(1) && *lock.owner == *args.get(2)
         };
-        (is_release && self.session_locks.iter().any(is_its)).then_some(Patience {
+        (is_release && self.session_locks.locks.iter().any(is_its)).then_some(Patience {
             wait_ms: None,
             is_session: false,
         })
@@ -125,7 +170,8 @@ impl Session {
         let node = turn.node;
         let shard = node.shard_of(args.get(1));
         let lacks_room = self.lacks_room(turn, row, args);
-        let is_one_too_many = patience.is_session && self.session_locks.len() >= SESSION_LOCKS_MAX;
+        let is_one_too_many =
+            patience.is_session && self.session_locks.is_full(node, turn.now.monotonic_us);
         let refusal = lacks_room
             .filter(|_| node.judges_room(shard))
             .or(is_one_too_many.then_some(TOO_MANY));
@@ -154,7 +200,9 @@ impl Session {
         };
         match self.ask_patiently(turn, execute, args, &mut half) {
             Ok(()) => {
-                self.client.begin_block();
+                if !matches!(half.aim, Aim::Release(_)) {
+                    self.client.begin_block();
+                }
                 self.wait_alone(turn, Pending::Blocked(Box::new(half)), output)
             }
             Err(refusal) => {
@@ -327,12 +375,14 @@ impl Session {
         let mut state = turn.node.lock(half.shard);
         state.blocked.forget(half.number);
         let integer = integer_of(reply);
+        let mut bound = None;
         match (&half.aim, integer) {
             (Aim::Session(owner), Some(_)) => {
+                let (key, client) = (half.key.clone(), self.client.clone());
                 state
                     .blocked
-                    .bind(half.number, self.client.clone(), half.asked_us);
-                self.session_locks.push(SessionLock {
+                    .bind(half.number, half.db, key, client, half.asked_us);
+                bound = Some(SessionLock {
                     shard: half.shard,
                     db: half.db,
                     key: half.key.clone(),
@@ -344,8 +394,9 @@ impl Session {
                 let is_its = |lock: &SessionLock| {
                     lock.db == half.db && lock.key == half.key && lock.owner == *owner
                 };
-                if let Some(at) = self.session_locks.iter().position(is_its) {
-                    let lock = self.session_locks.swap_remove(at);
+                let locks = &mut self.session_locks.locks;
+                if let Some(at) = locks.iter().position(is_its) {
+                    let lock = locks.swap_remove(at);
                     state.blocked.unbind(lock.number);
                 }
             }
@@ -358,6 +409,9 @@ impl Session {
             state.blocked.owe(half.word(Verb::Abandon, 0));
         }
         drop(state);
+        if let Some(lock) = bound {
+            self.session_locks.push(lock, turn.node);
+        }
         turn.node.cluster.set_wake_us(half.shard, 0);
         self.void_tickets();
         self.client.end_block();
@@ -373,12 +427,16 @@ impl Session {
     pub(super) fn leave_blocked(&mut self, node: &Node) {
         let delay_ms = node.settings.load().lock_delay_ms;
         let mut words: Vec<(usize, LockWord)> = Vec::new();
+        if let Some(Pending::Pop(half)) = &self.pending {
+            half.end_waits(node, node.now().monotonic_us);
+        }
         if let Some(Pending::Blocked(half)) = self.pending.take()
             && !matches!(half.aim, Aim::Release(_))
         {
             words.push((half.shard, half.word(Verb::Abandon, 0)));
         }
-        for lock in std::mem::take(&mut self.session_locks) {
+        self.session_locks.forget_ended(node);
+        for lock in std::mem::take(&mut self.session_locks.locks) {
             words.push((
                 lock.shard,
                 LockWord {

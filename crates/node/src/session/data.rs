@@ -15,6 +15,9 @@ use resp::{Args, Output, Protocol, Reply, Span};
 use smallvec::SmallVec;
 use std::collections::BTreeMap;
 
+/// From one draw of a connection to the next: odd, so that none comes again soon, and not the step of `cache::Draws`, whose
+/// sequences from neighbouring draws would overlap.
+const DRAWS_APART: u64 = 0xd134_2543_de82_ef95;
 /// What an entry costs beside its arguments, about: to refuse what could never fit.
 const ENTRY_BYTES: u64 = 64;
 /// More than a lock with a short key costs: no look at the request is needed while so much is free.
@@ -148,7 +151,14 @@ impl Session {
 
     /// How a command runs, whatever its shards.
     #[inline]
-    pub(super) fn call<'a>(&self, turn: Turn<'_>, execute: Execute, args: Args<'a>) -> Call<'a> {
+    pub(super) fn call<'a>(
+        &mut self,
+        turn: Turn<'_>,
+        execute: Execute,
+        args: Args<'a>,
+    ) -> Call<'a> {
+        // Far from the last one. Whoever draws from it mixes its bits.
+        self.draw = self.draw.wrapping_add(DRAWS_APART);
         Call {
             execute,
             db: self.db,
@@ -156,7 +166,7 @@ impl Session {
             stamp: Stamp {
                 log_ms: turn.now.log_ms,
                 wall_offset_ms: turn.now.wall_offset_ms,
-                random: 0,
+                random: self.draw,
             },
             first_key_hash: None,
             touch: self.touch,

@@ -108,7 +108,7 @@ impl Session {
             Some(format!(
                 "Value at:0x0 refcount:1 encoding:{} serializedlength:{} lru:0 lru_seconds_idle:{} shard:{shard} bytes:{memory}",
                 commands::object::encoding_name(&entry),
-                entry.value.as_bytes().len() + 1,
+                entry.value.string().map_or(memory, |string| string.len() + 1),
                 entry.idle_ms / 1000,
             ))
         });

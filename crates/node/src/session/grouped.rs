@@ -200,7 +200,13 @@ impl Session {
     }
 
     /// Runs a part of a split command on its shard; the reply, now or later, is in the next slot.
-    fn run_part(&mut self, turn: Turn<'_>, row: &'static Row, part: Call<'_>, shard: usize) {
+    pub(super) fn run_part(
+        &mut self,
+        turn: Turn<'_>,
+        row: &'static Row,
+        part: Call<'_>,
+        shard: usize,
+    ) {
         let node = turn.node;
         let write = row.flags.has(Flags::WRITE);
         let mut output = Output::new();

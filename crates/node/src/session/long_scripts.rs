@@ -10,7 +10,7 @@ use super::{Session, Step, Turn};
 use crate::client::ClientFlag;
 use crate::group::Mode;
 use crate::group::apply::fingerprint;
-use crate::overlay::{Invocation, Memory, Writes};
+use crate::overlay::{Invocation, Memory, UNDECLARED_MAX, Writes};
 use crate::scripts::Place;
 use resp::{Output, OwnedArgs, Reply};
 use script::Script;
@@ -86,7 +86,10 @@ impl Session {
             keys: args.iter().take(half.keys_count).collect(),
             args: args.iter().skip(half.keys_count).collect(),
         };
-        for _ in 0..RUNS_MAX {
+        let mut undeclared: Vec<Box<[u8]>> = Vec::new();
+        let mut runs = 0;
+        while runs < RUNS_MAX {
+            runs += 1;
             let has_room = half.writes == Writes::Refused || self.has_room(turn, args);
             let memory = match has_room {
                 true => Memory::Enough,
@@ -98,10 +101,19 @@ impl Session {
             };
             let mut guards = self.lock_alone(turn, shards)?;
             let how = (half.writes, memory, Place::Long);
-            let overlay = self.overlay(turn, &invocation, how, shards, &mut guards);
-            let before = self.contents(turn, &invocation, &mut guards);
+            let given = invocation.with_keys(&undeclared);
+            let overlay = self.overlay(turn, &given, how, shards, &mut guards);
+            let before = self.contents(turn, &given, &mut guards);
             drop(guards);
             let verdict = overlay.run(&scripts.engine, &invocation);
+            if let Some(key) = &verdict.missing
+                && undeclared.len() < UNDECLARED_MAX
+                && shards.contains(&node.shard_of(key))
+            {
+                undeclared.push(key.clone());
+                runs -= 1;
+                continue;
+            }
             let turn = Turn {
                 now: node.now(),
                 ..turn
@@ -110,7 +122,7 @@ impl Session {
             if !verdict.changed.is_empty() {
                 let mut guards = self.lock_alone(turn, shards)?;
                 self.tell_time(turn, shards, &mut guards);
-                if self.contents(turn, &invocation, &mut guards) != before {
+                if self.contents(turn, &given, &mut guards) != before {
                     continue;
                 }
                 changes = self.commit(turn, &verdict, shards, &mut guards);

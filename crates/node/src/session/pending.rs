@@ -1,7 +1,9 @@
 //! A request that gave way: what it waits for, and how it goes on.
 
 use super::holes::Fill;
-use super::{Session, Step, Turn, blocking, exec, long_scripts, random, scripting, wait, walk};
+use super::{
+    Session, Step, Turn, blocking, exec, long_scripts, popping, random, scripting, wait, walk,
+};
 use crate::client::ClientFlag;
 use crate::group::{Mode, OpFlags, OpKind, Request};
 use crate::questions;
@@ -25,6 +27,8 @@ pub(super) enum Pending {
     LongScript(long_scripts::HalfScript),
     /// What may be answered much later.
     Blocked(Box<blocking::HalfBlocked>),
+    /// A pop that waits for something to be there.
+    Pop(Box<popping::HalfPop>),
     /// WAIT, WAITAOF of what shards with replicas hold.
     Wait(wait::HalfWait),
     /// DEBUG SLEEP: until then, then `+OK`.
@@ -65,6 +69,7 @@ impl Session {
             Pending::Script(lookup) => self.go_on_lookup(turn, lookup, output),
             Pending::LongScript(half) => self.go_on_long(turn, &half, output),
             Pending::Blocked(half) => self.go_on_blocked(turn, half, output),
+            Pending::Pop(half) => self.go_on_pop(turn, half, output),
             Pending::Wait(wait) => self.go_on_wait(turn, wait, output),
             Pending::Flush { db, fill } => self.go_on_flush(turn, db, fill, output),
             Pending::Sleep { until_us } if turn.now.monotonic_us >= until_us => {

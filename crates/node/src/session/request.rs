@@ -202,6 +202,12 @@ impl Session {
                 {
                     return self.run_patiently(turn, row, execute, args, patience, output);
                 }
+                if let Some(blocks) = row.blocks
+                    && !access.is_held()
+                    && self.transaction.is_none()
+                {
+                    return self.run_popping(turn, (row, blocks), execute, args, output);
+                }
                 self.run_data(turn, row, execute, args, &[], access, output);
                 Step::Done
             }

@@ -12,7 +12,7 @@ use super::transaction::Transaction;
 use super::{Session, Step, Turn, server};
 use crate::entry::Stamp;
 use crate::group::{Mode, OpKind, Request};
-use crate::overlay::{Invocation, Memory, Overlay, Terms, Verdict, Writes, triples};
+use crate::overlay::{Invocation, Memory, Overlay, Terms, UNDECLARED_MAX, Verdict, Writes};
 use crate::questions;
 use crate::scripts::{NOSCRIPT, Place, WishError};
 use crate::slots::Ticket;
@@ -210,8 +210,21 @@ impl Session {
         guards: &mut Guards<'_>,
     ) -> (Verdict, Vec<Change>) {
         let how = (writes, memory, Place::Briefly);
-        let overlay = self.overlay(turn, invocation, how, shards, guards);
-        let verdict = overlay.run(&turn.node.cluster.scripts.engine, invocation);
+        let mut undeclared: Vec<Box<[u8]>> = Vec::new();
+        let verdict = loop {
+            let given = invocation.with_keys(&undeclared);
+            let overlay = self.overlay(turn, &given, how, shards, guards);
+            let verdict = overlay.run(&turn.node.cluster.scripts.engine, invocation);
+            match &verdict.missing {
+                Some(key)
+                    if undeclared.len() < UNDECLARED_MAX
+                        && shards.contains(&turn.node.shard_of(key)) =>
+                {
+                    undeclared.push(key.clone());
+                }
+                Some(_) | None => break verdict,
+            }
+        };
         let changes = self.commit(turn, &verdict, shards, guards);
         (verdict, changes)
     }
@@ -262,6 +275,7 @@ impl Session {
             memory,
             lock_memory: Memory::for_locks(&node.budget),
             event_mask: node.event_mask(),
+            pubsub: node.pubsub.clone(),
             watchdog: node.cluster.scripts.begin(place),
         };
         let cache_of = |key: &[u8]| -> Option<&Cache> {
@@ -286,11 +300,10 @@ impl Session {
         }
         let stamp = self.stamp_of(turn, shards, guards);
         for &number in shards {
-            let triples = triples(&verdict.changed, |key| node.shard_of(key) == number);
-            if !triples.is_empty() {
+            let is_its = |key: &[u8]| node.shard_of(key) == number;
+            if verdict.changed.keys().any(|key| is_its(key)) {
                 let shard = held(guards, number);
-                let effects = OwnedArgs::from_slices(&triples);
-                shard.commit_effects(self.db, stamp, effects.args());
+                shard.commit_entries(self.db, stamp, &verdict.changed, is_its);
                 shard.settle(&node.budget);
                 changes.extend(shard.take_changes());
             }

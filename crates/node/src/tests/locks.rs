@@ -287,6 +287,94 @@ fn sessions_of_a_node_that_is_cut_off_end_after_the_delay() {
 }
 
 #[test]
+fn a_grant_to_a_node_that_died_ends_with_its_session() {
+    // Breaks if a lock that was handed to a client whose node had just died stayed with it for all its time.
+    let (mut network, shard, [_, b, c]) = setting(|settings| settings.lock_delay_ms = 1000);
+    let nodes = network.nodes.clone();
+    let mut dead = Client::new(&nodes[b as usize - 1]);
+    let [mut holder, mut next] = [(); 2].map(|()| Client::new(&nodes[c as usize - 1]));
+    fence(&run(
+        &mut network,
+        &mut holder,
+        "LOCK.ACQUIRE l holder 600000",
+    ));
+    wait(
+        &mut network,
+        &mut dead,
+        "LOCK.ACQUIRE l dead 600000 WAIT 0 SESSION",
+    );
+    wait(&mut network, &mut next, "LOCK.ACQUIRE l next 600000 WAIT 0");
+    network.run_ms(500);
+    network.stop(b);
+    let line = "LOCK.RELEASE l holder";
+    assert_eq!(run(&mut network, &mut holder, line), ":1");
+    assert_eq!(run(&mut network, &mut holder, "GET l"), "$4 dead");
+    network.run_ms(500);
+    assert_eq!(next.poll(), "");
+    fence(&within_ms(&mut network, &mut next, 2000));
+    network.heal();
+    network.run_ms(1000);
+    compare(&network, shard);
+}
+
+#[test]
+fn a_session_lock_that_ended_otherwise_is_forgotten() {
+    // Breaks if a node kept asking about locks that ended by their time or by others, or closed who had held them.
+    let (mut network, shard, [_, b, c]) = setting(|_| {});
+    let nodes = network.nodes.clone();
+    let mut holder = Client::new(&nodes[b as usize - 1]);
+    let mut other = Client::new(&nodes[c as usize - 1]);
+    for (ttl_ms, end) in [(300, "PING"), (600_000, "DEL l"), (600_000, "SET l mine")] {
+        let line = format!("LOCK.ACQUIRE l holder {ttl_ms} SESSION");
+        fence(&run(&mut network, &mut holder, &line));
+        network.run_ms(200);
+        assert!(!nodes[b as usize - 1].lock(shard).blocked.is_idle());
+        run(&mut network, &mut other, end);
+        network.run_ms(2500);
+        assert!(is_idle(&nodes, shard), "{end}");
+        run(&mut network, &mut other, "DEL l");
+    }
+    assert!(!holder.session.client.has(ClientFlag::Killed));
+    // One that is held is not, however long it takes.
+    fence(&run(
+        &mut network,
+        &mut holder,
+        "LOCK.ACQUIRE l holder 600000 SESSION",
+    ));
+    network.run_ms(5000);
+    assert!(!nodes[b as usize - 1].lock(shard).blocked.is_idle());
+    assert_eq!(run(&mut network, &mut other, "GET l"), "$6 holder");
+}
+
+#[test]
+fn a_grant_to_who_waited_is_an_event_at_its_leader() {
+    // Breaks if who listens to keys of a cluster hears of a lock that was free, but not of one that was handed on.
+    let (mut network, _, [a, b, c]) = setting(|_| {});
+    let nodes = network.nodes.clone();
+    let at = |node: u32| Client::new(&nodes[node as usize - 1]);
+    let [mut listens, mut holder, mut waiter] = [a, b, c].map(at);
+    for node in [a, b, c] {
+        let line = "CONFIG SET notify-keyspace-events E$gx";
+        assert_eq!(run(&mut network, &mut at(node), line), "+OK");
+    }
+    listens.run("PSUBSCRIBE __keyevent@0__:*");
+    run(&mut network, &mut holder, "LOCK.ACQUIRE l holder 60000");
+    wait(&mut network, &mut waiter, "LOCK.ACQUIRE l w 60000 WAIT 0");
+    network.run_ms(100);
+    listens.poll();
+    run(&mut network, &mut holder, "LOCK.RELEASE l holder");
+    network.run_ms(100);
+    fence(&waiter.poll());
+    let heard = listens.poll();
+    let names = heard.match_indices("@0__:").map(|(at, _)| &heard[at..]);
+    let names: Vec<&str> = names
+        .filter_map(|rest| rest["@0__:".len()..].split(' ').next())
+        .filter(|name| *name != "*")
+        .collect();
+    assert_eq!(names, ["del", "set", "expire"], "{heard}");
+}
+
+#[test]
 fn scripts_without_an_end_hold_nothing_up() {
     // Breaks if as long as a script waits nothing else is proposed: neither that a lock expired, nor writes of clients
     // elsewhere, nor their scripts.

@@ -58,6 +58,47 @@ fn a_script_reads_and_writes_its_keys() {
 }
 
 #[test]
+fn a_key_that_is_not_declared_is_found_in_the_same_shard_or_nothing_is_left() {
+    // Breaks if a script that makes up its keys' names in one slot does not run (Redisson's do), or if one that wants a key
+    // from elsewhere leaves half of what it did.
+    let node = alone();
+    let mut client = Client::new(&node);
+    client.run("SET {a}1 one");
+    let made_up = "EVAL \"redis.call('set', KEYS[1], 'x') redis.call('append', KEYS[1] .. '1', '+') return redis.call('get', KEYS[1] .. '1')\" 1 {a}";
+    assert_eq!(client.run(made_up), "$4 one+");
+    assert_eq!(client.run("MGET {a} {a}1"), "*2 $1 x $4 one+");
+    let elsewhere = (0..)
+        .map(|number| format!("b{number}"))
+        .find(|key| node.shard_of(key.as_bytes()) != node.shard_of(b"{a}"))
+        .expect("there are 8 shards");
+    let half = format!(
+        "EVAL \"redis.call('set', KEYS[1], 'half') pcall(redis.call, 'get', '{elsewhere}') return 1\" 1 {{a}}"
+    );
+    let refused = client.run(&half);
+    assert!(refused.contains("non declared key"), "{refused}");
+    assert_eq!(client.run("GET {a}"), "$1 x");
+
+    let mut network = Network::of_three();
+    network.run_ms(5000);
+    let shard = network.node(1).shard_of(b"{a}");
+    for at in 1..=3 {
+        let mut asker = Asker::new(&network, at);
+        let source = b"redis.call('incr', KEYS[1]) return redis.call('incr', KEYS[1] .. ':n')";
+        let (ran, _) = asker.ask_args(
+            &network,
+            shard,
+            OpKind::Script,
+            &[b"w", source, b"1", b"{a}"],
+            0,
+        );
+        network.run_ms(100);
+        assert_eq!(asker.reply(ran), Some(format!(":{at}")));
+    }
+    network.run_ms(100);
+    compare(&network, shard);
+}
+
+#[test]
 fn an_error_keeps_what_was_written_and_a_stop_does_not() {
     // Breaks if a script that was stopped leaves half of what it did.
     let node = alone();
@@ -174,6 +215,41 @@ fn a_script_that_is_stopped_leaves_nothing_on_any_replica() {
     }
     network.run_ms(100);
     compare(&network, 0);
+}
+
+#[test]
+fn a_script_on_a_large_collection_is_logged_by_its_commands() {
+    // Breaks if replicas draw otherwise than the leader's script did, or if what it left on them is not what it saw.
+    const MOVES: &[u8] = b"local t = {} for i = 1, 5 do t[i] = redis.call('spop', KEYS[1]) end \
+        redis.call('rpush', KEYS[2], unpack(t)) redis.call('set', KEYS[3], 'x', 'PX', '100000', 'NX') \
+        return redis.call('spop', KEYS[1], 2)";
+    let mut network = Network::of_three();
+    network.run_ms(5000);
+    let keys: [&[u8]; 3] = [b"{k}set", b"{k}list", b"{k}lock"];
+    let shard = network.node(1).shard_of(keys[0]);
+    for node in [1, 2, 3, 2, 1] {
+        let mut asker = Asker::new(&network, node);
+        for part in 0..10 {
+            let members: Vec<String> = (0..100).map(|n| format!("m{part}-{n}")).collect();
+            let line = format!("SADD {{k}}set {}", members.join(" "));
+            asker.write(&network, shard, &line);
+        }
+        let args = [b"w", MOVES, b"3", keys[0], keys[1], keys[2]];
+        let (moved, _) = asker.ask_args(&network, shard, OpKind::Script, &args, 0);
+        network.run_ms(100);
+        let reply = asker.reply(moved).expect("answered");
+        assert!(reply.starts_with("*2 $"), "{reply}");
+    }
+    network.run_ms(100);
+    compare(&network, shard);
+    let guard = network.node(2).lock(shard);
+    let len = |key: &[u8], of| {
+        let key = cache::Key::new(guard.cache.seed(), 0, key);
+        guard.cache.collection_len(key, of)
+    };
+    assert_eq!(len(keys[1], cache::CollectionType::List), 25);
+    // What was popped came back with the next SADD, but what the last one took.
+    assert_eq!(len(keys[0], cache::CollectionType::Set), 1000 - 7);
 }
 
 #[test]

@@ -1,13 +1,14 @@
 //! A message out of a frame's bytes.
 
 use bytes::{Buf, Bytes};
+use cache::CollectionType;
 use paxos::{GroupId, NodeId};
 
 use super::codec::{BALLOT_BYTES, Reader};
 use super::message::{
-    Called, Changed, Forward, ForwardRefused, ForwardReply, ForwardedReply, KeyChange,
-    KeyChangeKind, LockAsk, LockTold, NodeBeat, PeerMessage, Publish, PublishKind, RequestKind,
-    Touched,
+    Called, Changed, Expect, Expected, Forward, ForwardRefused, ForwardReply, ForwardedReply,
+    KeyChange, KeyChangeKind, LockAsk, LockTold, NodeBeat, PeerMessage, Publish, PublishKind,
+    Ready, RequestKind, Touched,
 };
 use super::{SLICED_BYTES_MIN, WireError, replicas};
 
@@ -76,6 +77,8 @@ fn decode_body(kind: u8, from: &mut Reader) -> Result<PeerMessage, WireError> {
         40 => PeerMessage::Touched(decode_touched(from)?),
         41 => PeerMessage::LockAsk(decode_lock_ask(from)?),
         42 => PeerMessage::LockTold(decode_lock_told(from)?),
+        43 => PeerMessage::Expect(decode_expect(from)?),
+        44 => PeerMessage::Ready(decode_ready(from)?),
         other => return Err(WireError::Kind(other)),
     })
 }
@@ -153,12 +156,7 @@ fn decode_touched(from: &mut Reader) -> Result<Touched, WireError> {
 
 fn decode_lock_ask(from: &mut Reader) -> Result<LockAsk, WireError> {
     let (group, origin, sent_us) = (GroupId(from.u32()?), from.replica()?, from.u64()?);
-    let count = from.count(1 + 8 + 4)?;
-    let mut requests = Vec::with_capacity(count.min(CHANGES_AHEAD_MAX));
-    for _ in 0..count {
-        let (db, number) = (from.u8()?, from.u64()?);
-        requests.push((db, from.bytes()?, number));
-    }
+    let (requests, held) = (lock_requests(from)?, lock_requests(from)?);
     if sent_us == 0 {
         return Err(from.bad_value());
     }
@@ -167,6 +165,51 @@ fn decode_lock_ask(from: &mut Reader) -> Result<LockAsk, WireError> {
         origin,
         sent_us,
         requests,
+        held,
+    })
+}
+
+fn lock_requests(from: &mut Reader) -> Result<Vec<(u8, Bytes, u64)>, WireError> {
+    let count = from.count(1 + 8 + 4)?;
+    let mut requests = Vec::with_capacity(count.min(CHANGES_AHEAD_MAX));
+    for _ in 0..count {
+        let (db, number) = (from.u8()?, from.u64()?);
+        requests.push((db, from.bytes()?, number));
+    }
+    Ok(requests)
+}
+
+fn decode_expect(from: &mut Reader) -> Result<Expect, WireError> {
+    let (group, origin) = (GroupId(from.u32()?), from.replica()?);
+    let count = from.count(8 + 1 + 1 + 4)?;
+    let mut waits = Vec::with_capacity(count.min(CHANGES_AHEAD_MAX));
+    for _ in 0..count {
+        waits.push(Expected {
+            number: from.u64()?,
+            db: from.u8()?,
+            of: match from.u8()? {
+                0 => CollectionType::Hash,
+                1 => CollectionType::List,
+                2 => CollectionType::Set,
+                3 => CollectionType::SortedSet,
+                _ => return Err(from.bad_value()),
+            },
+            key: from.bytes()?,
+        });
+    }
+    Ok(Expect {
+        group,
+        origin,
+        waits,
+        ended: numbers(from)?,
+    })
+}
+
+fn decode_ready(from: &mut Reader) -> Result<Ready, WireError> {
+    Ok(Ready {
+        group: GroupId(from.u32()?),
+        to: from.replica()?,
+        numbers: numbers(from)?,
     })
 }
 
@@ -177,18 +220,20 @@ fn decode_lock_told(from: &mut Reader) -> Result<LockTold, WireError> {
     for _ in 0..count {
         granted.push((from.u64()?, from.u64()?));
     }
-    let count = from.count(8)?;
-    let mut settled = Vec::with_capacity(count);
-    for _ in 0..count {
-        settled.push(from.u64()?);
-    }
+    let (settled, ended) = (numbers(from)?, numbers(from)?);
     Ok(LockTold {
         group,
         to,
         sent_us,
         granted,
         settled,
+        ended,
     })
+}
+
+fn numbers(from: &mut Reader) -> Result<Vec<u64>, WireError> {
+    let count = from.count(8)?;
+    (0..count).map(|_| from.u64()).collect()
 }
 
 /// Changes that room is taken for at once: they are larger in memory than at their shortest on the wire.

@@ -1,11 +1,12 @@
 //! A message into a frame's output.
 
+use cache::CollectionType;
 use resp::Output;
 
 use super::codec::Writer;
 use super::message::{
-    Changed, Forward, ForwardReply, KeyChangeKind, LockAsk, LockTold, NodeBeat, PeerMessage,
-    PublishKind, RequestKind, Touched,
+    Changed, Expect, Forward, ForwardReply, KeyChangeKind, LockAsk, LockTold, NodeBeat,
+    PeerMessage, PublishKind, Ready, RequestKind, Touched,
 };
 use super::{MESSAGE_BYTES_MAX, WireError, replicas};
 
@@ -79,6 +80,8 @@ fn body(message: &PeerMessage, out: &mut Writer<'_>) {
         }
         PeerMessage::LockAsk(ask) => encode_lock_ask(ask, out),
         PeerMessage::LockTold(told) => encode_lock_told(told, out),
+        PeerMessage::Expect(expect) => encode_expect(expect, out),
+        PeerMessage::Ready(ready) => encode_ready(ready, out),
     }
 }
 
@@ -134,11 +137,45 @@ fn encode_lock_ask(ask: &LockAsk, out: &mut Writer<'_>) {
     out.u32(ask.group.0);
     out.replica(ask.origin);
     out.u64(ask.sent_us);
-    out.count(ask.requests.len());
-    for (db, key, number) in &ask.requests {
-        out.u8(*db);
+    for requests in [&ask.requests, &ask.held] {
+        out.count(requests.len());
+        for (db, key, number) in requests {
+            out.u8(*db);
+            out.u64(*number);
+            out.bytes(key);
+        }
+    }
+}
+
+fn encode_expect(expect: &Expect, out: &mut Writer<'_>) {
+    out.u8(43);
+    out.u32(expect.group.0);
+    out.replica(expect.origin);
+    out.count(expect.waits.len());
+    for wait in &expect.waits {
+        out.u64(wait.number);
+        out.u8(wait.db);
+        out.u8(match wait.of {
+            CollectionType::Hash => 0,
+            CollectionType::List => 1,
+            CollectionType::Set => 2,
+            CollectionType::SortedSet => 3,
+        });
+        out.bytes(&wait.key);
+    }
+    out.count(expect.ended.len());
+    for number in &expect.ended {
         out.u64(*number);
-        out.bytes(key);
+    }
+}
+
+fn encode_ready(ready: &Ready, out: &mut Writer<'_>) {
+    out.u8(44);
+    out.u32(ready.group.0);
+    out.replica(ready.to);
+    out.count(ready.numbers.len());
+    for number in &ready.numbers {
+        out.u64(*number);
     }
 }
 
@@ -152,9 +189,9 @@ fn encode_lock_told(told: &LockTold, out: &mut Writer<'_>) {
         out.u64(*number);
         out.u64(*fence);
     }
-    out.count(told.settled.len());
-    for number in &told.settled {
-        out.u64(*number);
+    for numbers in [&told.settled, &told.ended] {
+        out.count(numbers.len());
+        numbers.iter().for_each(|number| out.u64(*number));
     }
 }
 

@@ -1,6 +1,7 @@
 //! What nodes tell each other.
 
 use bytes::Bytes;
+use cache::CollectionType;
 use paxos::{Ballot, GroupId, NodeId, ReplicaId};
 
 /// One thing that a node tells another.
@@ -30,6 +31,10 @@ pub enum PeerMessage {
     LockAsk(LockAsk),
     /// What the receiver waited for and got.
     LockTold(LockTold),
+    /// See [`Expect`].
+    Expect(Expect),
+    /// See [`Ready`].
+    Ready(Ready),
 }
 
 /// Requests of one origin for one group, in order.
@@ -204,6 +209,8 @@ pub struct LockAsk {
     pub sent_us: u64,
     /// What it waits for: numbered database, key, number of the write that asked for it.
     pub requests: Vec<(u8, Bytes, u64)>,
+    /// The same of locks that hang on its connections: some of them, others are asked about by other questions.
+    pub held: Vec<(u8, Bytes, u64)>,
 }
 
 /// What has become of locks that the receiver waits for.
@@ -219,6 +226,46 @@ pub struct LockTold {
     pub granted: Vec<(u64, u64)>,
     /// Requests that were asked about and do not wait, whatever became of them.
     pub settled: Vec<u64>,
+    /// Locks that were asked about and hang on no connection any more: they ended, or are others'.
+    pub ended: Vec<u64>,
+}
+
+/// A node tells the leader of a group at which keys its connections wait for a collection to have something in it. Said
+/// when they begin, and again each second.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Expect {
+    /// The group.
+    pub group: GroupId,
+    /// Who waits.
+    pub origin: ReplicaId,
+    /// What it waits for.
+    pub waits: Vec<Expected>,
+    /// Numbers of waits that are over.
+    pub ended: Vec<u64>,
+}
+
+/// One connection's wait at one key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Expected {
+    /// Its number, the origin's own: the same as long as it waits.
+    pub number: u64,
+    /// Numbered database.
+    pub db: u8,
+    /// The type that is waited for.
+    pub of: CollectionType,
+    /// The key.
+    pub key: Bytes,
+}
+
+/// There is something for these waits: those who wait should try.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ready {
+    /// The group.
+    pub group: GroupId,
+    /// Who waits.
+    pub to: ReplicaId,
+    /// Numbers of its waits.
+    pub numbers: Vec<u64>,
 }
 
 impl PeerMessage {
@@ -237,6 +284,8 @@ impl PeerMessage {
             PeerMessage::Meta(_) => "meta",
             PeerMessage::LockAsk(_) => "lock ask",
             PeerMessage::LockTold(_) => "lock told",
+            PeerMessage::Expect(_) => "expect",
+            PeerMessage::Ready(_) => "ready",
         }
     }
 }

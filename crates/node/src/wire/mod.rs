@@ -1,6 +1,6 @@
 //! The bytes between nodes: messages, and the frames that carry them over a link.
 //!
-//! Version 2, integers little endian. A **frame** is what is written to a link at once:
+//! Version 3, integers little endian. A **frame** is what is written to a link at once:
 //!
 //! ```text
 //! offset  size  what
@@ -35,8 +35,8 @@
 //! | 38 | changed | node u32, client u64, count u32, count × (db u8, kind u8, key bytes, for an event: class u16, name bytes) |
 //! | 39 | meta | to the end |
 //! | 40 | touched | group u32, log_ms u64, count u32, count × (db u8, key bytes) |
-//! | 41 | lock ask | group u32, origin replica, sent_us u64, count u32, count × (db u8, number u64, key bytes) |
-//! | 42 | lock told | group u32, origin replica, sent_us u64, count u32, count × (number u64, fence u64), count u32, count × (number u64) |
+//! | 41 | lock ask | group u32, origin replica, sent_us u64, count u32, count × (db u8, number u64, key bytes), count u32, count × the same |
+//! | 42 | lock told | group u32, origin replica, sent_us u64, count u32, count × (number u64, fence u64), count u32, count × (number u64), count u32, count × the same |
 //!
 //! A replica is node u32, incarnation u64; a ballot is round u64, replica; bytes are length u32 and the bytes.
 //! Example, `Called { call: 7, integer: 2 }`: `11 00 00 00  25  07 00 00 00 00 00 00 00  02 00 00 00 00 00 00 00`.
@@ -61,13 +61,13 @@ pub use decode::decode;
 pub use encode::{Encoded, encode};
 pub use frame::{Class, Frame, FrameHead, FrameReader, HEAD_BYTES, PushError};
 pub use message::{
-    Called, Changed, Forward, ForwardRefused, ForwardReply, ForwardedReply, KeyChange,
-    KeyChangeKind, ListensTo, LockAsk, LockTold, NodeBeat, PeerMessage, Publish, PublishKind,
-    RequestKind, Touched,
+    Called, Changed, Expect, Expected, Forward, ForwardRefused, ForwardReply, ForwardedReply,
+    KeyChange, KeyChangeKind, ListensTo, LockAsk, LockTold, NodeBeat, PeerMessage, Publish,
+    PublishKind, Ready, RequestKind, Touched,
 };
 
 /// The version that this code writes and reads.
-pub const VERSION: u16 = 2;
+pub const VERSION: u16 = 4;
 /// Bytes of a frame of several messages.
 pub const FRAME_BYTES_MAX: usize = 32 << 20;
 /// Bytes of one message, its length included: more than a log entry with the largest value that a client may send.

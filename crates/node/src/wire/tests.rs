@@ -3,6 +3,7 @@
 use super::codec::{LEASE_LEFT_US_MAX, NUMBER_MAX, TIME_MAX};
 use super::*;
 use bytes::{Bytes, BytesMut};
+use cache::CollectionType;
 use paxos::{
     AcceptedEntry, Ballot, Config, Entry, Generation, GroupId, Incarnation, Index, Kind, Message,
     NodeId, ReplicaId,
@@ -246,12 +247,13 @@ fn messages() -> impl Strategy<Value = PeerMessage> {
             |(group, log_ms, keys)| PeerMessage::Touched(Touched { group, log_ms, keys })
         ),
         1 => payloads().prop_map(PeerMessage::Meta),
-        1 => (group(), replicas(), 1..u64::MAX, proptest::collection::vec((0u8..16, payloads(), any::<u64>()), 0..4)).prop_map(
-            |(group, origin, sent_us, requests)| PeerMessage::LockAsk(LockAsk {
+        1 => (group(), replicas(), 1..u64::MAX, lock_requests(), lock_requests()).prop_map(
+            |(group, origin, sent_us, requests, held)| PeerMessage::LockAsk(LockAsk {
                 group,
                 origin,
                 sent_us,
                 requests,
+                held,
             })
         ),
         1 => (
@@ -260,15 +262,47 @@ fn messages() -> impl Strategy<Value = PeerMessage> {
             any::<u64>(),
             proptest::collection::vec((any::<u64>(), any::<u64>()), 0..4),
             proptest::collection::vec(any::<u64>(), 0..4),
+            proptest::collection::vec(any::<u64>(), 0..4),
         )
-            .prop_map(|(group, to, sent_us, granted, settled)| PeerMessage::LockTold(LockTold {
+            .prop_map(|(group, to, sent_us, granted, settled, ended)| PeerMessage::LockTold(LockTold {
                 group,
                 to,
                 sent_us,
                 granted,
                 settled,
+                ended,
             })),
+        1 => (
+            group(),
+            replicas(),
+            proptest::collection::vec((any::<u64>(), 0u8..16, any::<bool>(), payloads()), 0..4),
+            proptest::collection::vec(any::<u64>(), 0..4),
+        )
+            .prop_map(|(group, origin, waits, ended)| PeerMessage::Expect(Expect {
+                group,
+                origin,
+                waits: waits
+                    .into_iter()
+                    .map(|(number, db, is_list, key)| Expected {
+                        number,
+                        db,
+                        of: match is_list {
+                            true => CollectionType::List,
+                            false => CollectionType::SortedSet,
+                        },
+                        key,
+                    })
+                    .collect(),
+                ended,
+            })),
+        1 => (group(), replicas(), proptest::collection::vec(any::<u64>(), 0..4)).prop_map(
+            |(group, to, numbers)| PeerMessage::Ready(Ready { group, to, numbers })
+        ),
     ]
+}
+
+fn lock_requests() -> impl Strategy<Value = Vec<(u8, Bytes, u64)>> {
+    proptest::collection::vec((0u8..16, payloads(), any::<u64>()), 0..4)
 }
 
 /// A sealed frame's bytes.
@@ -369,7 +403,7 @@ fn the_bytes_are_as_drawn() {
     assert_eq!(bytes[..4], (bytes.len() as u32 - 8).to_le_bytes());
     assert_eq!(
         bytes[8..28],
-        *b"\x02\0\0\0\x01\0\0\0\x03\0\0\0\0\0\0\0\0\0\0\0"
+        *b"\x04\0\0\0\x01\0\0\0\x03\0\0\0\0\0\0\0\0\0\0\0"
     );
 }
 

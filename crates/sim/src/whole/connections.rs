@@ -31,6 +31,8 @@ pub struct Connection {
     buffer: Vec<u8>,
     next: usize,
     output: Output,
+    /// What was written and is not sent yet.
+    flushed: Vec<u8>,
     is_running: bool,
     has_more: bool,
     waits: bool,
@@ -60,6 +62,7 @@ impl Connection {
             buffer: Vec::new(),
             next: 0,
             output: Output::new(),
+            flushed: Vec::new(),
             is_running: false,
             has_more: false,
             waits: false,
@@ -109,7 +112,8 @@ impl Connection {
                     self.buffer.drain(..consumed);
                     self.is_running = false;
                 }
-                Step::Flush | Step::Yield | Step::Long => {}
+                Step::Flush => self.flushed = self.written(),
+                Step::Yield | Step::Long => {}
                 Step::Wait { .. } | Step::Replies => self.waits = !self.wants_turn(),
                 Step::Blocked { until_us } => {
                     self.waits = !self.wants_turn();
@@ -133,7 +137,7 @@ impl Connection {
 
     /// What is to be written.
     fn written(&mut self) -> Vec<u8> {
-        let mut bytes = Vec::new();
+        let mut bytes = std::mem::take(&mut self.flushed);
         while !self.output.is_empty() {
             let mut slices = [IoSlice::new(&[]); 16];
             let filled = self.output.io_slices(&mut slices);
@@ -186,11 +190,25 @@ impl World {
             ttl_ms_max: self.plan.ttl_ms_max,
             made: &mut self.made,
             holding: &self.clients[number].holding,
-            wants_locks: number >= self.plan.clients,
+            wants_locks: (self.plan.clients..self.plan.clients_total()).contains(&number),
+            wants_queues: number >= self.plan.clients_total(),
             process: number as u64,
             now_us: self.now_us,
         };
         let (bytes, asked) = asking.batch(watched);
+        self.ask(number, id, bytes, asked);
+    }
+
+    /// A client asks what is there at the end.
+    pub(super) fn ask_all(&mut self, number: usize) {
+        let id = self.clients[number].connection;
+        if let Some(id) = id.or_else(|| self.connect(number)) {
+            let (bytes, asked) = Asking::ask_all(&mut self.judge, self.now_us);
+            self.ask(number, id, bytes, asked);
+        }
+    }
+
+    fn ask(&mut self, number: usize, id: ConnectionId, bytes: Vec<u8>, asked: Asked) {
         self.clients[number].asked = asked;
         self.clients[number].asked.lock_delay_us = self.plan.lock_delay_ms() * 1000;
         self.note(|| format!("client {number} asks {}", shown(&bytes)));
@@ -266,7 +284,7 @@ impl World {
     pub(super) fn write_all(&mut self, number: usize) {
         let mut all = Vec::new();
         for (id, connection) in &mut self.connections {
-            if connection.node == number && !connection.output.is_empty() {
+            if connection.node == number {
                 all.push((*id, connection.written()));
             }
         }

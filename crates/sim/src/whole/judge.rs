@@ -2,6 +2,7 @@
 //! copies of shards that must be equal.
 
 use super::locks::LockJudge;
+use super::queues::QueueJudge;
 use crate::history::{Action, Answer, Operation, Outcome};
 use bytes::Bytes;
 use std::collections::BTreeMap;
@@ -30,6 +31,8 @@ pub struct Judge {
     fences: BTreeMap<u64, Vec<SeenFence>>,
     /// What was told of locks by LOCK.*.
     pub(super) locks: LockJudge,
+    /// What was told of queues.
+    pub(super) queues: QueueJudge,
     /// By shard, index and log time.
     copies: BTreeMap<(usize, u64, u64), Seen>,
 }

@@ -2,6 +2,7 @@
 
 use super::judge::{Judge, OperationId, SCRIPT_STOPPED, bulk};
 use super::locks::{self, Holding, LockExpected};
+use super::queues::{self, QueueExpected};
 use crate::history::Action;
 use crate::random::Random;
 use bytes::Bytes;
@@ -43,6 +44,8 @@ pub enum Expected {
     Fence(u64),
     /// LOCK.*.
     Locks(LockExpected),
+    /// Pushes, pops and ballast.
+    Queue(QueueExpected),
 }
 
 /// A batch that a client has sent.
@@ -75,6 +78,8 @@ pub struct Asking<'a> {
     pub holding: &'a Holding,
     /// Whether it is a client that asks for locks with queues.
     pub wants_locks: bool,
+    /// Whether it is a client that pushes and pops.
+    pub wants_queues: bool,
     /// Who asks.
     pub process: u64,
     /// When, us.
@@ -130,6 +135,13 @@ impl Asking<'_> {
             asked.expected = expected.into_iter().map(Expected::Locks).collect();
             return (bytes, asked);
         }
+        if self.wants_queues && self.random.chance(850_000) {
+            let judge = &mut self.judge.queues;
+            let lines = judge.batch(self.random, self.made, self.now_us);
+            if !lines.is_empty() {
+                return put_queues(lines, self.now_us);
+            }
+        }
         for _ in 0..self.random.between(1, BATCH_MAX) {
             self.request(&mut bytes, &mut asked.expected);
         }
@@ -138,6 +150,9 @@ impl Asking<'_> {
 
     fn request(&mut self, bytes: &mut Vec<u8>, expected: &mut VecDeque<Expected>) {
         let key = self.random.below(self.keys);
+        if self.wants_queues && self.random.chance(400_000) {
+            return expected.push_back(self.count_field(key, bytes));
+        }
         match self.random.below(20) {
             0..=12 => expected.push_back(self.simple(key, bytes)),
             13 => {
@@ -256,6 +271,22 @@ impl Asking<'_> {
         Expected::One(self.ask(key, action))
     }
 
+    /// A counter that is a field of a hash goes up, or is read.
+    fn count_field(&mut self, key: u64, bytes: &mut Vec<u8>) -> Expected {
+        let (hash, counter) = (format!("qh{key}"), format!("qh{key}/n"));
+        if self.random.chance(300_000) {
+            put(bytes, &["HGET", &hash, "n"]);
+            return Expected::One(self.ask(&counter, Action::Read));
+        }
+        put(bytes, &["HINCRBY", &hash, "n", "1"]);
+        Expected::One(self.ask(&counter, Action::Increment(1)))
+    }
+
+    /// What is there at the end.
+    pub fn ask_all(judge: &mut Judge, now_us: u64) -> (Vec<u8>, Asked) {
+        put_queues(judge.queues.ask_all(), now_us)
+    }
+
     /// Two counters of one slot go up together, or are read together.
     fn transaction(&mut self, bytes: &mut Vec<u8>, expected: &mut VecDeque<Expected>) {
         let reads = self.random.chance(500_000);
@@ -322,6 +353,10 @@ impl Asked {
         if let Expected::Locks(expected) = &expected {
             let times = (self.call_us, now_us);
             judge.hear_lock(expected, reply, holding, times, self.lock_delay_us);
+            return None;
+        }
+        if let Expected::Queue(expected) = &expected {
+            judge.hear_queue(expected, reply, now_us);
             return None;
         }
         if let Expected::Fence(key) = expected {
@@ -405,7 +440,7 @@ fn settle(
             b"$-1\r\n" => {}
             _ => judge.accuse(format!("lock l{key} was answered by {:?}", said())),
         },
-        Expected::Fence(_) | Expected::Locks(_) => {
+        Expected::Fence(_) | Expected::Locks(_) | Expected::Queue(_) => {
             unreachable!("looked at before, and no part of another")
         }
     }
@@ -414,6 +449,9 @@ fn settle(
 
 /// An error is the answer.
 fn refuse(expected: &Expected, reply: &[u8], judge: &mut Judge) {
+    if let Expected::Queue(QueueExpected::Any) = expected {
+        return;
+    }
     let known: [&[u8]; 5] = [
         b"-TRYAGAIN",
         b"-CLUSTERDOWN",
@@ -432,6 +470,7 @@ fn refuse(expected: &Expected, reply: &[u8], judge: &mut Judge) {
         // The first error of several parts is told: another part may have taken effect.
         Expected::Each(ids) => ids.iter().for_each(|id| judge.forget(*id)),
         Expected::Exec(parts) => parts.iter().for_each(|part| refuse(part, reply, judge)),
+        Expected::Queue(expected) => judge.refuse_queue(expected, reply),
         Expected::All(_)
         | Expected::Word
         | Expected::SetFleeting(_)
@@ -440,6 +479,21 @@ fn refuse(expected: &Expected, reply: &[u8], judge: &mut Judge) {
         | Expected::Locks(_)
         | Expected::Fence(_) => {}
     }
+}
+
+/// The bytes of requests about queues.
+fn put_queues(lines: Vec<queues::Line>, call_us: u64) -> (Vec<u8>, Asked) {
+    let mut bytes = Vec::new();
+    let mut asked = Asked {
+        call_us,
+        ..Asked::default()
+    };
+    for (line, expected) in lines {
+        let words: Vec<&str> = line.iter().map(String::as_str).collect();
+        put(&mut bytes, &words);
+        asked.expected.push_back(Expected::Queue(expected));
+    }
+    (bytes, asked)
 }
 
 fn register(key: u64) -> String {

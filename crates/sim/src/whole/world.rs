@@ -11,6 +11,7 @@ use super::machines::Machine;
 use super::nemesis::Trouble;
 use super::operator::Operator;
 use super::plan::Plan;
+use super::queues;
 use crate::agenda::Agenda;
 use crate::faults::Tally;
 use crate::network::Network;
@@ -132,7 +133,7 @@ impl World {
         let mut world = World {
             machines: machines.collect(),
             links: Links::new(plan.nodes),
-            clients: (0..plan.clients_total())
+            clients: (0..plan.clients_total() + queues::clients_of(seed))
                 .map(|_| Client::default())
                 .collect(),
             network,
@@ -162,7 +163,7 @@ impl World {
     fn begin(&mut self) {
         self.note(|| "BEGIN".to_owned());
         self.found();
-        for client in 0..self.plan.clients_total() {
+        for client in 0..self.clients.len() {
             let rest_us = self.random.below(FORMING_US);
             self.after(rest_us, Event::ClientWakes(client));
         }
@@ -320,6 +321,12 @@ impl World {
         }
         let Some(missing) = self.unrest() else {
             if self.phase == Phase::Settling {
+                if self.clients.len() > self.plan.clients_total() {
+                    if !self.judge.queues.knows_all() {
+                        return self.ask_all(self.plan.clients_total());
+                    }
+                    self.judge.judge_queues(self.healed_us);
+                }
                 self.compare_for_good();
                 self.phase = Phase::Done;
             }

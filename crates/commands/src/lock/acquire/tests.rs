@@ -1,4 +1,4 @@
-use crate::testing::Harness;
+use crate::testing::{Harness, WALL_OFFSET_MS};
 
 #[test]
 fn a_lock_and_set_nx_see_each_other() {
@@ -50,7 +50,7 @@ fn what_is_shown_of_a_lock() {
     h.run("LOCK.ACQUIRE l d 100 SHARED WAIT 10");
     assert_eq!(
         h.run("LOCK.INFO l"),
-        "*8\r\n$4\r\nmode\r\n$6\r\nshared\r\n$7\r\nholders\r\n*2\r\n\
+        "*10\r\n$4\r\nmode\r\n$6\r\nshared\r\n$7\r\nholding\r\n:2\r\n$7\r\nholders\r\n*2\r\n\
          *8\r\n$5\r\nowner\r\n$1\r\na\r\n$5\r\nfence\r\n:1\r\n$3\r\nttl\r\n:60\r\n$7\r\nsession\r\n:1\r\n\
          *8\r\n$5\r\nowner\r\n$1\r\nb\r\n$5\r\nfence\r\n:2\r\n$3\r\nttl\r\n:100\r\n$7\r\nsession\r\n:0\r\n\
          $7\r\nwaiting\r\n:2\r\n$5\r\nqueue\r\n*2\r\n$1\r\nc\r\n$1\r\nd\r\n"
@@ -101,4 +101,25 @@ fn bad_arguments_are_refused_and_change_nothing() {
         assert_eq!(h.run(line), error, "{line}");
         assert_eq!(h.run("EXISTS l"), ":0\r\n", "{line}");
     }
+}
+
+#[test]
+fn the_longest_time_can_be_waited_for() {
+    // Breaks if a time at the end of what is possible passed it while its request waited.
+    let mut h = Harness::new();
+    h.run("LOCK.ACQUIRE l a 100");
+    let longest = i64::MAX - h.now_ms as i64 - WALL_OFFSET_MS;
+    let line = format!("LOCK.ACQUIRE l b {longest} WAIT 0");
+    assert_eq!(h.run(&line), "+WAITING\r\n");
+    h.pass_ms(1000);
+    assert_eq!(h.run("LOCK.ACQUIRE l c 100"), "$-1\r\n");
+    assert_eq!(h.run("GET l"), "$1\r\nb\r\n");
+    let pttl = format!(":{longest}\r\n");
+    assert_eq!(h.run("PTTL l"), pttl);
+    let latest = format!(":{}\r\n", i64::MAX);
+    assert_eq!(h.run("PEXPIRETIME l"), latest);
+    assert!(h.run("LOCK.INFO l").contains(&pttl));
+    assert_eq!(h.run("PERSIST l"), ":1\r\n");
+    assert_eq!(h.run("LOCK.RELEASE l b"), ":0\r\n");
+    assert_eq!(h.run("LOCK.INFO l"), "$-1\r\n");
 }

@@ -1,3 +1,4 @@
+use super::SESSION_LOCKS_MAX;
 use crate::client::ClientFlag;
 use crate::session::Step;
 use crate::testing::{Client, node};
@@ -212,4 +213,112 @@ fn a_lock_that_is_handed_over_is_a_change_to_who_watches_it() {
     c.run("MULTI");
     c.run("GET m");
     assert_eq!(c.run("EXEC"), "*-1");
+}
+
+#[test]
+fn locks_that_ended_by_others_make_room_for_new_ones() {
+    // Breaks if a connection that took many locks in its life, which ended by their time, by DEL or by another owner, were
+    // refused new ones for ever.
+    let (node, clock) = node();
+    let [mut a, mut b] = [(); 2].map(|()| Client::new(&node));
+    let mut refused = 0;
+    let mut taken = 0;
+    for round in 0..2 {
+        for number in 0..SESSION_LOCKS_MAX {
+            let reply = a.run(&format!("LOCK.ACQUIRE l{round}:{number} a 1000 SESSION"));
+            taken += usize::from(reply.starts_with(':'));
+            refused += usize::from(reply.starts_with("-ERR too many locks hang"));
+            if number == 0 {
+                b.run("DEL l0:0 l1:0");
+            }
+        }
+        clock.advance_ms(1000);
+        let is_idle = |shard| node.lock(shard).blocked.is_idle();
+        let mut ticks = 0;
+        while !(0..node.shards_count()).all(is_idle) {
+            clock.advance_ms(100);
+            node.tick(node.now());
+            ticks += 1;
+            assert!(ticks < 1000, "they are forgotten in the end");
+        }
+    }
+    assert_eq!((taken, refused), (2 * SESSION_LOCKS_MAX, 0));
+    // Those that are held count.
+    let mut refused = false;
+    for number in 0..=SESSION_LOCKS_MAX {
+        let reply = a.run(&format!("LOCK.ACQUIRE held{number} a 100000 SESSION"));
+        refused = reply.starts_with("-ERR too many locks hang");
+        assert!(refused || reply.starts_with(':'), "{reply}");
+    }
+    assert!(refused);
+    a.run("CONFIG SET lock-delay 0");
+    a.session.close(&node);
+    assert_eq!(b.run("EXISTS held0 held1 held16000"), ":0");
+}
+
+#[test]
+fn pages_of_locks_name_each_of_them_once() {
+    // Breaks if a page of LOCK.LIST left out a lock, named one twice, or named keys that are none.
+    let (node, _) = node();
+    let mut client = Client::new(&node);
+    for number in 0..600 {
+        client.run(&format!("SET key:{number} v EX 100"));
+        fence(&client.run(&format!("LOCK.ACQUIRE lock:{number} me 100000")));
+        client.run(&format!("SET other:{number} me NX PX 100000"));
+    }
+    let mut named = Vec::new();
+    let mut cursor = "0".to_owned();
+    let mut pages = 0;
+    loop {
+        let line = format!("LOCK.LIST MATCH lock:* COUNT 50 CURSOR {cursor}");
+        let reply = client.run(&line);
+        let words: Vec<&str> = reply.split(' ').collect();
+        cursor = words[2].to_owned();
+        let names = words[4..].iter().skip(1).step_by(2);
+        named.extend(names.map(|name| name.to_string()));
+        pages += 1;
+        if cursor == "0" {
+            break;
+        }
+    }
+    assert!(pages > 10, "{pages}");
+    named.sort_unstable();
+    let mut all: Vec<String> = (0..600).map(|number| format!("lock:{number}")).collect();
+    all.sort_unstable();
+    assert_eq!(named, all);
+}
+
+#[test]
+fn a_grant_to_who_waited_is_told_like_any_other() {
+    // Breaks if who listens to keys hears of a lock that was free, but not of one that was handed on.
+    let (node, clock) = node();
+    let [mut a, mut b, mut c, mut listens] = [(); 4].map(|()| Client::new(&node));
+    listens.run("CONFIG SET notify-keyspace-events K$gx");
+    listens.run("PSUBSCRIBE __keyspace@0__:l");
+    let mut heard = |node: &crate::Node| {
+        node.tick(node.now());
+        let text = listens.poll();
+        let words = text.split(' ').collect::<Vec<_>>();
+        let names = words.rsplit(|word| *word == "pmessage").rev().skip(1);
+        let last = |words: &[&str]| {
+            words
+                .iter()
+                .rev()
+                .find(|w| !w.starts_with(['*', '$', '>']))
+                .map(|w| w.to_string())
+        };
+        names.filter_map(last).collect::<Vec<String>>().join(" ")
+    };
+    a.run("LOCK.ACQUIRE l a 10000");
+    assert_eq!(heard(&node), "set expire");
+    b.run("LOCK.ACQUIRE l b 50 WAIT 0");
+    c.run("LOCK.ACQUIRE l c 10000 WAIT 0");
+    assert_eq!(heard(&node), "");
+    a.run("LOCK.RELEASE l a");
+    fence(&b.poll());
+    assert_eq!(heard(&node), "del set expire");
+    clock.advance_ms(50);
+    node.tick(node.now());
+    fence(&c.poll());
+    assert_eq!(heard(&node), "expired set expire");
 }

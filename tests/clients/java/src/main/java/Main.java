@@ -25,7 +25,7 @@ import redis.clients.jedis.params.SetParams;
 import redis.clients.jedis.resps.ScanResult;
 
 /**
- * All Java scenarios against a started server: Jedis, what an application does with it.
+ * All Java scenarios against a started server: Jedis and Redisson, what an application does with them.
  *
  * <p>usage: Main PORT (exit code 1 when a scenario failed)
  */
@@ -259,6 +259,7 @@ public final class Main {
       main.scenario("reconnect", Main::reconnect);
       main.scenario("tracking", Main::tracking);
     }
+    Redissons.run(Integer.parseInt(args[0]));
     System.out.println("java: " + Report.passed + " passed, " + Report.failed + " failed");
     System.exit(Report.failed > 0 ? 1 : 0);
   }

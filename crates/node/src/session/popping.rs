@@ -1,0 +1,307 @@
+//! Commands that wait until a collection has something in it (BLPOP and kin): try, wait to be called, try again
+//! ([`crate::awaiting`]). A connection waits for one of them at a time, and nothing behind it runs.
+//!
+//! Keys of several shards are tried shard by shard, in their order; the wait is at all of them.
+
+use super::access::Access;
+use super::grouped::CROSSSLOT;
+use super::window::places_of;
+use super::{Pending, Session, Step, Turn};
+use crate::client::Unblock;
+use crate::group::Mode;
+use crate::node::Node;
+use crate::shard::Call;
+use bytes::Bytes;
+use commands::{Blocks, Execute, Row};
+use resp::{Args, Output, OwnedArgs, Reply};
+
+/// What CLIENT UNBLOCK ERROR makes of a request.
+const UNBLOCKED: &[u8] = b"-UNBLOCKED client unblocked via CLIENT UNBLOCK\r\n";
+
+/// A request that waits, or tries.
+pub(super) struct HalfPop {
+    row: &'static Row,
+    execute: Execute,
+    /// The request, shard by shard: one part unless its keys live in several shards.
+    parts: Vec<Part>,
+    /// What it waits at: shard, key, and the wait's number there once it waits.
+    keys: Vec<(usize, Bytes, u64)>,
+    blocks: Blocks,
+    db: u8,
+    /// When its time is over, us; none = never.
+    until_us: Option<u64>,
+    stage: Stage,
+}
+
+/// The request for the keys of one shard.
+struct Part {
+    shard: usize,
+    args: OwnedArgs,
+}
+
+enum Stage {
+    /// This part is tried.
+    Trying(usize),
+    /// There was nothing: it waits. The null that it gets when its time is over.
+    Waiting(Vec<u8>),
+}
+
+impl Session {
+    /// Runs a command that may wait.
+    pub(super) fn run_popping(
+        &mut self,
+        turn: Turn<'_>,
+        (row, blocks): (&'static Row, Blocks),
+        execute: Execute,
+        args: Args<'_>,
+        output: &mut Output,
+    ) -> Step {
+        let node = turn.node;
+        let keys = blocks.keys(args);
+        let (Ok(timeout_ms), false) = (blocks.timeout_ms(args), keys.is_empty()) else {
+            // Its own function refuses it.
+            self.run_data(turn, row, execute, args, &[], &mut Access::Free, output);
+            return Step::Done;
+        };
+        let places = places_of(node, row, args);
+        let shards = |position: usize| {
+            let place = places
+                .iter()
+                .find(|place| place.position as usize == position);
+            place.map_or(0, |place| place.shard as usize)
+        };
+        let is_spread = places.iter().any(|place| place.shard != places[0].shard);
+        if is_spread && keys.len() < places.len() {
+            // What it takes and where it puts it live apart: only without replicas is that one step.
+            return self.run_spread(turn, (row, blocks), execute, args, output);
+        }
+        if let Some(refusal) = self.lacks_room(turn, row, args)
+            && node.judges_room(shards(keys.start))
+        {
+            Reply::new(output, self.protocol).error(refusal);
+            return Step::Done;
+        }
+        let mut parts: Vec<Part> = Vec::new();
+        let mut first = keys.start;
+        for at in keys.clone() {
+            if shards(at) != shards(first) {
+                parts.push(Part {
+                    shard: shards(first),
+                    args: blocks.part(args, first..at),
+                });
+                first = at;
+            }
+        }
+        parts.push(Part {
+            shard: shards(first),
+            args: blocks.part(args, first..keys.end),
+        });
+        let half = HalfPop {
+            row,
+            execute,
+            parts,
+            keys: keys
+                .map(|at| (shards(at), Bytes::copy_from_slice(args.get(at)), 0))
+                .collect(),
+            blocks,
+            db: self.db,
+            until_us: until_us(turn, timeout_ms),
+            stage: Stage::Trying(0),
+        };
+        self.begin_pop(turn, half, output)
+    }
+
+    /// A move between two shards.
+    fn run_spread(
+        &mut self,
+        turn: Turn<'_>,
+        (row, blocks): (&'static Row, Blocks),
+        execute: Execute,
+        args: Args<'_>,
+        output: &mut Output,
+    ) -> Step {
+        let node = turn.node;
+        let places = places_of(node, row, args);
+        if places
+            .iter()
+            .any(|place| node.mode(place.shard as usize) == Mode::Grouped)
+        {
+            Reply::new(output, self.protocol).error(CROSSSLOT);
+            return Step::Done;
+        }
+        let timeout_ms = blocks.timeout_ms(args).expect("looked at by the caller");
+        let shard = places[0].shard as usize;
+        let half = HalfPop {
+            row,
+            execute,
+            parts: vec![Part {
+                shard: usize::MAX,
+                args: OwnedArgs::from_slices(&args.iter().collect::<Vec<_>>()),
+            }],
+            keys: vec![(shard, Bytes::copy_from_slice(args.get(1)), 0)],
+            blocks,
+            db: self.db,
+            until_us: until_us(turn, timeout_ms),
+            stage: Stage::Trying(0),
+        };
+        self.begin_pop(turn, half, output)
+    }
+
+    /// Tries for the first time.
+    fn begin_pop(&mut self, turn: Turn<'_>, half: HalfPop, output: &mut Output) -> Step {
+        self.try_part(turn, &half, 0);
+        self.client.begin_block();
+        self.wait_alone(turn, Pending::Pop(Box::new(half)), output)
+    }
+
+    /// Hands a part to its shard; the reply comes to slot 0.
+    fn try_part(&mut self, turn: Turn<'_>, half: &HalfPop, part: usize) {
+        let Part { shard, args } = &half.parts[part];
+        if *shard == usize::MAX {
+            let mut output = Output::new();
+            let access = &mut Access::Free;
+            self.run_data(
+                turn,
+                half.row,
+                half.execute,
+                args.args(),
+                &[],
+                access,
+                &mut output,
+            );
+            let (_, ticket) = self.open_slot();
+            ticket.fill_shared(output.into_bytes());
+            return;
+        }
+        let call = Call {
+            db: half.db,
+            ..self.call(turn, half.execute, args.args())
+        };
+        self.run_part(turn, half.row, call, *shard);
+        turn.node.request_flush();
+    }
+
+    /// Goes on with a request that tries or waits.
+    pub(super) fn go_on_pop(
+        &mut self,
+        turn: Turn<'_>,
+        mut half: Box<HalfPop>,
+        output: &mut Output,
+    ) -> Step {
+        loop {
+            let [reply] = self.client.slots().await_next();
+            let now_us = turn.now.monotonic_us;
+            match half.stage {
+                Stage::Trying(part) => {
+                    let Some(reply) = reply else {
+                        self.pending = Some(Pending::Pop(half));
+                        return Step::Replies;
+                    };
+                    if !is_null(&reply) {
+                        return self.end_pop(turn, *half, &reply, output);
+                    }
+                    self.void_tickets();
+                    if part + 1 < half.parts.len() {
+                        half.stage = Stage::Trying(part + 1);
+                        self.try_part(turn, &half, part + 1);
+                    } else {
+                        self.wait_for_call(turn, &mut half);
+                        half.stage = Stage::Waiting(null_of_waiting(reply));
+                    }
+                }
+                Stage::Waiting(ref null) => {
+                    let is_late = half.until_us.is_some_and(|until| until <= now_us);
+                    let reply_now = match (reply.is_some(), self.client.take_unblock()) {
+                        (_, Some(Unblock::Error)) => Some(UNBLOCKED.to_vec()),
+                        (_, Some(Unblock::Timeout)) => Some(null.clone()),
+                        (false, None) if is_late => Some(null.clone()),
+                        (_, None) => None,
+                    };
+                    if let Some(reply) = reply_now {
+                        return self.end_pop(turn, *half, &reply, output);
+                    }
+                    if reply.is_none() {
+                        let until_us = half.until_us;
+                        self.pending = Some(Pending::Pop(half));
+                        return Step::Blocked { until_us };
+                    }
+                    self.void_tickets();
+                    half.stage = Stage::Trying(0);
+                    self.try_part(turn, &half, 0);
+                }
+            }
+        }
+    }
+
+    /// Waits at all keys: the ticket is slot 0's.
+    fn wait_for_call(&mut self, turn: Turn<'_>, half: &mut HalfPop) {
+        let (_, ticket) = self.open_slot();
+        let now_us = turn.now.monotonic_us;
+        for (shard, key, number) in &mut half.keys {
+            let mut state = turn.node.lock(*shard);
+            if *number == 0 {
+                let (of, key) = (half.blocks.of, key.clone());
+                *number = state.begin_wait(half.db, of, key, ticket.clone(), now_us);
+            } else {
+                state.wait_again(*number, ticket.clone(), now_us);
+            }
+            drop(state);
+            turn.node.cluster.set_wake_us(*shard, 0);
+            turn.node.mark_dirty(*shard);
+        }
+        turn.node.request_flush();
+    }
+
+    /// The client is answered.
+    fn end_pop(
+        &mut self,
+        turn: Turn<'_>,
+        half: HalfPop,
+        reply: &[u8],
+        output: &mut Output,
+    ) -> Step {
+        half.end_waits(turn.node, turn.now.monotonic_us);
+        self.void_tickets();
+        self.client.end_block();
+        output.tail_mut().extend_from_slice(reply);
+        if reply.starts_with(b"-") {
+            turn.node.stats.failed(self.client.id, half.row.id());
+            turn.node.stats.error(&reply[1..]);
+        }
+        Step::Done
+    }
+}
+
+impl HalfPop {
+    /// The request is over, or its connection is: it waits nowhere any more.
+    pub(super) fn end_waits(&self, node: &Node, now_us: u64) {
+        for (shard, _, number) in &self.keys {
+            if *number > 0 {
+                node.lock(*shard).end_wait(*number, now_us);
+                node.cluster.set_wake_us(*shard, 0);
+                node.mark_dirty(*shard);
+            }
+        }
+        node.request_flush();
+    }
+}
+
+/// What Redis answers when the time of any of these commands is over: a null array, even where the command itself
+/// (BLMOVE inside MULTI) answers a null bulk.
+fn null_of_waiting(null: Vec<u8>) -> Vec<u8> {
+    if null == b"$-1\r\n" {
+        b"*-1\r\n".to_vec()
+    } else {
+        null
+    }
+}
+
+/// When a request's time is over, us; none = never.
+fn until_us(turn: Turn<'_>, timeout_ms: Option<u64>) -> Option<u64> {
+    let now_us = turn.now.monotonic_us;
+    timeout_ms.map(|ms| now_us.saturating_add(ms.saturating_mul(1000)))
+}
+
+fn is_null(reply: &[u8]) -> bool {
+    matches!(reply, b"$-1\r\n" | b"*-1\r\n" | b"_\r\n")
+}

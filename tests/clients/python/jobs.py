@@ -1,0 +1,91 @@
+"""The tasks that workers of RQ and Celery carry out; their processes import this module."""
+
+import os
+import time
+
+import redis
+import rq
+from celery import Celery
+
+# One slot: what kombu and the result backend put together in MULTI stays in one shard.
+PREFIX = "{celery}:"
+
+app = Celery("jobs")
+
+
+def configure(port):
+    """The workers' processes learn of the port by their environment."""
+    os.environ["TEST_PORT"] = str(port)
+    app.conf.update(
+        broker_url=f"redis://127.0.0.1:{port}/5",
+        result_backend=f"redis://127.0.0.1:{port}/6",
+        broker_transport_options={"global_keyprefix": PREFIX},
+        result_backend_transport_options={"global_keyprefix": PREFIX},
+        broker_connection_retry_on_startup=True,
+    )
+
+
+if "TEST_PORT" in os.environ:
+    configure(os.environ["TEST_PORT"])
+
+
+@app.task
+def add(one, other):
+    return one + other
+
+
+@app.task
+def total(numbers):
+    return sum(numbers)
+
+
+@app.task
+def fail(why):
+    raise ValueError(why)
+
+
+@app.task(acks_late=True, reject_on_worker_lost=True)
+def marked(key):
+    """Counts in the store how often it was carried out."""
+    return redis.Redis(port=int(os.environ["TEST_PORT"]), db=7).incr(key)
+
+
+@app.task(bind=True, max_retries=3)
+def second_time(self):
+    if self.request.retries == 0:
+        raise self.retry(countdown=0)
+    return self.request.retries
+
+
+class KeepsResult(rq.job.Job):
+    """Keeps its result in its hash, as RQ does with a store without streams; Torc's version alone tells it that there are some."""
+
+    supports_redis_streams = False
+
+
+class Forks(rq.Worker):
+    """Carries out each job in a child."""
+
+    supports_redis_streams = False
+
+
+class Stays(rq.SimpleWorker):
+    """Carries out each job itself."""
+
+    supports_redis_streams = False
+
+
+def square(number):
+    """For RQ."""
+    return number * number
+
+
+def fail_at_once(why):
+    """For RQ."""
+    raise ValueError(why)
+
+
+def slow_square(number):
+    """For RQ: long enough that all workers have a share."""
+    time.sleep(0.01)
+    return number * number
