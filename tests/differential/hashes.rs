@@ -54,7 +54,6 @@ pub fn case(random: &mut Random) -> Case {
             "HRANDFIELD h1 1 WITHVALUES x",
             "HRANDFIELD h1 1 bad",
             "HRANDFIELD",
-            "HGETALL h1 x",
             "hincrby h1 a",
         ]))
         .exact(),
