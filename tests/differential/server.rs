@@ -53,7 +53,9 @@ const UNBENT: &[&str] = &[
     "CONFIG",
     "DEBUG",
     "HELLO",
+    "HGETALL",
     "HRANDFIELD",
+    "HSCAN",
     "INFO",
     "LATENCY",
     "LOLWUT",
@@ -68,11 +70,13 @@ const UNBENT: &[&str] = &[
     "SORT_RO",
     "SPOP",
     "SRANDMEMBER",
+    "SSCAN",
     "TIME",
     "WAIT",
     "ZRANDMEMBER",
     "ZRANK",
     "ZREVRANK",
+    "ZSCAN",
 ];
 
 /// Whether the command `name` may be bent into a wrong shape.

@@ -82,7 +82,7 @@ pub use key::type_name;
 pub use keys_of::{KeyPositions, KeysError, keys_of, keys_with_access};
 pub use keyspec::{BeginSearch, FindKeys, KeyAccess, KeySpec};
 pub use lock::takes_lock;
-pub use lock_guard::unguarded;
+pub use lock_guard::{guard_of, is_current, unguarded};
 pub use lookup::{check, commands, find, lookup, lookup_full_name, lookup_subcommand};
 pub use lookup::{row_of, rows_count};
 pub use object::encoding_name;

@@ -9,7 +9,7 @@ use crate::lock::LOCK_ROW;
 use crate::table::first_key;
 use crate::{BeginSearch, FindKeys, Flags, KeyAccess, KeySpec};
 use crate::{Context, Execute, Row, Run, check};
-use cache::Key;
+use cache::{Cache, Key};
 use resp::{Args, Reply, parse_i64};
 use std::cmp::Ordering;
 
@@ -68,7 +68,7 @@ fn guard(ctx: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>) {
         return reply.error(NOT_INTEGER);
     };
     let lock = ctx.first_key(args.get(1));
-    if let Err(text) = is_current(ctx, lock, token) {
+    if let Err(text) = is_current(ctx.cache(lock), lock, token) {
         return reply.error(&text);
     }
     // It was that of the lock.
@@ -78,15 +78,17 @@ fn guard(ctx: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>) {
     execute(ctx, command, reply);
 }
 
-/// Whether the lock is held under the fence `token`.
-fn is_current(ctx: &mut Context<'_>, lock: Key<'_>, token: i64) -> Result<(), String> {
-    let fence = match ctx.cache(lock).fence(lock) {
+/// Whether the lock is held under the fence `token`: the check of a guard whose lock lives in another shard than its data.
+///
+/// # Errors
+/// It is not; the reply's text says why.
+pub fn is_current(cache: &Cache, lock: Key<'_>, token: i64) -> Result<(), String> {
+    let fence = match cache.fence(lock) {
         Some(0) => return Err(OF_THIS_SCRIPT.into()),
         Some(fence) => i64::try_from(fence).expect("below 2^53"),
         None => return Err(NOT_HELD.into()),
     };
-    let is_held =
-        u64::try_from(token).is_ok_and(|token| ctx.cache(lock).is_lock_held_under(lock, token));
+    let is_held = u64::try_from(token).is_ok_and(|token| cache.is_lock_held_under(lock, token));
     match token.cmp(&fence) {
         _ if is_held => Ok(()),
         Ordering::Greater => Err(NOT_YET.into()),
@@ -95,6 +97,19 @@ fn is_current(ctx: &mut Context<'_>, lock: Key<'_>, token: i64) -> Result<(), St
         Ordering::Less => Err(format!(
             "STALELOCK the lock was granted anew since: its fence is {fence}, above {token}"
         )),
+    }
+}
+
+/// The parts of a guard's request: the token and the guarded command.
+///
+/// # Errors
+/// What is wrong with the request itself, as the reply's text.
+pub fn guard_of(args: Args<'_>) -> Result<(i64, Args<'_>), Vec<u8>> {
+    let command = args.from(COMMAND_AT);
+    guarded(command)?;
+    match parse_i64(args.get(2)) {
+        Some(token) => Ok((token, command)),
+        None => Err(NOT_INTEGER.into()),
     }
 }
 

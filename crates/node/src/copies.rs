@@ -21,7 +21,7 @@ pub struct ShardCopy {
     pub hollow: bool,
     /// Checksum of the keys that are alive at that time, or of the cluster's state.
     pub keys: u64,
-    /// Checksum of the table of origins.
+    /// Checksum of the table of origins and of what is known of transactions.
     pub origins: u64,
     /// The ballot that this node leads under, if it leads.
     pub leads: Option<Ballot>,
@@ -45,7 +45,7 @@ impl Node {
             exact: guard.cache.now_ms() >= guard.group.streams.exact_from_ms,
             hollow: replica.is_hollow(),
             keys: guard.cache.checksum(),
-            origins: guard.origins.checksum(),
+            origins: guard.origins.checksum() ^ guard.reservations.checksum(),
             leads: ballot_led(replica),
             voters: config.voters.clone(),
             learners: config.learners.clone(),

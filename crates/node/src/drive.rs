@@ -237,6 +237,7 @@ impl Node {
             }
         }
         self.finish(work);
+        self.tick_transactions(now);
         self.tick_calls(now);
         if self.cluster.is_beat_due(now.monotonic_us, BEAT_US) {
             self.send_beat(now);
@@ -383,7 +384,11 @@ impl Node {
         let (needs_room, now) = (work.needs_room, work.now);
         let needs_lock_room = work.needs_lock_room;
         let begins_to_lead = work.begins_to_lead;
+        let unresolved = std::mem::take(&mut work.unresolved);
         self.cluster.rooms.put(work);
+        if !unresolved.is_empty() {
+            self.resolve(unresolved, now);
+        }
         if begins_to_lead {
             self.send_beat(now);
             self.request_flush();

@@ -1,10 +1,10 @@
 //! The payload of a log entry: a batch of operations, from one or several nodes, with one stamp.
 //!
-//! Layout, version 5, integers little endian. Log time is not in it: the log itself carries that of every batch.
+//! Layout, version 6, integers little endian. Log time is not in it: the log itself carries that of every batch.
 //!
 //! ```text
 //! offset  size  what
-//!      0     1  version, 5
+//!      0     1  version, 6
 //!      1     3  zero
 //!      4     8  wall time minus log time, ms, signed
 //!     12     8  the leader's draw
@@ -24,7 +24,7 @@ use crate::group::{is_applicable, op::split_first};
 use paxos::{Incarnation, NodeId, ReplicaId};
 
 /// The version that this code writes and reads.
-const VERSION: u8 = 5;
+const VERSION: u8 = 6;
 /// Bytes ahead of the first run.
 pub(crate) const BATCH_HEAD_BYTES: usize = 20;
 /// Bytes ahead of a run's operations.
@@ -80,7 +80,7 @@ pub enum EntryError {
     #[error("log entry has a wrong length")]
     Length,
     /// Another version of the layout.
-    #[error("log entry has version {0}, this node reads version 2")]
+    #[error("log entry has version {0}, this node reads version {VERSION}")]
     Version(u8),
     /// Something where zero must be.
     #[error("log entry has something where zero must be")]

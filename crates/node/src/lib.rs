@@ -66,6 +66,7 @@ mod testing;
 #[cfg(test)]
 mod tests;
 mod tracking;
+mod transactions;
 mod vet;
 mod view;
 pub mod wire;

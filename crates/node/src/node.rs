@@ -25,6 +25,7 @@ use crate::slowlog::Slowlog;
 use crate::stats::Stats;
 use crate::telling::Telling;
 use crate::tracking::Tracking;
+use crate::transactions::Transactions;
 use crate::wire::{ListensTo, PublishKind};
 use arc_swap::ArcSwap;
 use cache::{Change, ChangeKind, Policy};
@@ -77,6 +78,8 @@ pub struct Node {
     pub(crate) reports: Reports,
     /// Whether this node has more to do than others.
     pub(crate) balance: Balance,
+    /// Transactions over several shards.
+    pub(crate) transactions: Transactions,
     /// What is asked for most.
     pub(crate) hot_keys: HotKeys,
     /// Channels and patterns.
@@ -237,6 +240,7 @@ impl Node {
             telling: Telling::default(),
             reports: Reports::default(),
             balance: Balance::default(),
+            transactions: Transactions::default(),
             hot_keys: HotKeys::default(),
             pubsub: Arc::default(),
             tracking: Tracking::new(settings.tracking_table_max_keys as usize),

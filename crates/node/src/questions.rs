@@ -10,6 +10,8 @@
 //! | `random` | draw | bulk: a key; null if none was hit |
 //! | `holding` | index, 0 = the last applied | array of integers: the index, and how many replicas but the leader's hold all up to it |
 //! | `script` | source, count of keys, keys, arguments | what the script replies, in the client's protocol |
+//! | `finish` | a transaction, number of its reserve, outcome | what its commands came to, or that it is gone (`group/transact.rs`) |
+//! | `ask` | a transaction, number of its reserve | what the shard said to it |
 //! | `fingerprint` | key … | array of bulks: 8 bytes each, what [`fingerprint`] says |
 
 use crate::group::apply::fingerprint;
@@ -28,6 +30,10 @@ pub(crate) const RANDOM: &[u8] = b"random";
 pub(crate) const HOLDING: &[u8] = b"holding";
 /// A script that only reads. Answered in `group/scripts.rs`.
 pub(crate) const SCRIPT: &[u8] = b"script";
+/// Finishes a transaction here. Answered in `group/transact.rs`.
+pub(crate) const FINISH: &[u8] = b"finish";
+/// What became of a transaction here. Answered in `group/transact.rs`.
+pub(crate) const ASK: &[u8] = b"ask";
 /// What watched keys hold.
 pub(crate) const FINGERPRINT: &[u8] = b"fingerprint";
 

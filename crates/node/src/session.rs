@@ -21,6 +21,7 @@ mod holes;
 mod info;
 mod long_scripts;
 mod operate;
+mod over_shards;
 mod pending;
 mod popping;
 mod pubsub;

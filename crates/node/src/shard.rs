@@ -12,6 +12,7 @@ use crate::entry::{
 };
 use crate::group::op::{OpFlags, OpHead, OpKind, encode};
 use crate::group::origins::Origins;
+use crate::group::reservations::Reservations;
 use crate::group::{Group, Mode, lock_origin, silent_args};
 use crate::memory::Budget;
 use crate::overlay::triples;
@@ -51,6 +52,8 @@ pub struct Shard {
     listened: bool,
     /// Whose writes were applied, and their last replies.
     pub(crate) origins: Origins,
+    /// Transactions over several shards that are under way here.
+    pub(crate) reservations: Reservations,
     /// What connections of this node wait for.
     pub(crate) blocked: Blocked,
     /// Grants to who waited that nobody who listens to keys was told of: the next write or tick does. Of a shard that
@@ -128,6 +131,7 @@ impl Shard {
             watched: HashMap::new(),
             listened: false,
             origins: Origins::default(),
+            reservations: Reservations::default(),
             blocked: Blocked::default(),
             granted: Vec::new(),
             waits: Waits::default(),

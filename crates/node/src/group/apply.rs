@@ -4,6 +4,7 @@
 use super::locks::lock_origin;
 use super::op::{Op, OpFlags, OpKind, peek_key, split_first};
 use super::origins::Stored;
+use super::reservations::TxId;
 use crate::effects;
 use crate::entry::{Batch, Run, Stamp};
 use crate::shard::{Call, Events, Shard};
@@ -98,6 +99,10 @@ impl Shard {
             if self.group.streams.is_producing() {
                 self.save_for_streams(&op);
             }
+            if self.defers(&op, run.origin) {
+                *ordinal += 1;
+                continue;
+            }
             let mark = out.scratch.mark();
             // What a group of one recorded has the numbers of its requests.
             let request = (op.head.seq > 0).then(|| LockRequest {
@@ -147,7 +152,11 @@ impl Shard {
                     origin: asks,
                     number: op.head.seq,
                 });
-                self.run_op(&op, stamp.of_op(*ordinal), request, applying, out);
+                if op.head.kind == OpKind::Reserve {
+                    self.apply_reserve(&op, run.origin, applying, out);
+                } else if !self.defers(&op, run.origin) {
+                    self.run_op(&op, stamp.of_op(*ordinal), request, applying, out);
+                }
                 let reply = stored_since(&mut out.scratch, mark);
                 self.group
                     .answer(run.origin, op.head.seq, &reply, applying.now_us);
@@ -234,6 +243,16 @@ impl Shard {
                 for id in op.args().iter() {
                     self.origins.forget(replica_of(id));
                 }
+                self.forget_prevented();
+            }
+            OpKind::Finish => self.apply_finish(op, stamp, applying, out),
+            OpKind::Prevent => self.apply_prevent(op, stamp, applying, out),
+            OpKind::Release => {
+                for id in op.args().iter() {
+                    let id = TxId::of(id).expect("as decoded");
+                    self.reservations.release(id);
+                }
+                Reply::new(&mut out.scratch, op.head.flags.protocol()).ok();
             }
             OpKind::Effects => {
                 effects::apply(&mut self.cache, db, op.args());
@@ -245,8 +264,11 @@ impl Shard {
                 out.scratch.tail_mut().extend_from_slice(op.args().get(0));
             }
             OpKind::Commands => self.run_commands(op, stamp, applying, out),
-            OpKind::Internal | OpKind::Check | OpKind::Script => {
-                panic!("{:?} is never logged", op.head.kind)
+            OpKind::Internal | OpKind::Check | OpKind::Fence | OpKind::Script | OpKind::Reserve => {
+                panic!(
+                    "{:?} is never logged, or has a way of its own",
+                    op.head.kind
+                )
             }
         }
         self.collect_grants(applying.event_mask, out);

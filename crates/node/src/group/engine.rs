@@ -38,6 +38,7 @@ impl Shard {
         let until_us = self.group.lease_until_us;
         if now.monotonic_us >= until_us
             || (after > 0 && self.origins.applied(self.group.origin) < after)
+            || self.is_held_back(&call)
         {
             return Err(NotHere);
         }
@@ -142,7 +143,9 @@ impl Shard {
     fn set_mode(&mut self, work: &Work<'_>) {
         // Commands over several solo shards run by the node's clock, so it must be the group's.
         let is_own_time = self.group.log_ahead_ms() == 0;
-        let mode = match self.group.replica.can_skip() && is_own_time && !self.has_work() {
+        // Who has keys for himself has them by the log.
+        let is_free = self.reservations.is_idle() && !self.has_work();
+        let mode = match self.group.replica.can_skip() && is_own_time && is_free {
             true => Mode::Solo,
             false => Mode::Grouped,
         };
@@ -171,7 +174,8 @@ impl Shard {
     pub(crate) fn wake_us(&self, now: Now) -> u64 {
         let group = &self.group;
         if self.mode == Mode::Solo {
-            return self.solo_wake_us(now).min(self.waits_wake_us());
+            let wake_us = self.solo_wake_us(now).min(self.waits_wake_us());
+            return wake_us.min(self.transactions_wake_us());
         }
         let is_waiting_for_time = group.holds
             || group.forwarded.has_writes() && group.in_flight.is_empty()
@@ -186,6 +190,7 @@ impl Shard {
                 let wake_us = group.replica.next_wake_us().min(group.requests.wake_us());
                 wake_us
                     .min(self.locks_wake_us(now))
+                    .min(self.transactions_wake_us())
                     .min(self.waits_wake_us())
             }
         }
@@ -315,6 +320,7 @@ impl Shard {
         group.decisions.clear();
         group.decisions_count = 0;
         group.forget_heard();
+        group.resolving.clear();
         group.rounds.begin_again();
         let refusal = ForwardRefused {
             group: group.id,
@@ -340,7 +346,9 @@ impl Shard {
                 while self.may_propose(work) && self.propose(work) {}
                 self.run_reads(work);
                 // Writes may have stood behind those reads. Each round proposes some.
-                let more = self.group.requests.has_writes_to_send();
+                let writes = self.group.requests.has_writes_to_send();
+                let more = writes && !(self.script_waits() && self.script_is_held_back())
+                    || !self.group.decisions.is_empty();
                 if !more || !self.may_propose(work) {
                     break;
                 }
@@ -375,6 +383,7 @@ impl Shard {
         }
         self.tick_locks(work);
         self.tick_waits(work);
+        self.tick_transactions(work);
         if self.has_work() || self.group.holds {
             self.pump(work);
         }

@@ -197,7 +197,7 @@ pub(crate) fn takes_lock(op: &Op<'_>) -> bool {
 fn has_write(op: &Op<'_>, holds: fn(Args<'_>) -> bool) -> bool {
     match op.head.kind {
         OpKind::Write => holds(op.args()),
-        OpKind::Multi => op.nested().any(|nested| has_write(&nested, holds)),
+        OpKind::Multi | OpKind::Reserve => op.nested().any(|nested| has_write(&nested, holds)),
         OpKind::Read
         | OpKind::Flush
         | OpKind::Internal
@@ -211,6 +211,10 @@ fn has_write(op: &Op<'_>, holds: fn(Args<'_>) -> bool) -> bool {
         | OpKind::Settle
         | OpKind::Silent
         | OpKind::LockWord
+        | OpKind::Finish
+        | OpKind::Prevent
+        | OpKind::Release
+        | OpKind::Fence
         | OpKind::Effects => false,
     }
 }
@@ -229,9 +233,9 @@ pub(crate) fn is_asked_by_nodes(op: &Op<'_>) -> bool {
             };
             matches!(row.run, Run::Data(_)) && lane == op.head.kind.lane()
         }
-        OpKind::Multi => op.nested().all(|nested| match nested.head.kind {
+        OpKind::Multi | OpKind::Reserve => op.nested().all(|nested| match nested.head.kind {
             OpKind::Write | OpKind::Read => is_asked_by_nodes(&nested),
-            OpKind::Flush | OpKind::Check => true,
+            OpKind::Flush | OpKind::Check | OpKind::Fence => true,
             OpKind::Multi
             | OpKind::Internal
             | OpKind::Evict
@@ -243,9 +247,15 @@ pub(crate) fn is_asked_by_nodes(op: &Op<'_>) -> bool {
             | OpKind::Settle
             | OpKind::Silent
             | OpKind::LockWord
+            | OpKind::Reserve
+            | OpKind::Finish
+            | OpKind::Prevent
+            | OpKind::Release
             | OpKind::Effects => false,
         }),
-        OpKind::Flush | OpKind::Internal | OpKind::Script | OpKind::LockWord => true,
+        OpKind::Flush | OpKind::Internal | OpKind::Script | OpKind::LockWord | OpKind::Release => {
+            true
+        }
         // Decisions of the leader.
         OpKind::Evict
         | OpKind::Forget
@@ -255,6 +265,9 @@ pub(crate) fn is_asked_by_nodes(op: &Op<'_>) -> bool {
         | OpKind::Commands
         | OpKind::Settle
         | OpKind::Silent
+        | OpKind::Finish
+        | OpKind::Prevent
+        | OpKind::Fence
         | OpKind::Effects => false,
     }
 }

@@ -47,7 +47,10 @@ impl Shard {
 
     /// Proposes one batch of what waits; whether there was anything.
     pub(super) fn propose(&mut self, work: &mut Work<'_>) -> bool {
-        if self.script_waits() && !self.goes_ahead_of_script(work.now) {
+        if self.script_waits()
+            && !self.script_is_held_back()
+            && !self.goes_ahead_of_script(work.now)
+        {
             return self.propose_script(work);
         }
         self.group.last_turn.begins_batch();
@@ -129,7 +132,9 @@ impl Shard {
                     Some((memory, false))
                 }
             },
-            None if group.forwarded.has_writes() || !group.decisions.is_empty() => {
+            None if group.forwarded.has_writes() && !group.forwarded.next_is_script()
+                || !group.decisions.is_empty() =>
+            {
                 Some((vec![0; BATCH_HEAD_BYTES], false))
             }
             None => None,
@@ -217,7 +222,7 @@ impl Shard {
         let mut left = Vec::new();
         for read in reads {
             let (op, _) = split_first(&read.op).expect("looked at when it was taken");
-            if is_read_script(&op) && !work.has_time_for_scripts() {
+            if is_read_script(&op) && !work.has_time_for_scripts() || self.must_wait(&op) {
                 left.push(read);
                 continue;
             }
@@ -289,6 +294,8 @@ impl Shard {
         self.cache.set_now(log_ms);
         if is_read_script(op) {
             self.answer_script(op, stamp, work);
+        } else if let Some(answer) = self.answer_about(op) {
+            work.applied.scratch.tail_mut().extend_from_slice(answer);
         } else if op.head.kind == OpKind::Internal {
             let mut reply = Reply::new(&mut work.applied.scratch, op.head.flags.protocol());
             questions::answer(self, op.head.db, op.args(), &mut reply);
@@ -374,7 +381,8 @@ impl Shard {
                     Some(reading)
                         if op.head.after <= applied
                             && is_asked_by_nodes(&op)
-                            && !is_read_script(&op) =>
+                            && !is_read_script(&op)
+                            && !self.must_wait(&op) =>
                     {
                         self.read_now(origin, &op, reading, work);
                         reading.done.push(from..at);

@@ -122,7 +122,7 @@ pub(super) fn each_key(op: &Op<'_>, cache: &Cache, tell: &mut dyn FnMut(u8, &[u8
     let (db, args) = (op.head.db, op.args());
     match op.head.kind {
         OpKind::Write | OpKind::Read => each_key_of(db, args, tell),
-        OpKind::Multi | OpKind::Commands => op
+        OpKind::Multi | OpKind::Commands | OpKind::Reserve => op
             .nested()
             .for_each(|nested| each_key(&nested, cache, tell)),
         OpKind::Evict if op.head.flags.has(OpFlags::LOCKS) => (0..args.len())
@@ -136,6 +136,7 @@ pub(super) fn each_key(op: &Op<'_>, cache: &Cache, tell: &mut dyn FnMut(u8, &[u8
             .step_by(3)
             .for_each(|at| tell(db, args.get(at))),
         OpKind::LockWord => tell(db, args.get(1)),
+        OpKind::Fence => tell(db, args.get(0)),
         OpKind::Silent => {
             for origin in args.from(1).iter() {
                 let names = cache.locks().names_with(lock_origin(replica_of(origin)));
@@ -147,12 +148,15 @@ pub(super) fn each_key(op: &Op<'_>, cache: &Cache, tell: &mut dyn FnMut(u8, &[u8
         | OpKind::Check
         | OpKind::Internal
         | OpKind::Refused
+        | OpKind::Finish
+        | OpKind::Prevent
+        | OpKind::Release
         | OpKind::Script => {}
     }
 }
 
 /// The same for a client's command.
-fn each_key_of(db: u8, args: Args<'_>, tell: &mut dyn FnMut(u8, &[u8])) {
+pub(super) fn each_key_of(db: u8, args: Args<'_>, tell: &mut dyn FnMut(u8, &[u8])) {
     let mut positions = commands::KeyPositions::new();
     let row = commands::check(args).expect("a logged command has a row");
     // Arguments that do not tell their keys are refused by the command itself.
@@ -344,6 +348,7 @@ impl Shard {
         }
         self.blocked.confirm_all(now.monotonic_us);
         self.tick_waits(work);
+        self.tick_transactions(work);
         // Nobody else passes on what time brought about.
         let granted = self.take_grant_events(work.event_mask);
         work.applied.events.extend(granted);

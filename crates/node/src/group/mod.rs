@@ -17,7 +17,7 @@
 //!   quorum` no read is answered before a majority said, after the read came, that this replica leads (`rounds`).
 //!
 //! Reading order: `op`, `origins`, `room`, `requests`, `forward`, `replies`, `apply`, `locks`, `engine`, `lead`, `rounds`,
-//! `follow`, `decide`, `snapshot`, `streams`, `loss`.
+//! `follow`, `decide`, `snapshot`, `streams`, `loss`; `reservations`, `transact`.
 
 pub(crate) mod apply;
 mod decide;
@@ -31,11 +31,13 @@ pub(crate) mod op;
 pub(crate) mod origins;
 mod replies;
 pub(crate) mod requests;
+pub(crate) mod reservations;
 mod room;
 mod rounds;
 mod scripts;
 mod snapshot;
 mod streams;
+pub(crate) mod transact;
 mod waits;
 mod work;
 
@@ -132,6 +134,8 @@ pub(crate) struct Group {
     hearing_us: u64,
     /// Whether a decision is under way that settles locks.
     is_settling: bool,
+    /// A leader's: transactions that are not finished.
+    resolving: transact::Resolving,
     /// Whom the requests were sent to.
     target: Option<NodeId>,
     /// Nothing is forwarded before this time, us: the target refused.
@@ -207,6 +211,7 @@ impl Group {
             heard: BTreeMap::new(),
             hearing_us: 0,
             is_settling: false,
+            resolving: transact::Resolving::default(),
             target: None,
             pause_until_us: 0,
             loss: Loss::default(),
@@ -217,7 +222,9 @@ impl Group {
     #[inline]
     fn answer(&mut self, origin: ReplicaId, seq: u64, reply: &Stored, now_us: u64) {
         use crate::wire::RequestKind::Write;
-        if !self.shows {
+        if reply.is_due() {
+            // It waits for a transaction, and is answered when it runs.
+        } else if !self.shows {
             self.holds = true;
         } else if origin != self.origin {
             self.replies.push(origin, Write, seq, reply);
@@ -289,4 +296,12 @@ impl Group {
             random,
         }
     }
+}
+
+/// What [`reservations::Reservations::encode`] made of a shard without locks.
+#[cfg(test)]
+pub(crate) fn decoded_reservations(bytes: &[u8]) -> Option<reservations::Reservations> {
+    let cache = cache::Cache::new(1);
+    let (decoded, rest) = reservations::Reservations::decode(bytes, &cache)?;
+    rest.is_empty().then_some(decoded)
 }

@@ -17,11 +17,13 @@
 //!      …     …  the arguments' bytes, one after the other
 //! ```
 //!
-//! The arguments of a *multi* are operations themselves, of kinds write, read, flush and check. Example, `DEL a` in
+//! The arguments of a *multi* are operations themselves, of kinds write, read, flush and check; those of a *reserve* are,
+//! behind the first three ([`super::reservations`]), of kinds write, read, check and fence. Example, `DEL a` in
 //! database 0 as write 7: `01 00 00 00  28 00 00 00  07 00 00 00 00 00 00 00  00 00 00 00 00 00 00 00  02 00 00 00
 //! 03 00 00 00  01 00 00 00  'D' 'E' 'L' 'a'`.
 
 use super::locks::is_word;
+use super::reservations::{RESERVE_HEAD_ARGS, TX_ID_BYTES, is_reserve_head};
 use super::scripts::keys_count;
 use crate::effects;
 use crate::entry::{ALL_DATABASES, DATABASES};
@@ -74,6 +76,16 @@ pub enum OpKind {
     /// The same as an outcome, where that would hold a large collection: the reply, then the commands by which the script wrote, as
     /// operations of kind write, whose number is their draw.
     Commands = 16,
+    /// A transaction's part here: see [`super::reservations`].
+    Reserve = 17,
+    /// What has become of a transaction: its name, and `c` (committed) or `a` (aborted).
+    Finish = 18,
+    /// A transaction's name, and the number (8 bytes) of its reserve here: unless that came before, it is refused.
+    Prevent = 19,
+    /// Names of transactions whose outcome nobody asks for any more.
+    Release = 20,
+    /// In a reserve: the arguments are a lock and the token (8 bytes, i64) under which it must be held.
+    Fence = 21,
 }
 
 impl OpKind {
@@ -95,6 +107,11 @@ impl OpKind {
             14 => OpKind::Silent,
             15 => OpKind::LockWord,
             16 => OpKind::Commands,
+            17 => OpKind::Reserve,
+            18 => OpKind::Finish,
+            19 => OpKind::Prevent,
+            20 => OpKind::Release,
+            21 => OpKind::Fence,
             _ => return None,
         })
     }
@@ -182,9 +199,13 @@ impl<'a> Op<'a> {
         &self.bytes[start..start + span.len as usize]
     }
 
-    /// The operations in a multi, or the commands of a script.
+    /// The operations in a multi or a reserve, or the commands of a script.
     pub fn nested(&self) -> impl Iterator<Item = Op<'a>> + '_ {
-        let first = usize::from(self.head.kind == OpKind::Commands);
+        let first = match self.head.kind {
+            OpKind::Commands => 1,
+            OpKind::Reserve => RESERVE_HEAD_ARGS,
+            _ => 0,
+        };
         (first..self.spans.len()).map(|i| {
             split_first(self.argument(i))
                 .expect("looked at when the whole was decoded")
@@ -226,7 +247,28 @@ impl<'a> Op<'a> {
                         })
                     })
             }
-            OpKind::Check => args.len() == 2 && args.get(1).len() == 8,
+            OpKind::Check | OpKind::Fence => args.len() == 2 && args.get(1).len() == 8,
+            OpKind::Finish => {
+                args.len() == 2
+                    && args.get(0).len() == TX_ID_BYTES
+                    && matches!(args.get(1), b"c" | b"a")
+            }
+            OpKind::Prevent => {
+                args.len() == 2 && args.get(0).len() == TX_ID_BYTES && args.get(1).len() == 8
+            }
+            OpKind::Release => args.iter().all(|id| id.len() == TX_ID_BYTES),
+            OpKind::Reserve => {
+                is_reserve_head(args)
+                    && args.iter().skip(RESERVE_HEAD_ARGS).all(|bytes| {
+                        split_first(bytes).is_ok_and(|(op, rest)| {
+                            rest.is_empty()
+                                && matches!(
+                                    op.head.kind,
+                                    OpKind::Write | OpKind::Read | OpKind::Check | OpKind::Fence
+                                )
+                        })
+                    })
+            }
             OpKind::Effects => effects::are_triples(args),
             OpKind::Multi => args.iter().all(|bytes| {
                 split_first(bytes).is_ok_and(|(op, rest)| {
@@ -245,6 +287,11 @@ impl<'a> Op<'a> {
                             | OpKind::Settle
                             | OpKind::Silent
                             | OpKind::LockWord
+                            | OpKind::Reserve
+                            | OpKind::Finish
+                            | OpKind::Prevent
+                            | OpKind::Release
+                            | OpKind::Fence
                             | OpKind::Effects => false,
                         }
                 })
@@ -360,9 +407,9 @@ pub(crate) fn is_applicable(op: &Op<'_>) -> bool {
         OpKind::Write | OpKind::Read => {
             commands::check(op.args()).is_ok_and(|row| matches!(row.run, Run::Data(_)))
         }
-        OpKind::Multi => op
-            .nested()
-            .all(|nested| nested.head.kind == OpKind::Check || is_applicable(&nested)),
+        OpKind::Multi | OpKind::Reserve => op.nested().all(|nested| {
+            matches!(nested.head.kind, OpKind::Check | OpKind::Fence) || is_applicable(&nested)
+        }),
         OpKind::Flush
         | OpKind::Evict
         | OpKind::Forget
@@ -372,8 +419,11 @@ pub(crate) fn is_applicable(op: &Op<'_>) -> bool {
         | OpKind::Silent
         | OpKind::LockWord
         | OpKind::Outcome
-        | OpKind::Commands => true,
-        OpKind::Internal | OpKind::Check | OpKind::Script => false,
+        | OpKind::Commands
+        | OpKind::Finish
+        | OpKind::Prevent
+        | OpKind::Release => true,
+        OpKind::Internal | OpKind::Check | OpKind::Fence | OpKind::Script => false,
     }
 }
 

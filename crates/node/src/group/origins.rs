@@ -66,6 +66,12 @@ impl Stored {
         }
     }
 
+    /// Whether there is none yet: the write waits ([`super::reservations`]).
+    #[inline]
+    pub fn is_due(&self) -> bool {
+        matches!(self, Stored::Short(bytes) if bytes.is_empty())
+    }
+
     /// The reply.
     #[inline]
     pub fn as_bytes(&self) -> &[u8] {
@@ -120,6 +126,15 @@ impl Origin {
         self.replies.get(usize::try_from(place).ok()?)
     }
 
+    /// Takes note of the reply to a write that was applied and had none yet.
+    fn put_reply(&mut self, seq: u64, reply: Stored) {
+        let place = seq.checked_sub(self.first());
+        let place = place.and_then(|place| self.replies.get_mut(usize::try_from(place).ok()?));
+        if let Some(place) = place {
+            *place = reply;
+        }
+    }
+
     /// All replies that are kept, with the writes that they belong to.
     pub fn replies(&self) -> impl Iterator<Item = (u64, &Stored)> {
         (self.first()..).zip(&self.replies)
@@ -162,6 +177,13 @@ impl Origins {
     /// Puts an origin back.
     pub fn put(&mut self, origin: ReplicaId, state: Origin) {
         *self.entry(origin) = state;
+    }
+
+    /// Takes note of the reply to a write of an origin that was applied and had none yet, if anybody may ask for it.
+    pub fn put_reply(&mut self, origin: ReplicaId, seq: u64, reply: Stored) {
+        if let Some(known) = self.table.get_mut(&origin) {
+            known.put_reply(seq, reply);
+        }
     }
 
     /// Whether a later start of the same node has been heard of.

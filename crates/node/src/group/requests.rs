@@ -16,6 +16,7 @@
 use super::forward::ForwardedRead;
 use super::op::{self, OP_BYTES_MAX, OpFlags, OpHead, OpKind, encode, encoded_bytes};
 use super::room::{QueueBudget, QueueFull, Share};
+use super::transact::is_about_transaction;
 use crate::entry::{BATCH_HEAD_BYTES, RUN_HEAD_BYTES, reserve_heads};
 use crate::slots::Ticket;
 use crate::wire::RequestKind;
@@ -80,6 +81,11 @@ impl OpKind {
             | OpKind::Settle
             | OpKind::Silent
             | OpKind::LockWord
+            | OpKind::Reserve
+            | OpKind::Finish
+            | OpKind::Prevent
+            | OpKind::Release
+            | OpKind::Fence
             | OpKind::Effects => RequestKind::Write,
         }
     }
@@ -117,6 +123,8 @@ pub(crate) struct Lane {
     usual_bytes: usize,
     /// Room that a chunk keeps at its front for the heads of an entry.
     reserve: usize,
+    /// Whether something is to be sent for which others wait: what it does not wait for answers before.
+    is_urgent: bool,
 }
 
 #[derive(Debug)]
@@ -225,15 +233,24 @@ impl Requests {
         if bytes > OP_BYTES_MAX {
             return Err(QueueFull::TooLong);
         }
-        let is_tried = self.is_silent && self.reads.waited_us(now_us) >= TRIAL_US;
-        if is_tried || self.writes.waited_us(now_us) >= PATIENCE_US {
-            return Err(QueueFull::NoLeader);
+        let is_about_transaction =
+            request.kind == OpKind::Internal && is_about_transaction(request.args);
+        if is_about_transaction {
+            // What takes up the room may wait for just that.
+            self.share.take(bytes);
+        } else {
+            let is_tried = self.is_silent && self.reads.waited_us(now_us) >= TRIAL_US;
+            if is_tried || self.writes.waited_us(now_us) >= PATIENCE_US {
+                return Err(QueueFull::NoLeader);
+            }
+            self.share.admit(bytes)?;
         }
-        self.share.admit(bytes)?;
         let waiting = Waiting::Open {
             ticket: Some(ticket),
             queued_us: now_us,
         };
+        self.reads.is_urgent |= is_about_transaction;
+        self.writes.is_urgent |= request.kind == OpKind::Reserve;
         Ok(match request.kind.lane() {
             RequestKind::Read => self.reads.push(request, request.after, 0, bytes, waiting),
             RequestKind::Write => {
@@ -417,6 +434,7 @@ impl Requests {
         let range = chunk.range_from(from);
         let ops = chunk.seal().slice(range);
         self.reads.sent = self.reads.chunks[place].last();
+        self.reads.is_urgent &= self.reads.has_unsent();
         Some(ops)
     }
 }
@@ -438,6 +456,7 @@ impl Lane {
             given_up: 0,
             usual_bytes: 256,
             reserve,
+            is_urgent: false,
         }
     }
 
@@ -564,8 +583,12 @@ impl Lane {
 
     /// Whether more is to be sent now. While something is on its way what comes next waits and gathers, unless it is much:
     /// a message costs more than what it carries.
+    ///
+    /// What belongs to a transaction goes at once: what is on its way may wait for that very transaction.
     fn may_send(&self) -> bool {
-        (self.sent == self.done() || self.next_bytes() >= BATCH_BYTES_MIN) && self.has_window()
+        self.is_urgent
+            || (self.sent == self.done() || self.next_bytes() >= BATCH_BYTES_MIN)
+                && self.has_window()
     }
 
     fn place_of(&self, number: u64) -> Option<usize> {
@@ -603,6 +626,7 @@ impl Lane {
         let chunk = &mut self.chunks[place];
         let count = (chunk.last() + 1 - from) as u32;
         self.sent = chunk.last();
+        self.is_urgent &= self.sent < self.first + self.waiting.len() as u64 - 1;
         // Towards a little more than what chunks came to be.
         self.usual_bytes = (3 * self.usual_bytes + chunk.ops.len() * 5 / 4) / 4;
         let ops = match &mut chunk.memory {

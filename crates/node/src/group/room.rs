@@ -80,11 +80,16 @@ impl Share {
         {
             return Err(QueueFull::Node);
         }
-        budget.requests.fetch_add(1, Ordering::Relaxed);
-        budget.bytes.fetch_add(bytes, Ordering::Relaxed);
+        self.take(bytes);
+        Ok(())
+    }
+
+    /// Takes room for a request of `bytes`, be there any or not: for what others wait for that take up room.
+    pub fn take(&mut self, bytes: usize) {
+        self.budget.requests.fetch_add(1, Ordering::Relaxed);
+        self.budget.bytes.fetch_add(bytes, Ordering::Relaxed);
         self.requests += 1;
         self.bytes += bytes;
-        Ok(())
     }
 
     /// Gives room back.

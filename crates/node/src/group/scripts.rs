@@ -40,6 +40,12 @@ pub(super) fn keys_count(args: Args<'_>) -> Option<usize> {
     (count <= args.len() - KEYS_AT).then_some(count)
 }
 
+/// A script's declared keys.
+pub(super) fn script_keys<'a>(args: Args<'a>) -> impl Iterator<Item = &'a [u8]> {
+    let count = keys_count(args).unwrap_or(0);
+    (KEYS_AT..KEYS_AT + count).map(move |at| args.get(at))
+}
+
 /// Whether an operation is a script that only reads.
 pub(super) fn is_read_script(op: &Op<'_>) -> bool {
     op.head.kind == OpKind::Internal && op.args().get(0) == SCRIPT
@@ -123,6 +129,26 @@ impl Shard {
             self.decide(OpKind::Settle, db, &due);
         }
         !due.is_empty()
+    }
+
+    /// Whether the script whose turn it is has to wait for a transaction that has one of its keys. Others go ahead then.
+    pub(super) fn script_is_held_back(&mut self) -> bool {
+        if self.reservations.is_idle() {
+            return false;
+        }
+        let is_own = self.next_script_is_own();
+        let script = match is_own {
+            true => self.group.requests.next_script(),
+            false => self.group.forwarded.next_script(),
+        };
+        let held_back = script
+            .and_then(|script| split_first(script).ok())
+            .is_some_and(|(op, _)| self.has_script_keys(&op));
+        if held_back {
+            // The other one may be free.
+            self.group.last_turn.was_own = is_own;
+        }
+        held_back
     }
 
     /// Runs the script that waits and proposes its outcome; whether it did.
@@ -289,6 +315,11 @@ impl Shard {
             let overlay = Overlay::new(cache.seed(), &keys, terms, |_| Some(cache));
             let verdict = overlay.run(&work.cluster.scripts.engine, &invocation);
             match &verdict.missing {
+                Some(key) if self.reservations.has(op.head.db, key) => {
+                    break Verdict::error(
+                        "TRYAGAIN a transaction has a key that the script does not declare",
+                    );
+                }
                 // A lock that somebody waits for may be due: that is looked at before the script, for declared keys.
                 Some(key)
                     if undeclared.len() < UNDECLARED_MAX

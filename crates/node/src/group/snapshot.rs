@@ -1,17 +1,18 @@
 //! A shard's state at one index, as chunks: made a step at a time while writes go on, and put together elsewhere.
 //!
-//! Layout of a chunk, version 4, integers little endian:
+//! Layout of a chunk, version 5, integers little endian:
 //!
 //! ```text
 //! offset  size  what
-//!      0     1  version, 4
+//!      0     1  version, 5
 //!      1     1  part: 0 beginning, 1 keys, 2 end, 3 the beginning of a state that was dropped: only on disk, no keys follow
 //! beginning, of either kind:
 //!      2     8  the state is that after this index
 //!     10     8  its log time, ms
 //!     18     8  wall time minus log time as of its last entry, ms (i64)
 //!     26     8  the last fence that was given (`cache::Cache::last_fence`)
-//!     34        origins (`Origins::encode`), then the table of locks (`cache::Locks::encode`), to the end
+//!     34        origins (`Origins::encode`), then the table of locks (`cache::Locks::encode`), then what is known of
+//!               transactions (`Reservations::encode`), to the end
 //! keys:
 //!      2        keys, to the end:
 //!               +0   1  numbered database
@@ -34,6 +35,7 @@
 //! writes change of the original meanwhile. Pieces of one key are in their order; other keys may be between them.
 
 use super::origins::Origins;
+use super::reservations::Reservations;
 use crate::effects;
 use crate::shard::Shard;
 use bytes::Bytes;
@@ -41,7 +43,7 @@ use cache::{Cache, Collection, Entry, FENCE_MAX, Key, Locks, Piece, Value};
 use std::collections::{HashSet, VecDeque};
 use xxhash_rust::xxh3::xxh3_64;
 
-const VERSION: u8 = 4;
+const VERSION: u8 = 5;
 const BEGINNING: u8 = 0;
 const KEYS: u8 = 1;
 const END: u8 = 2;
@@ -108,6 +110,7 @@ impl Producer {
         beginning.extend_from_slice(&shard.cache.last_fence().to_le_bytes());
         shard.origins.encode(&mut beginning);
         shard.cache.locks().encode(&mut beginning);
+        shard.reservations.encode(&mut beginning);
         Producer {
             stream,
             chunk: vec![VERSION, KEYS],
@@ -274,7 +277,7 @@ pub(crate) struct Staging {
     /// Its name.
     pub stream: u64,
     cache: Cache,
-    base: Option<(u64, u64, i64, Origins)>,
+    base: Option<(u64, u64, i64, Origins, Reservations)>,
     is_hollow: bool,
     sum: u64,
     /// Log time at the walk's end, ms, once the end is there.
@@ -303,6 +306,8 @@ pub(crate) struct Staged {
     pub exact_from_ms: u64,
     /// Who wrote it.
     pub origins: Origins,
+    /// Who has keys for himself.
+    pub reservations: Reservations,
     /// Whether the state was dropped: there are no keys, though there were some.
     pub is_hollow: bool,
 }
@@ -353,13 +358,15 @@ impl Staging {
                 }
                 let (origins, rest) = Origins::decode(rest).ok_or(SnapshotError::Shape)?;
                 let (locks, rest) = Locks::decode(rest).ok_or(SnapshotError::Shape)?;
-                if !rest.is_empty() {
-                    return Err(SnapshotError::Shape);
-                }
                 self.cache.set_now(log_ms);
                 self.cache.resume_fences(last_fence);
                 self.cache.put_locks(locks);
-                self.base = Some((index, log_ms, offset as i64, origins));
+                let (reservations, rest) =
+                    Reservations::decode(rest, &self.cache).ok_or(SnapshotError::Shape)?;
+                if !rest.is_empty() {
+                    return Err(SnapshotError::Shape);
+                }
+                self.base = Some((index, log_ms, offset as i64, origins, reservations));
                 Ok(())
             }
             KEYS if self.is_hollow => Err(SnapshotError::Order),
@@ -413,7 +420,8 @@ impl Staging {
     /// # Errors
     /// Something is missing.
     pub fn finish(self) -> Result<Staged, SnapshotError> {
-        let (applied, log_ms, wall_offset_ms, origins) = self.base.ok_or(SnapshotError::Order)?;
+        let (applied, log_ms, wall_offset_ms, origins, reservations) =
+            self.base.ok_or(SnapshotError::Order)?;
         let exact_from_ms = self.exact_from_ms.ok_or(SnapshotError::Order)?;
         Ok(Staged {
             cache: self.cache,
@@ -422,6 +430,7 @@ impl Staging {
             wall_offset_ms,
             exact_from_ms,
             origins,
+            reservations,
             is_hollow: self.is_hollow,
         })
     }

@@ -4,6 +4,7 @@ use super::Work;
 use super::locks::each_key;
 use super::op::{Op, OpKind};
 use super::origins::Origins;
+use super::reservations::Reservations;
 use super::snapshot::{Producer, Staged, Staging};
 use crate::journal::{Checkpoint, Journal};
 use crate::shard::Shard;
@@ -154,6 +155,7 @@ impl Shard {
         self.group.streams.exact_from_ms = staged.exact_from_ms;
         let former = std::mem::replace(&mut self.cache, staged.cache);
         self.origins = staged.origins;
+        self.reservations = staged.reservations;
         self.applied = staged.applied;
         self.wall_offset_ms = staged.wall_offset_ms;
         self.state_replaced();
@@ -173,6 +175,7 @@ impl Shard {
             .push(std::mem::replace(&mut self.cache, Cache::new(seed)));
         self.cache.set_now(log_ms);
         self.origins = Origins::default();
+        self.reservations = Reservations::default();
         self.applied = self.group.replica.chosen().0;
         self.state_replaced();
         tracing::info!(group = self.group.id.0, "left the group, dropped its keys");

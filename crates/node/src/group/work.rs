@@ -7,6 +7,7 @@ use crate::journal::{JournalBatch, JournalError};
 use crate::memory::Budget;
 use crate::pubsub::PubSub;
 use crate::settings::{ReadMode, Settings};
+use crate::transactions::Unresolved;
 use cache::{Cache, Change};
 use parking_lot::{Mutex, MutexGuard};
 use paxos::Message;
@@ -114,6 +115,8 @@ pub(crate) struct Work<'a> {
     pub graves: Vec<Cache>,
     /// What scripts took of it, us.
     pub scripts_us: u64,
+    /// Transactions that the node is to look into.
+    pub unresolved: Vec<Unresolved>,
 }
 
 impl<'a> Work<'a> {
@@ -155,6 +158,7 @@ impl<'a> Work<'a> {
             deferred: Vec::new(),
             graves: Vec::new(),
             scripts_us: 0,
+            unresolved: Vec::new(),
         }
     }
 

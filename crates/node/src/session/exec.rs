@@ -1,23 +1,23 @@
 //! WATCH and EXEC on a shard that has replicas: the transaction is one operation of the shard's log, with what the
-//! watched keys must still hold. All its keys must live in that shard.
+//! watched keys must still hold. If its keys live in several shards it takes a longer way (`over_shards`).
 //!
 //! Commands of the session itself (PING, SELECT, PUBLISH …) are not part of the operation: they run when its reply is
 //! there, and answer in their places.
 
 use super::access::Access;
+use super::over_shards::{Goal, NotSplit, Plan, kind_of};
 use super::pending::Pending;
 use super::transaction::{Seen, Transaction, Watch, walks};
 use super::window::places_of;
 use super::{Session, Step, Turn};
-use crate::group::{Mode, OpHead, OpKind, Request, encode_op};
+use crate::group::{Mode, OpKind, Request};
 use crate::questions;
 use commands::context::Touch;
-use commands::{Flags, Row, Run, Session as SessionCommand};
-use resp::{Output, OwnedArgs, Reply, parse_u64, split_array, split_reply};
+use commands::{Row, Run, Session as SessionCommand};
+use resp::{Args, Output, OwnedArgs, Reply, parse_u64, split_array, split_reply};
 
-/// What EXEC says of keys in several shards.
-const SEVERAL_SHARDS: &str =
-    "CROSSSLOT Keys in MULTI/EXEC don't hash to the same shard (give them one {hash tag})";
+/// What EXEC says of a command with keys in several shards that cannot be taken apart.
+const SEVERAL_SHARDS: &str = "CROSSSLOT A command in MULTI/EXEC has keys that don't hash to the same shard (give them one {hash tag})";
 /// The same of commands that look at all shards.
 const WALKS: &str = "CROSSSLOT KEYS, SCAN, DBSIZE, RANDOMKEY, FLUSHDB and FLUSHALL look at all shards and cannot be part of a transaction";
 
@@ -85,8 +85,8 @@ impl Session {
         transaction: Transaction,
         output: &mut Output,
     ) -> Step {
-        let shard = match self.shard_of_all(turn, &transaction) {
-            Ok(shard) => shard,
+        let shards = match self.all_shards_of(turn, &transaction) {
+            Ok(shards) => shards,
             Err(refusal) => {
                 self.forget_watches(turn.node, &mut Access::Free);
                 Reply::new(output, self.protocol).error(refusal);
@@ -100,6 +100,18 @@ impl Session {
             Reply::new(output, self.protocol).null_array();
             return Step::Done;
         }
+        if shards.len() > 1 {
+            let plan = self.plan_of(turn, &transaction);
+            self.forget_watches(turn.node, &mut Access::Free);
+            return match plan {
+                Ok(plan) => self.begin_over(turn, plan, Goal::Exec(transaction.commands), output),
+                Err(NotSplit) => {
+                    Reply::new(output, self.protocol).error(SEVERAL_SHARDS);
+                    Step::Done
+                }
+            };
+        }
+        let shard = shards.first().copied().unwrap_or(0);
         let operations = self.operations_of(turn, &transaction);
         self.watches.clear();
         self.client.facts.lock().watched = 0;
@@ -151,16 +163,27 @@ impl Session {
             output.tail_mut().extend_from_slice(&reply);
             return Step::Done;
         };
+        self.answer_exec(turn, &half.commands, output, &mut |_, output| {
+            let (element, rest) = split_reply(elements).unwrap_or((b"_\r\n", b""));
+            output.tail_mut().extend_from_slice(element);
+            elements = rest;
+        })
+    }
+
+    /// Writes EXEC's reply: `next` that of each data command, the session's own commands answer for themselves.
+    pub(super) fn answer_exec(
+        &mut self,
+        turn: Turn<'_>,
+        commands: &[(&'static Row, OwnedArgs)],
+        output: &mut Output,
+        next: &mut dyn FnMut(&Session, &mut Output),
+    ) -> Step {
         let mut last = Step::Done;
-        Reply::new(output, self.protocol).array(half.commands.len());
-        for (row, args) in &half.commands {
+        Reply::new(output, self.protocol).array(commands.len());
+        for (row, args) in commands {
             let mark = output.mark();
             match row.run {
-                Run::Data(_) => {
-                    let (element, rest) = split_reply(elements).unwrap_or((b"_\r\n", b""));
-                    output.tail_mut().extend_from_slice(element);
-                    elements = rest;
-                }
+                Run::Data(_) => next(self, output),
                 Run::Session(_) | Run::Later => {
                     let step =
                         self.dispatch(turn, row, args.args(), &mut Access::InTransaction, output);
@@ -177,12 +200,12 @@ impl Session {
         last
     }
 
-    /// The one shard that a transaction needs, or why it cannot be run.
-    fn shard_of_all(
+    /// The shards that a transaction needs, or why it cannot be run.
+    fn all_shards_of(
         &self,
         turn: Turn<'_>,
         transaction: &Transaction,
-    ) -> Result<usize, &'static str> {
+    ) -> Result<Vec<usize>, &'static str> {
         let mut shards: Vec<usize> = self.watches.iter().map(|watch| watch.shard).collect();
         for (row, args) in &transaction.commands {
             match row.run {
@@ -196,28 +219,41 @@ impl Session {
                 Run::Session(_) | Run::Later => {}
             }
         }
-        let shard = shards.first().copied().unwrap_or(0);
-        match shards.iter().all(|other| *other == shard) {
-            true => Ok(shard),
-            false => Err(SEVERAL_SHARDS),
+        shards.sort_unstable();
+        shards.dedup();
+        Ok(shards)
+    }
+
+    /// What a transaction does in which shard: checks of watched keys, then its data commands, each in the database that
+    /// was selected then.
+    fn plan_of(&self, turn: Turn<'_>, transaction: &Transaction) -> Result<Plan, NotSplit> {
+        let mut plan = Plan::default();
+        for watch in &self.watches {
+            if let Seen::Contents(contents) = watch.seen {
+                let check = OwnedArgs::from_slices(&[&watch.key, &contents.to_le_bytes()]);
+                let operation = self.operation(OpKind::Check, watch.db, check.args());
+                plan.add_condition(watch.shard, operation);
+            }
         }
+        let mut db = self.db;
+        for (row, args) in &transaction.commands {
+            match row.run {
+                Run::Data(_) => {
+                    let places = places_of(turn.node, row, args.args());
+                    let encode = |args: Args<'_>| self.operation(kind_of(row), db, args);
+                    plan.add_command(row, args.args(), &places, &encode)?;
+                }
+                Run::Session(SessionCommand::Select) => db = selected(turn, args).unwrap_or(db),
+                Run::Session(_) | Run::Later => {}
+            }
+        }
+        Ok(plan)
     }
 
     /// The transaction's parts as operations: checks of watched keys, then its data commands, each in the database
     /// that was selected then.
     fn operations_of(&self, turn: Turn<'_>, transaction: &Transaction) -> Vec<Vec<u8>> {
-        let operation = |kind, db, args: &OwnedArgs| {
-            let head = OpHead {
-                kind,
-                db,
-                flags: self.op_flags(self.touch),
-                seq: 0,
-                after: 0,
-            };
-            let mut bytes = Vec::new();
-            encode_op(&mut bytes, head, args.args().iter());
-            bytes
-        };
+        let operation = |kind, db, args: &OwnedArgs| self.operation(kind, db, args.args());
         let mut operations = Vec::new();
         for watch in &self.watches {
             if let Seen::Contents(contents) = watch.seen {
@@ -228,22 +264,19 @@ impl Session {
         let mut db = self.db;
         for (row, args) in &transaction.commands {
             match row.run {
-                Run::Data(_) if row.flags.has(Flags::WRITE) => {
-                    operations.push(operation(OpKind::Write, db, args));
-                }
-                Run::Data(_) => operations.push(operation(OpKind::Read, db, args)),
-                Run::Session(SessionCommand::Select) => {
-                    let wanted = args.args().iter().nth(1).and_then(parse_u64);
-                    let databases = turn.settings.databases as u64;
-                    if let Some(wanted) = wanted.filter(|wanted| *wanted < databases) {
-                        db = wanted as u8;
-                    }
-                }
+                Run::Data(_) => operations.push(operation(kind_of(row), db, args)),
+                Run::Session(SessionCommand::Select) => db = selected(turn, args).unwrap_or(db),
                 Run::Session(_) | Run::Later => {}
             }
         }
         operations
     }
+}
+
+/// The database that a SELECT chooses, if there is such a one.
+fn selected(turn: Turn<'_>, select: &OwnedArgs) -> Option<u8> {
+    let wanted = select.args().iter().nth(1).and_then(parse_u64)?;
+    (wanted < turn.settings.databases as u64).then_some(wanted as u8)
 }
 
 /// Whether a command looks at the keys of all shards (and not at this node's own figures).

@@ -23,9 +23,6 @@ use smallvec::SmallVec;
 /// Redis's words for keys of one command that belong to different nodes.
 pub(super) const CROSSSLOT: &str = "CROSSSLOT Keys in request don't hash to the same slot";
 
-/// The same for LOCK.GUARD: the lock could change hands between a look at it in one shard and a write in another.
-const GUARD_CROSSSLOT: &str = "CROSSSLOT lock and data must live in one shard for LOCK.GUARD: give their keys one hash tag, as in {report}:lock and {report}:data";
-
 /// What became of a request on a shard with replicas.
 enum Outcome {
     /// It ran; this is to be told to others.
@@ -158,9 +155,6 @@ impl Session {
         spread: Spread<'_>,
         output: &mut Output,
     ) {
-        if row.name == "lock.guard" {
-            return Reply::new(output, self.protocol).error(GUARD_CROSSSLOT);
-        }
         if row.split == Split::Whole {
             return Reply::new(output, self.protocol).error(CROSSSLOT);
         }

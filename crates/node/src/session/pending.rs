@@ -2,7 +2,8 @@
 
 use super::holes::Fill;
 use super::{
-    Session, Step, Turn, blocking, exec, long_scripts, popping, random, scripting, wait, walk,
+    Session, Step, Turn, blocking, exec, long_scripts, over_shards, popping, random, scripting,
+    wait, walk,
 };
 use crate::client::ClientFlag;
 use crate::group::{Mode, OpFlags, OpKind, Request};
@@ -19,6 +20,8 @@ pub(super) enum Pending {
     Watch(exec::HalfWatch),
     /// EXEC whose operation is on its way.
     Exec(exec::HalfExec),
+    /// A transaction over several shards.
+    Over(Box<over_shards::HalfOver>),
     /// FLUSHDB or FLUSHALL of `db`: what the shards' answers come to.
     Flush { db: u8, fill: Fill },
     /// A request that needs scripts which may be known elsewhere.
@@ -66,6 +69,7 @@ impl Session {
             Pending::Random(random) => self.go_on_random(turn, random, output),
             Pending::Watch(watch) => self.go_on_watch(watch, output),
             Pending::Exec(exec) => self.go_on_exec(turn, exec, output),
+            Pending::Over(half) => self.go_on_over(turn, half, output),
             Pending::Script(lookup) => self.go_on_lookup(turn, lookup, output),
             Pending::LongScript(half) => self.go_on_long(turn, &half, output),
             Pending::Blocked(half) => self.go_on_blocked(turn, half, output),

@@ -197,6 +197,12 @@ impl Session {
     ) -> Step {
         match row.run {
             Run::Data(execute) => {
+                if row.name == "lock.guard"
+                    && !access.is_held()
+                    && let Some(step) = self.guard_over(turn, args, output)
+                {
+                    return step;
+                }
                 if !access.is_held()
                     && let Some(patience) = self.patience_of(row, args)
                 {

@@ -120,7 +120,7 @@ pub(super) fn compare(network: &Network, shard: usize) {
             (
                 guard.applied,
                 guard.cache.checksum(),
-                guard.origins.checksum(),
+                guard.origins.checksum() ^ guard.reservations.checksum(),
             )
         })
         .collect();

@@ -1,6 +1,7 @@
 //! What locks may take of the memory, and LOCK.GUARD on shards with and without replicas.
 
 use super::groups::{Asker, compare};
+use super::sessions::run;
 use crate::group::OpKind;
 use crate::lock_memory::LockMemoryLimit;
 use crate::lock_memory::LockOverflow::{self, Evict, Refuse};
@@ -165,9 +166,8 @@ fn leaders_evict_locks_by_the_log() {
 }
 
 #[test]
-fn guards_hold_within_one_shard_and_refuse_others() {
-    // Breaks if a guarded write of a former holder is applied by any replica, or a lock in one shard guards data in another
-    // by a look before the write.
+fn guards_hold_within_one_shard_and_over_several() {
+    // Breaks if a guarded write of a former holder is applied by any replica, wherever its data live.
     let mut network = Network::of_three();
     let mut asker = Asker::new(&network, 2);
     let taken = asker.write(&network, 1, "SET l me NX PX 60000");
@@ -193,8 +193,16 @@ fn guards_hold_within_one_shard_and_refuse_others() {
         .into_iter()
         .find(|key| node.shard_of(key.as_bytes()) != node.shard_of(b"l"))
         .expect("eight shards");
-    let refused = client.run(&format!("LOCK.GUARD l 1 SET {apart} x"));
-    assert!(refused.starts_with("-CROSSSLOT lock and data"), "{refused}");
+    run(&mut network, &mut client, "SET l first NX PX 60000");
+    let fence = run(&mut network, &mut client, "LOCK.FENCE l")[1..].to_owned();
+    let guard = |fence: &str| format!("LOCK.GUARD l {fence} SET {apart} x");
+    assert_eq!(run(&mut network, &mut client, &guard(&fence)), "+OK");
+    run(&mut network, &mut client, "DEL l");
+    run(&mut network, &mut client, "SET l third NX PX 60000");
+    let refused = run(&mut network, &mut client, &guard(&fence));
+    assert!(refused.starts_with("-STALELOCK"), "{refused}");
+    let unknown = run(&mut network, &mut client, "LOCK.GUARD l x SET a b");
+    assert_eq!(unknown, "-ERR value is not an integer or out of range");
 }
 
 #[test]

@@ -19,6 +19,7 @@ mod replay;
 mod scripts;
 mod sessions;
 mod threads;
+mod transactions;
 mod watch;
 
 use crate::host::{Host, Process};

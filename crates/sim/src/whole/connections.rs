@@ -114,8 +114,8 @@ impl Connection {
                 }
                 Step::Flush => self.flushed = self.written(),
                 Step::Yield | Step::Long => {}
-                Step::Wait { .. } | Step::Replies => self.waits = !self.wants_turn(),
-                Step::Blocked { until_us } => {
+                Step::Replies => self.waits = !self.wants_turn(),
+                Step::Wait { until_us } | Step::Blocked { until_us } => {
                     self.waits = !self.wants_turn();
                     self.until_us = until_us;
                 }

@@ -229,6 +229,30 @@ impl Judge {
         }
     }
 
+    /// A fence of a lock that somebody was told: the last one, or the one that many before; none if there are fewer.
+    pub fn fence_seen(&self, lock: u64, before: usize) -> Option<i64> {
+        let seen = self.fences.get(&lock)?;
+        let at = seen.len().checked_sub(before + 1)?;
+        Some(seen[at].fence)
+    }
+
+    /// What was written under guards of a lock: who held it later wrote later.
+    pub fn see_guarded(&mut self, lock: u64, reply: &[u8]) {
+        let Some(Some(log)) = bulk(reply) else {
+            return;
+        };
+        let log = String::from_utf8_lossy(&log).into_owned();
+        let fences = log.split_terminator(',').map(|one| {
+            let fence = one.split_once(':').map(|(fence, _)| fence.parse::<i64>());
+            fence.and_then(Result::ok).unwrap_or(i64::MIN)
+        });
+        if !fences.is_sorted() {
+            self.accuse(format!(
+                "writes under l{lock} came in the order {log:?}: a former holder's is among them"
+            ));
+        }
+    }
+
     /// Looks at a node's copy of a shard: at one index and one log time all are equal.
     pub fn compare(&mut self, number: usize, shard: usize, copy: &node::ShardCopy) {
         if copy.hollow {

@@ -28,8 +28,12 @@ pub enum Expected {
     Each(Vec<OperationId>),
     /// MSET: one answer for all.
     All(Vec<OperationId>),
-    /// EXEC.
-    Exec(Vec<Expected>),
+    /// EXEC, and whether all replies in it must be equal.
+    Exec(Vec<Expected>, Alike),
+    /// A write under LOCK.GUARD.
+    Guarded(OperationId),
+    /// What was written under guards of a lock.
+    ReadGuarded(u64, OperationId),
     /// The EXEC behind a WATCH: carried out, or null.
     Swap(OperationId),
     /// The GET behind a WATCH of that key.
@@ -46,6 +50,15 @@ pub enum Expected {
     Locks(LockExpected),
     /// Pushes, pops and ballast.
     Queue(QueueExpected),
+}
+
+/// Whether the parts of a transaction answer the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Alike {
+    /// They do.
+    Yes,
+    /// They need not.
+    No,
 }
 
 /// A batch that a client has sent.
@@ -178,7 +191,12 @@ impl Asking<'_> {
                 put(bytes, &[vec!["MSET"], words.collect()].concat());
                 expected.push_back(Expected::All(ids));
             }
-            15 | 16 => self.transaction(bytes, expected),
+            15 => self.transaction(&["{m}x", "{m}y"], bytes, expected),
+            16 => match self.random.below(4) {
+                0 => self.transaction(&["sa", "sb", "sc"], bytes, expected),
+                1 => self.guarded(key, bytes, expected),
+                _ => self.mixed(bytes, expected),
+            },
             17 => {
                 *self.made += 1;
                 let (key, ttl_ms) = (*self.made, self.random.between(10, self.ttl_ms_max));
@@ -287,13 +305,67 @@ impl Asking<'_> {
         put_queues(judge.queues.ask_all(), now_us)
     }
 
-    /// Two counters of one slot go up together, or are read together.
-    fn transaction(&mut self, bytes: &mut Vec<u8>, expected: &mut VecDeque<Expected>) {
+    /// Registers and counters, of whatever shards, are changed and read together with what others do to them one by one.
+    fn mixed(&mut self, bytes: &mut Vec<u8>, expected: &mut VecDeque<Expected>) {
+        put(bytes, &["MULTI"]);
+        expected.push_back(Expected::Word);
+        let mut parts = Vec::new();
+        for _ in 0..self.random.between(2, 4) {
+            let key = self.random.below(self.keys);
+            let (register, counter, value) = (register(key), format!("c{key}"), self.value());
+            let (words, key, action): (Vec<&str>, &str, Action) = match self.random.below(5) {
+                0 => (vec!["GET", &register], &register, Action::Read),
+                1 | 2 => {
+                    let action = Action::Write(value.clone().into());
+                    (vec!["SET", &register, &value], &register, action)
+                }
+                3 => (vec!["INCR", &counter], &counter, Action::Increment(1)),
+                _ => (vec!["GET", &counter], &counter, Action::Read),
+            };
+            put(bytes, &words);
+            expected.push_back(Expected::Word);
+            parts.push(Expected::One(self.ask(key, action)));
+        }
+        put(bytes, &["EXEC"]);
+        expected.push_back(Expected::Exec(parts, Alike::No));
+    }
+
+    /// A write that a lock of another shard guards, under some fence of it that somebody was told; or what such writes left.
+    fn guarded(&mut self, key: u64, bytes: &mut Vec<u8>, expected: &mut VecDeque<Expected>) {
+        let log = format!("g{key}");
+        let drawn = self.random.below(3) as usize;
+        match self.judge.fence_seen(key, drawn) {
+            Some(fence) => {
+                *self.made += 1;
+                let written = format!("{fence}:{},", self.made);
+                let (lock, fence) = (format!("l{key}"), fence.to_string());
+                put(
+                    bytes,
+                    &["LOCK.GUARD", &lock, &fence, "APPEND", &log, &written],
+                );
+                let id = self.ask(&log, Action::Append(written.into()));
+                expected.push_back(Expected::Guarded(id));
+            }
+            None => {
+                put(bytes, &["GET", &log]);
+                let id = self.ask(&log, Action::Read);
+                expected.push_back(Expected::ReadGuarded(key, id));
+            }
+        }
+    }
+
+    /// Counters go up together, or are read together.
+    fn transaction(
+        &mut self,
+        keys: &[&str],
+        bytes: &mut Vec<u8>,
+        expected: &mut VecDeque<Expected>,
+    ) {
         let reads = self.random.chance(500_000);
         put(bytes, &["MULTI"]);
         expected.push_back(Expected::Word);
         let mut parts = Vec::new();
-        for key in ["{m}x", "{m}y"] {
+        for &key in keys {
             let (word, action) = match reads {
                 true => ("GET", Action::Read),
                 false => ("INCR", Action::Increment(1)),
@@ -303,7 +375,7 @@ impl Asking<'_> {
             parts.push(Expected::One(self.ask(key, action)));
         }
         put(bytes, &["EXEC"]);
-        expected.push_back(Expected::Exec(parts));
+        expected.push_back(Expected::Exec(parts, Alike::Yes));
     }
 
     fn swap(&mut self, key: u64, seen: Option<Bytes>, bytes: &mut Vec<u8>, asked: &mut Asked) {
@@ -394,7 +466,7 @@ fn settle(
             }
         }
         Expected::All(ids) => ids.iter().for_each(|id| judge.answer(*id, reply, now_us)),
-        Expected::Exec(parts) => {
+        Expected::Exec(parts, alike) => {
             let mut rest = split_array(reply).unwrap_or_default();
             let mut replies = Vec::new();
             for part in parts {
@@ -406,9 +478,15 @@ fn settle(
                 replies.push(one);
                 rest = others;
             }
-            if replies.windows(2).any(|pair| pair[0] != pair[1]) {
+            let is_whole = replies.windows(2).all(|pair| pair[0] == pair[1]);
+            if *alike == Alike::Yes && !is_whole {
                 judge.accuse(format!("a transaction saw half of another: {:?}", said()));
             }
+        }
+        Expected::Guarded(id) => judge.answer(*id, reply, now_us),
+        Expected::ReadGuarded(key, id) => {
+            judge.answer(*id, reply, now_us);
+            judge.see_guarded(*key, reply);
         }
         Expected::Swap(id) => match split_array(reply) {
             Some(rest) => {
@@ -452,6 +530,11 @@ fn refuse(expected: &Expected, reply: &[u8], judge: &mut Judge) {
     if let Expected::Queue(QueueExpected::Any) = expected {
         return;
     }
+    if let Expected::Guarded(id) = expected
+        && (reply.starts_with(b"-STALELOCK") || reply.starts_with(b"-ERR unknown token"))
+    {
+        return judge.forget(*id);
+    }
     let known: [&[u8]; 5] = [
         b"-TRYAGAIN",
         b"-CLUSTERDOWN",
@@ -464,12 +547,14 @@ fn refuse(expected: &Expected, reply: &[u8], judge: &mut Judge) {
         judge.accuse(format!("{said:?} answers {expected:?}"));
     }
     match expected {
-        Expected::One(id) | Expected::Swap(id) | Expected::Watched(_, id) => {
-            judge.refuse(*id, reply);
-        }
+        Expected::One(id)
+        | Expected::Swap(id)
+        | Expected::Watched(_, id)
+        | Expected::Guarded(id)
+        | Expected::ReadGuarded(_, id) => judge.refuse(*id, reply),
         // The first error of several parts is told: another part may have taken effect.
         Expected::Each(ids) => ids.iter().for_each(|id| judge.forget(*id)),
-        Expected::Exec(parts) => parts.iter().for_each(|part| refuse(part, reply, judge)),
+        Expected::Exec(parts, _) => parts.iter().for_each(|part| refuse(part, reply, judge)),
         Expected::Queue(expected) => judge.refuse_queue(expected, reply),
         Expected::All(_)
         | Expected::Word

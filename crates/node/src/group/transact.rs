@@ -1,0 +1,473 @@
+//! Transactions over several shards, where they meet a shard's log ([`super::reservations`] says what they are).
+//!
+//! A coordinator asks by two kinds of questions, which are reads: whoever leads answers them, any number of times. What
+//! they ask for is brought about if it is not so yet, by a decision of the leader's, and answered when that is applied:
+//!
+//! - *finish*: with an outcome; the answer is what the commands came to here, or [`GONE`].
+//! - *ask*: what this shard said to a transaction's reserve. If that has not come it is prevented, so there is an answer.
+//!
+//! Neither waits behind writes of its node, so that what those wait for can come about.
+//!
+//! A leader under whom a transaction stays unfinished has its node find out and bring about what has become of it
+//! ([`crate::transactions`]): the coordinator may be gone.
+
+use super::Work;
+use super::apply::{Applied, Applying, stored_since};
+use super::locks::{each_key_of, lock_origin};
+use super::op::{Op, OpKind, split_first};
+use super::origins::Stored;
+use super::reservations::{Committed, Deferred, Keys, TxId, age_of, keys_of};
+use crate::entry::Stamp;
+use crate::questions;
+use crate::shard::{Call, Shard};
+use crate::transactions::{Goal, Unresolved};
+use cache::{Key, LockRequest};
+use paxos::ReplicaId;
+use resp::{Args, Reply};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// A vote for a transaction.
+pub(crate) const RESERVED: &[u8] = b"+RESERVED\r\n";
+/// A vote against it: another one has its keys, and is older.
+pub(crate) const BUSY: &[u8] = b"+BUSY\r\n";
+/// It was prevented.
+pub(crate) const ABORTED: &[u8] = b"+ABORTED\r\n";
+/// It was committed here.
+pub(crate) const COMMITTED: &[u8] = b"+COMMITTED\r\n";
+/// It is finished, and no more is known of it.
+pub(crate) const GONE: &[u8] = b"+GONE\r\n";
+/// The outcomes in a finish.
+pub(crate) const COMMIT: &[u8] = b"c";
+pub(crate) const ABORT: &[u8] = b"a";
+
+/// A transaction unfinished for so long is looked into, us: some times what a busy cluster needs for one.
+const RESOLVE_US: u64 = 250_000;
+/// A committed one that nobody released for so long is looked into, us: its coordinator is gone.
+const RELEASE_US: u64 = 20_000_000;
+/// Time between two looks at committed ones, us.
+const LOOK_US: u64 = 1_000_000;
+
+/// What a leader remembers of transactions, which is no part of the state.
+#[derive(Debug, Default)]
+pub(super) struct Resolving {
+    /// Decided on, and not applied yet.
+    decided: BTreeSet<TxId>,
+    /// Since when it knows of them, us.
+    noticed: BTreeMap<TxId, u64>,
+    /// When to look at committed ones next, us.
+    look_us: u64,
+}
+
+impl Resolving {
+    /// Leadership came or went.
+    pub fn clear(&mut self) {
+        *self = Resolving::default();
+    }
+}
+
+fn keys_in(shard: &Shard, op: &Op<'_>) -> Keys {
+    keys_of(op, &shard.cache)
+}
+
+/// Applying.
+impl Shard {
+    /// Puts an operation off that is about to run, if a transaction has one of its keys; whether it did.
+    pub(super) fn defers(&mut self, op: &Op<'_>, origin: ReplicaId) -> bool {
+        if self.reservations.is_idle() {
+            return false;
+        }
+        match op.head.kind {
+            OpKind::Write
+            | OpKind::Flush
+            | OpKind::Multi
+            | OpKind::Evict
+            | OpKind::Settle
+            | OpKind::Silent
+            | OpKind::LockWord => {}
+            // Questions among them; a reserve says itself whether it waits; a leader proposes no script's outcome on keys that
+            // a transaction has, and nothing comes in between.
+            OpKind::Read
+            | OpKind::Internal
+            | OpKind::Forget
+            | OpKind::Check
+            | OpKind::Fence
+            | OpKind::Effects
+            | OpKind::Refused
+            | OpKind::Script
+            | OpKind::Outcome
+            | OpKind::Commands
+            | OpKind::Reserve
+            | OpKind::Finish
+            | OpKind::Prevent
+            | OpKind::Release => return false,
+        }
+        let keys = keys_in(self, op);
+        let waits = self.reservations.has_any(&keys);
+        if waits {
+            self.put_off(op, origin, keys);
+        }
+        waits
+    }
+
+    fn put_off(&mut self, op: &Op<'_>, origin: ReplicaId, keys: Keys) {
+        self.reservations.defer(Deferred {
+            origin,
+            seq: op.head.seq,
+            op: op.bytes().into(),
+            keys,
+        });
+    }
+
+    /// Applies a reserve. Without an answer it waits.
+    pub(super) fn apply_reserve(
+        &mut self,
+        op: &Op<'_>,
+        origin: ReplicaId,
+        applying: Applying,
+        out: &mut Applied,
+    ) {
+        let age = age_of(op);
+        if self.reservations.take_prevented(age.1) {
+            return out.scratch.tail_mut().extend_from_slice(ABORTED);
+        }
+        let keys = keys_in(self, op);
+        if self.reservations.has_any(&keys) {
+            match self.reservations.may_wait(age) {
+                true => self.put_off(op, origin, keys),
+                false => out.scratch.tail_mut().extend_from_slice(BUSY),
+            }
+            return;
+        }
+        if !self.cache.locks().is_empty() {
+            // Time may have passed a lock on.
+            self.settle_locks(op);
+            self.collect_grants(applying.event_mask, out);
+        }
+        let protocol = op.head.flags.protocol();
+        let mut reply = Reply::new(&mut out.scratch, protocol);
+        for nested in op.nested() {
+            let args = nested.args();
+            let db = nested.head.db;
+            match nested.head.kind {
+                OpKind::Check => {
+                    let wanted = args.get(1).try_into().expect("8 bytes, as decoded");
+                    let found = super::apply::fingerprint(&self.cache, db, args.get(0));
+                    if found != u64::from_le_bytes(wanted) {
+                        return reply.null_array();
+                    }
+                }
+                OpKind::Fence => {
+                    let lock = Key::new(self.cache.seed(), db, args.get(0));
+                    let token = args.get(1).try_into().expect("8 bytes, as decoded");
+                    let token = i64::from_le_bytes(token);
+                    if let Err(text) = commands::is_current(&self.cache, lock, token) {
+                        return reply.error(&text);
+                    }
+                }
+                _ => {}
+            }
+        }
+        self.reservations.reserve(op, keys);
+        out.scratch.tail_mut().extend_from_slice(RESERVED);
+    }
+
+    /// Applies what has become of a transaction.
+    pub(super) fn apply_finish(
+        &mut self,
+        op: &Op<'_>,
+        stamp: Stamp,
+        applying: Applying,
+        out: &mut Applied,
+    ) {
+        let id = TxId::of(op.args().get(0)).expect("as decoded");
+        self.group.resolving.decided.remove(&id);
+        let Some(reserved) = self.reservations.take_out(id) else {
+            return;
+        };
+        self.group.resolving.noticed.remove(&id);
+        let (reserve, _) = split_first(&reserved.op).expect("decoded before");
+        if op.args().get(1) == COMMIT {
+            let mark = out.scratch.mark();
+            if self.group.streams.is_producing() {
+                self.save_for_streams(&reserve);
+            }
+            self.run_reserved(&reserve, stamp, applying, out);
+            let reply = stored_since(&mut out.scratch, mark);
+            let participants = reserved.participants;
+            self.reservations.commit(
+                id,
+                Committed {
+                    participants,
+                    reply,
+                },
+            );
+        }
+        self.settle_locks(&reserve);
+        self.run_deferred(stamp, applying, out);
+    }
+
+    /// Runs the commands of a transaction; their replies are one array.
+    fn run_reserved(
+        &mut self,
+        reserve: &Op<'_>,
+        stamp: Stamp,
+        applying: Applying,
+        out: &mut Applied,
+    ) {
+        let is_command = |op: &Op<'_>| matches!(op.head.kind, OpKind::Write | OpKind::Read);
+        let count = reserve.nested().filter(is_command).count();
+        Reply::new(&mut out.scratch, reserve.head.flags.protocol()).array(count);
+        for (ordinal, nested) in reserve.nested().filter(is_command).enumerate() {
+            let stamp = stamp.of_op(1 + ordinal as u64);
+            self.run_op(&nested, stamp, None, applying, out);
+        }
+    }
+
+    /// Applies that a transaction's reserve is refused unless it has come.
+    pub(super) fn apply_prevent(
+        &mut self,
+        op: &Op<'_>,
+        stamp: Stamp,
+        applying: Applying,
+        out: &mut Applied,
+    ) {
+        let id = TxId::of(op.args().get(0)).expect("as decoded");
+        let seq = u64::from_le_bytes(op.args().get(1).try_into().expect("as decoded"));
+        self.group.resolving.decided.remove(&id);
+        if let Some(waited) = self.reservations.take_deferred_reserve(id) {
+            self.answer_deferred(&waited, Stored::of(ABORTED), applying.now_us);
+            // Others may have waited for this one alone.
+            self.run_deferred(stamp, applying, out);
+        } else if self.origins.applied(id.origin) < seq {
+            self.reservations.prevent(id);
+        }
+    }
+
+    /// Runs what waited and need not any more, in its order.
+    fn run_deferred(&mut self, stamp: Stamp, applying: Applying, out: &mut Applied) {
+        for (ordinal, deferred) in self.reservations.take_deferred().into_iter().enumerate() {
+            if self.reservations.has_any(&deferred.keys) {
+                self.reservations.defer(deferred);
+                continue;
+            }
+            let (op, _) = split_first(&deferred.op).expect("decoded before");
+            // Far from those of a transaction's commands.
+            let stamp = stamp.of_op((1 << 32) + ordinal as u64);
+            if self.group.streams.is_producing() {
+                self.save_for_streams(&op);
+            }
+            let mark = out.scratch.mark();
+            let is_own = deferred.origin == ReplicaId::default();
+            if op.head.kind == OpKind::Reserve {
+                self.apply_reserve(&op, deferred.origin, applying, out);
+            } else {
+                let request = (!is_own).then(|| LockRequest {
+                    origin: lock_origin(deferred.origin),
+                    number: deferred.seq,
+                });
+                self.run_op(&op, stamp, request, applying, out);
+            }
+            let reply = stored_since(&mut out.scratch, mark);
+            if !is_own {
+                self.answer_deferred(&deferred, reply, applying.now_us);
+            }
+        }
+    }
+
+    fn answer_deferred(&mut self, deferred: &Deferred, reply: Stored, now_us: u64) {
+        self.group
+            .answer(deferred.origin, deferred.seq, &reply, now_us);
+        self.origins.put_reply(deferred.origin, deferred.seq, reply);
+    }
+
+    /// Applies that origins were forgotten: what they have not sent will never come.
+    pub(super) fn forget_prevented(&mut self) {
+        let origins = &self.origins;
+        self.reservations
+            .forget_prevented(|origin| origins.get(origin).is_none());
+    }
+}
+
+/// A leader's side.
+impl Shard {
+    /// Whether a transaction has a key of a command, so that it cannot be read now.
+    pub(super) fn is_held_back(&self, call: &Call<'_>) -> bool {
+        let mut held_back = false;
+        if !self.reservations.is_idle() {
+            each_key_of(call.db, call.args, &mut |db, key| {
+                held_back |= self.reservations.has(db, key);
+            });
+        }
+        held_back
+    }
+
+    /// Whether a read cannot be answered yet: a transaction has one of its keys, or it asks about a transaction of which
+    /// there is no answer yet. Then that is brought about.
+    pub(super) fn must_wait(&mut self, op: &Op<'_>) -> bool {
+        let args = op.args();
+        if let Some(question) = question_of(op) {
+            return self.must_bring_about(question);
+        }
+        if self.reservations.is_idle() {
+            return false;
+        }
+        match op.head.kind {
+            OpKind::Read => self.reservations.has_any(&keys_in(self, op)),
+            OpKind::Internal => match args.get(0) {
+                questions::FINGERPRINT => {
+                    let mut keys = args.from(1).iter();
+                    keys.any(|key| self.reservations.has(op.head.db, key))
+                }
+                questions::SCRIPT => self.has_script_keys(op),
+                _ => false,
+            },
+            _ => false,
+        }
+    }
+
+    /// Whether there is no answer to a question about a transaction yet. Then it is decided on, once.
+    fn must_bring_about(&mut self, question: Question) -> bool {
+        let Question { id, seq, outcome } = question;
+        let is_reserved = self.reservations.reserved(id).is_some();
+        match outcome {
+            Some(outcome) if is_reserved => {
+                self.decide_once(id, OpKind::Finish, &[&id.bytes(), outcome]);
+                true
+            }
+            // It is finished, or was released long ago.
+            Some(COMMIT) => false,
+            Some(_) | None => {
+                let is_open = self.is_open(id, seq);
+                if is_open {
+                    self.decide_once(id, OpKind::Prevent, &[&id.bytes(), &seq.to_le_bytes()]);
+                }
+                is_open
+            }
+        }
+    }
+
+    /// Whether a transaction has one of a script's declared keys.
+    pub(super) fn has_script_keys(&self, op: &Op<'_>) -> bool {
+        let mut keys = super::scripts::script_keys(op.args());
+        !self.reservations.is_idle() && keys.any(|key| self.reservations.has(op.head.db, key))
+    }
+
+    /// Whether it is open what this shard says to a transaction's reserve.
+    fn is_open(&self, id: TxId, seq: u64) -> bool {
+        let known = &self.reservations;
+        known.reserved(id).is_none()
+            && known.committed(id).is_none()
+            && !known.is_prevented(id)
+            && (known.is_deferred(id) || self.origins.applied(id.origin) < seq)
+    }
+
+    fn decide_once(&mut self, id: TxId, kind: OpKind, args: &[&[u8]]) {
+        if !self.group.resolving.decided.contains(&id) && self.decide(kind, 0, args) {
+            self.group.resolving.decided.insert(id);
+        }
+    }
+
+    /// The answer to a question about a transaction; none if it is no such question.
+    pub(super) fn answer_about(&self, op: &Op<'_>) -> Option<&[u8]> {
+        let Question { id, outcome, .. } = question_of(op)?;
+        let known = &self.reservations;
+        Some(match (known.committed(id), outcome.is_some()) {
+            (Some(committed), true) => committed.reply.as_bytes(),
+            (None, true) => GONE,
+            (Some(_), false) => COMMITTED,
+            (None, false) if known.reserved(id).is_some() => RESERVED,
+            (None, false) => ABORTED,
+        })
+    }
+
+    /// When a tick looks at transactions, us.
+    pub(super) fn transactions_wake_us(&self) -> u64 {
+        let group = &self.group;
+        if !group.replica.is_leader() {
+            return u64::MAX;
+        }
+        let unfinished = self.reservations.all_reserved().map(|(id, _)| {
+            let noticed = group.resolving.noticed.get(&id);
+            noticed.map_or(0, |noticed_us| noticed_us + RESOLVE_US)
+        });
+        let unfinished_us = unfinished.min().unwrap_or(u64::MAX);
+        match self.reservations.all_committed().next() {
+            Some(_) => unfinished_us.min(group.resolving.look_us),
+            None => unfinished_us,
+        }
+    }
+
+    /// Time went by: has the node look into transactions that stay unfinished.
+    pub(super) fn tick_transactions(&mut self, work: &mut Work<'_>) {
+        let resolving = &mut self.group.resolving;
+        if !self.group.replica.is_leader() {
+            return;
+        }
+        let now_us = work.now_us();
+        for (id, participants) in self.reservations.all_reserved() {
+            let noticed_us = resolving.noticed.entry(id).or_insert(now_us);
+            if *noticed_us + RESOLVE_US <= now_us {
+                *noticed_us = now_us;
+                work.unresolved.push(Unresolved {
+                    id,
+                    participants: participants.to_vec(),
+                    goal: Goal::Outcome,
+                });
+            }
+        }
+        if now_us < resolving.look_us {
+            return;
+        }
+        resolving.look_us = now_us + LOOK_US;
+        for (id, participants) in self.reservations.all_committed() {
+            let noticed_us = resolving.noticed.entry(id).or_insert(now_us);
+            if *noticed_us + RELEASE_US <= now_us {
+                *noticed_us = now_us;
+                work.unresolved.push(Unresolved {
+                    id,
+                    participants: participants.to_vec(),
+                    goal: Goal::Release,
+                });
+            }
+        }
+        let known = &self.reservations;
+        resolving
+            .noticed
+            .retain(|id, _| known.reserved(*id).is_some() || known.committed(*id).is_some());
+    }
+}
+
+/// Whether a question is about a transaction.
+pub(super) fn is_about_transaction(question: Args<'_>) -> bool {
+    matches!(question.get(0), questions::FINISH | questions::ASK)
+}
+
+/// A question about a transaction.
+#[derive(Clone, Copy)]
+struct Question {
+    id: TxId,
+    /// The number of its reserve here.
+    seq: u64,
+    /// With which it is to be finished, where it is.
+    outcome: Option<&'static [u8]>,
+}
+
+/// The question about a transaction that a read is; none if it is none.
+fn question_of(op: &Op<'_>) -> Option<Question> {
+    let args = op.args();
+    if op.head.kind != OpKind::Internal {
+        return None;
+    }
+    let outcome = match (args.get(0), args.len()) {
+        (questions::ASK, 3) => None,
+        (questions::FINISH, 4) if args.get(3) == COMMIT => Some(COMMIT),
+        (questions::FINISH, 4) if args.get(3) == ABORT => Some(ABORT),
+        _ => return None,
+    };
+    let seq = args.get(2).try_into().ok()?;
+    Some(Question {
+        id: TxId::of(args.get(1))?,
+        seq: u64::from_le_bytes(seq),
+        outcome,
+    })
+}

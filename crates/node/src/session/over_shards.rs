@@ -1,0 +1,532 @@
+//! EXEC and LOCK.GUARD whose keys live in several shards of which one has replicas: the session coordinates a transaction
+//! (`group/reservations.rs`). Two rounds of messages: all participants reserve, then all finish.
+//!
+//! ```text
+//!   reserving ──all said yes──▶ finishing ──▶ the reply
+//!       │  └──another transaction was there first──▶ backing off ──▶ reserving, under a new name
+//!       └──a check failed, no memory …──▶ the refusal is the reply
+//! ```
+//!
+//! If the session goes away in between, the leaders of the participants see to the end.
+
+use super::access::{held, lock_all};
+use super::holes::integer_of;
+use super::pending::Pending;
+use super::window::{Place, places_of};
+use super::{Session, Step, Turn};
+use crate::group::reservations::{Participant, RESERVE_HEAD_ARGS, TxId, participants_bytes};
+use crate::group::transact::{ABORTED, BUSY, RESERVED};
+use crate::group::{OpHead, OpKind, Request, encode_op};
+use crate::transactions::Outcome;
+use commands::context::Touch;
+use commands::{Row, Split};
+use resp::{Args, Output, OwnedArgs, Reply, Span, split_array, split_reply};
+use smallvec::SmallVec;
+
+/// How long a transaction tries to have its keys, us: as long as any other request is waited for.
+const PATIENCE_US: u64 = 10_000_000;
+/// Time until the second try, us: about what a transaction takes. It doubles with each …
+const BACK_OFF_US: u64 = 1_000;
+/// … up to this, us.
+const BACK_OFF_US_MAX: u64 = 32_000;
+/// What the client is told at last.
+const TOO_BUSY: &str = "TRYAGAIN other transactions have these keys all the time";
+
+/// What the client is told of a transaction that all others have forgotten: this node took very long to ask for its replies.
+const LOST: &str = "ERR the transaction was carried out, but its replies are not known any more";
+
+/// How the reply to one command is put together from what its shards answer.
+#[derive(Debug)]
+enum How {
+    /// The next reply of this part.
+    One(usize),
+    /// The sum of the next integers of these.
+    Sum(Vec<usize>),
+    /// OK, if all say so.
+    AllOk(Vec<usize>),
+    /// The elements of the next arrays of these, in the order of the keys.
+    Gather {
+        parts: Vec<usize>,
+        order: Vec<usize>,
+    },
+}
+
+/// What is to be done in one shard.
+#[derive(Debug)]
+struct Part {
+    shard: usize,
+    /// Its operations, encoded.
+    operations: Vec<Vec<u8>>,
+}
+
+/// A transaction over several shards: what is to be done where.
+#[derive(Debug, Default)]
+pub(super) struct Plan {
+    parts: Vec<Part>,
+    /// One for each command.
+    replies: Vec<How>,
+}
+
+/// A transaction that is under way.
+#[derive(Debug)]
+pub(super) struct HalfOver {
+    plan: Plan,
+    goal: Goal,
+    id: TxId,
+    participants: Vec<Participant>,
+    /// When it was first asked for, ms by the wall clock.
+    age_ms: u64,
+    since_us: u64,
+    tries: u32,
+    stage: Stage,
+}
+
+/// Whose reply it is.
+#[derive(Debug)]
+pub(super) enum Goal {
+    /// EXEC's, with these commands.
+    Exec(Vec<(&'static Row, OwnedArgs)>),
+    /// That of the only command.
+    Guard,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    Reserving,
+    BackingOff { until_us: u64 },
+    Finishing,
+}
+
+impl Plan {
+    /// The part of a shard.
+    fn part(&mut self, shard: usize) -> usize {
+        let found = self.parts.iter().position(|part| part.shard == shard);
+        found.unwrap_or_else(|| {
+            self.parts.push(Part {
+                shard,
+                operations: Vec::new(),
+            });
+            self.parts.len() - 1
+        })
+    }
+
+    /// Adds what refuses the transaction if it does not hold in a shard.
+    pub fn add_condition(&mut self, shard: usize, operation: Vec<u8>) {
+        let part = self.part(shard);
+        self.parts[part].operations.push(operation);
+    }
+
+    /// Adds a command. `places` are those of its keys; `encode` makes an operation of it, or of a part of it.
+    ///
+    /// # Errors
+    /// It cannot be taken apart, and its keys live in several shards.
+    pub fn add_command(
+        &mut self,
+        row: &Row,
+        args: Args<'_>,
+        places: &[Place],
+        encode: &dyn Fn(Args<'_>) -> Vec<u8>,
+    ) -> Result<(), NotSplit> {
+        let first = places.first().map_or(0, |place| place.shard as usize);
+        if places.iter().all(|place| place.shard as usize == first) {
+            // One without keys refuses its arguments itself, on any shard.
+            let shard = match (places.is_empty(), self.parts.first()) {
+                (true, Some(part)) => part.shard,
+                _ => first,
+            };
+            let part = self.part(shard);
+            self.parts[part].operations.push(encode(args));
+            self.replies.push(How::One(part));
+            return Ok(());
+        }
+        let stride = (places[1].position - places[0].position) as usize;
+        let last = places.iter().map(|place| place.position).max();
+        let is_whole = last.unwrap_or(0) as usize + stride <= args.len();
+        if row.split == Split::Whole || !is_whole {
+            return Err(NotSplit);
+        }
+        let all = args.spans();
+        let mut order = Vec::new();
+        let mut split: Vec<(usize, SmallVec<[Span; 32]>)> = Vec::new();
+        for place in places {
+            let shard = place.shard as usize;
+            let known = split.iter().position(|(other, _)| *other == shard);
+            let at = known.unwrap_or_else(|| {
+                split.push((shard, SmallVec::from_slice(&all[..1])));
+                split.len() - 1
+            });
+            let position = place.position as usize;
+            split[at]
+                .1
+                .extend_from_slice(&all[position..position + stride]);
+            order.push(at);
+        }
+        let parts: Vec<usize> = split
+            .iter()
+            .map(|(shard, spans)| {
+                let part = self.part(*shard);
+                let operation = encode(Args::new(args.buffer(), spans));
+                self.parts[part].operations.push(operation);
+                part
+            })
+            .collect();
+        self.replies.push(match row.split {
+            Split::Sum => How::Sum(parts),
+            Split::AllOk => How::AllOk(parts),
+            Split::Gather => How::Gather { parts, order },
+            Split::Whole => unreachable!("refused above"),
+        });
+        Ok(())
+    }
+}
+
+/// A command cannot be taken apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct NotSplit;
+
+impl Session {
+    /// Begins a transaction over several shards.
+    pub(super) fn begin_over(
+        &mut self,
+        turn: Turn<'_>,
+        mut plan: Plan,
+        goal: Goal,
+        output: &mut Output,
+    ) -> Step {
+        plan.sort();
+        let wall_ms = turn.now.log_ms as i64 + turn.now.wall_offset_ms;
+        let half = HalfOver {
+            plan,
+            goal,
+            id: turn.node.name_transaction(),
+            participants: Vec::new(),
+            age_ms: wall_ms.max(0) as u64,
+            since_us: turn.now.monotonic_us,
+            tries: 0,
+            stage: Stage::BackingOff { until_us: 0 },
+        };
+        self.wait_alone(turn, Pending::Over(Box::new(half)), output)
+    }
+
+    /// Goes on with a transaction over several shards.
+    pub(super) fn go_on_over(
+        &mut self,
+        turn: Turn<'_>,
+        mut half: Box<HalfOver>,
+        output: &mut Output,
+    ) -> Step {
+        loop {
+            match half.stage {
+                Stage::BackingOff { until_us } if until_us > turn.now.monotonic_us => {
+                    self.pending = Some(Pending::Over(half));
+                    return Step::Wait {
+                        until_us: Some(until_us),
+                    };
+                }
+                Stage::BackingOff { .. } => {
+                    if let Err(refusal) = self.reserve_all(turn, &mut half) {
+                        Reply::new(output, self.protocol).error(&refusal);
+                        return Step::Done;
+                    }
+                }
+                Stage::Reserving => {
+                    let count = half.participants.len() as u32;
+                    let votes = self.take_replies(|slots| {
+                        let each = (0..count).map(|slot| slots.get(slot).unwrap_or_default());
+                        each.map(<[u8]>::to_vec).collect::<Vec<_>>()
+                    });
+                    let Some(votes) = votes else {
+                        self.pending = Some(Pending::Over(half));
+                        return Step::Replies;
+                    };
+                    if votes.iter().all(|vote| vote == RESERVED) {
+                        if let Err(refusal) = self.finish_all(turn, &mut half) {
+                            Reply::new(output, self.protocol).error(&refusal);
+                            return Step::Done;
+                        }
+                        continue;
+                    }
+                    let is_refusal =
+                        |vote: &&Vec<u8>| *vote != RESERVED && *vote != BUSY && *vote != ABORTED;
+                    if let Some(refusal) = votes.iter().find(is_refusal) {
+                        // Whatever it is: an answer that says nothing of the vote leaves the outcome to those who ask later.
+                        if !is_unknown(refusal) {
+                            abort_all(turn, &half);
+                        }
+                        output.tail_mut().extend_from_slice(refusal);
+                        return Step::Done;
+                    }
+                    abort_all(turn, &half);
+                    let now_us = turn.now.monotonic_us;
+                    if now_us.saturating_sub(half.since_us) > PATIENCE_US {
+                        Reply::new(output, self.protocol).error(TOO_BUSY);
+                        return Step::Done;
+                    }
+                    let longest_us = (BACK_OFF_US << half.tries.min(10)).min(BACK_OFF_US_MAX);
+                    let drawn_us = turn.node.host.random() % longest_us;
+                    half.id = turn.node.name_transaction();
+                    half.stage = Stage::BackingOff {
+                        until_us: now_us + longest_us / 2 + drawn_us / 2,
+                    };
+                }
+                Stage::Finishing => {
+                    let count = half.participants.len() as u32;
+                    let replies = self.take_replies(|slots| {
+                        let each = (0..count).map(|slot| slots.get(slot).unwrap_or_default());
+                        each.map(<[u8]>::to_vec).collect::<Vec<_>>()
+                    });
+                    let Some(replies) = replies else {
+                        self.pending = Some(Pending::Over(half));
+                        return Step::Replies;
+                    };
+                    return self.end_over(turn, *half, &replies, output);
+                }
+            }
+        }
+    }
+
+    /// Asks all participants to reserve.
+    fn reserve_all(&mut self, turn: Turn<'_>, half: &mut HalfOver) -> Result<(), String> {
+        let shards: Vec<usize> = half.plan.parts.iter().map(|part| part.shard).collect();
+        // All numbers are known before the first is used: each participant is told those of all.
+        let mut guards = lock_all(turn.node, &shards);
+        half.participants = guards
+            .iter()
+            .map(|(shard, state)| Participant {
+                shard: *shard as u32,
+                seq: state.queued_seq() + 1,
+            })
+            .collect();
+        let head: [&[u8]; RESERVE_HEAD_ARGS] = [
+            &half.id.bytes(),
+            &half.age_ms.to_le_bytes(),
+            &participants_bytes(&half.participants),
+        ];
+        let mut refused = None;
+        let mut asked = 0;
+        for part in &half.plan.parts {
+            let mut args: Vec<&[u8]> = head.to_vec();
+            args.extend(part.operations.iter().map(Vec::as_slice));
+            let args = OwnedArgs::from_slices(&args);
+            let request = Request {
+                kind: OpKind::Reserve,
+                db: 0,
+                flags: self.op_flags(Touch::Yes),
+                args: args.args(),
+                after: 0,
+            };
+            let state = held(&mut guards, part.shard);
+            if let Err(refusal) = self.queue_on(turn, part.shard, state, request) {
+                refused = Some(refusal);
+                break;
+            }
+            asked += 1;
+        }
+        drop(guards);
+        turn.node.request_flush();
+        half.tries += 1;
+        half.stage = Stage::Reserving;
+        match refused {
+            None => Ok(()),
+            Some(refusal) => {
+                self.void_tickets();
+                half.participants.truncate(asked);
+                abort_all(turn, half);
+                Err(refusal)
+            }
+        }
+    }
+
+    /// All said yes: it is committed. Asks them to finish.
+    fn finish_all(&mut self, turn: Turn<'_>, half: &mut HalfOver) -> Result<(), String> {
+        half.stage = Stage::Finishing;
+        for participant in &half.participants {
+            let (_, ticket) = self.open_slot();
+            let finished =
+                turn.node
+                    .finish_at(half.id, *participant, Outcome::Committed, ticket, turn.now);
+            if let Err(full) = finished {
+                // It will be carried out all the same.
+                self.void_tickets();
+                return Err(full.to_string());
+            }
+        }
+        turn.node.request_flush();
+        Ok(())
+    }
+
+    /// All participants finished.
+    fn end_over(
+        &mut self,
+        turn: Turn<'_>,
+        half: HalfOver,
+        replies: &[Vec<u8>],
+        output: &mut Output,
+    ) -> Step {
+        if let Some(refusal) = replies.iter().find(|reply| reply.starts_with(b"-")) {
+            output.tail_mut().extend_from_slice(refusal);
+            return Step::Done;
+        }
+        if replies.iter().any(|reply| split_array(reply).is_none()) {
+            Reply::new(output, self.protocol).error(LOST);
+            return Step::Done;
+        }
+        turn.node.release(half.id, &half.participants);
+        let mut rests: Vec<&[u8]> = replies
+            .iter()
+            .map(|reply| split_array(reply).unwrap_or_default())
+            .collect();
+        let commands = match half.goal {
+            Goal::Exec(commands) => commands,
+            Goal::Guard => {
+                let how = half.plan.replies.first().expect("a guard has a command");
+                self.put_together(how, &mut rests, output);
+                return Step::Done;
+            }
+        };
+        let mut replies = half.plan.replies.iter();
+        self.answer_exec(turn, &commands, output, &mut |session, output| {
+            let how = replies.next().expect("one for each command");
+            session.put_together(how, &mut rests, output);
+        })
+    }
+
+    /// Writes a command's reply.
+    fn put_together(&self, how: &How, rests: &mut [&[u8]], output: &mut Output) {
+        let mut next = |part: usize| {
+            let (element, rest) = split_reply(rests[part]).unwrap_or((b"_\r\n", b""));
+            rests[part] = rest;
+            element
+        };
+        let parts = match how {
+            How::One(part) => return output.tail_mut().extend_from_slice(next(*part)),
+            How::Sum(parts) | How::AllOk(parts) | How::Gather { parts, .. } => parts,
+        };
+        let elements: Vec<&[u8]> = parts.iter().map(|part| next(*part)).collect();
+        if let Some(error) = elements.iter().find(|element| element.starts_with(b"-")) {
+            return output.tail_mut().extend_from_slice(error);
+        }
+        let mut reply = Reply::new(output, self.protocol);
+        match how {
+            How::One(_) => unreachable!("written above"),
+            How::Sum(_) => reply.integer(elements.iter().filter_map(|one| integer_of(one)).sum()),
+            How::AllOk(_) => reply.ok(),
+            How::Gather { order, .. } => {
+                reply.array(order.len());
+                let mut rests: Vec<&[u8]> = elements
+                    .iter()
+                    .map(|array| split_array(array).unwrap_or_default())
+                    .collect();
+                for part in order {
+                    let (element, rest) = split_reply(rests[*part]).unwrap_or((b"_\r\n", b""));
+                    rests[*part] = rest;
+                    output.tail_mut().extend_from_slice(element);
+                }
+            }
+        }
+    }
+
+    /// LOCK.GUARD, if its keys live in several shards and one of them has replicas; none if it takes the usual way.
+    pub(super) fn guard_over(
+        &mut self,
+        turn: Turn<'_>,
+        args: Args<'_>,
+        output: &mut Output,
+    ) -> Option<Step> {
+        let (token, command) = match commands::guard_of(args) {
+            Ok(parts) => parts,
+            Err(text) => {
+                Reply::new(output, self.protocol).error_bytes(&text);
+                return Some(Step::Done);
+            }
+        };
+        let row = commands::check(command).ok()?;
+        let lock = turn.node.shard_of(args.get(1));
+        let places = places_of(turn.node, row, command);
+        let mut shards = places.iter().map(|place| place.shard as usize);
+        if shards.all(|shard| shard == lock) {
+            return None;
+        }
+        let mut shards: Vec<usize> = places.iter().map(|place| place.shard as usize).collect();
+        shards.push(lock);
+        let is_grouped = |shard: &usize| turn.node.mode(*shard) == crate::group::Mode::Grouped;
+        if !shards.iter().any(is_grouped) {
+            return None;
+        }
+        if let Some(refusal) = self.lacks_room(turn, row, command) {
+            Reply::new(output, self.protocol).error(refusal);
+            return Some(Step::Done);
+        }
+        let mut plan = Plan::default();
+        let fence = OwnedArgs::from_slices(&[args.get(1), &token.to_le_bytes()]);
+        plan.add_condition(lock, self.operation(OpKind::Fence, self.db, fence.args()));
+        let kind = kind_of(row);
+        let encode = |args: Args<'_>| self.operation(kind, self.db, args);
+        if plan.add_command(row, command, &places, &encode).is_err() {
+            Reply::new(output, self.protocol).error(super::grouped::CROSSSLOT);
+            return Some(Step::Done);
+        }
+        Some(self.begin_over(turn, plan, Goal::Guard, output))
+    }
+
+    /// An operation of a transaction.
+    pub(super) fn operation(&self, kind: OpKind, db: u8, args: Args<'_>) -> Vec<u8> {
+        let head = OpHead {
+            kind,
+            db,
+            flags: self.op_flags(self.touch),
+            seq: 0,
+            after: 0,
+        };
+        let mut bytes = Vec::new();
+        encode_op(&mut bytes, head, args.iter());
+        bytes
+    }
+}
+
+impl Plan {
+    /// In the order in which shards are locked.
+    fn sort(&mut self) {
+        let mut places: Vec<usize> = (0..self.parts.len()).collect();
+        places.sort_unstable_by_key(|at| self.parts[*at].shard);
+        let mut moved_to = vec![0; places.len()];
+        for (to, from) in places.iter().enumerate() {
+            moved_to[*from] = to;
+        }
+        self.parts.sort_unstable_by_key(|part| part.shard);
+        for how in &mut self.replies {
+            match how {
+                How::One(part) => *part = moved_to[*part],
+                How::Sum(parts) | How::AllOk(parts) | How::Gather { parts, .. } => {
+                    parts.iter_mut().for_each(|part| *part = moved_to[*part]);
+                }
+            }
+        }
+    }
+}
+
+/// How a data command is an operation.
+pub(super) fn kind_of(row: &Row) -> OpKind {
+    match row.flags.has(commands::Flags::WRITE) {
+        true => OpKind::Write,
+        false => OpKind::Read,
+    }
+}
+
+/// Whether an answer says nothing of what became of a reserve.
+fn is_unknown(vote: &[u8]) -> bool {
+    let no_leader = crate::group::QueueFull::NoLeader.to_string();
+    vote.strip_prefix(b"-")
+        .is_some_and(|text| text.starts_with(no_leader.as_bytes()))
+}
+
+/// Somebody said no: whoever said yes may let go. Nobody waits for it; what gets lost they find out by themselves.
+fn abort_all(turn: Turn<'_>, half: &HalfOver) {
+    for participant in &half.participants {
+        let nobody = turn.node.lock(participant.shard as usize).blocked.nobody();
+        let _ = turn
+            .node
+            .finish_at(half.id, *participant, Outcome::Aborted, nobody, turn.now);
+    }
+    turn.node.request_flush();
+}
