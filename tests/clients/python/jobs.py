@@ -75,13 +75,18 @@ class Stays(rq.SimpleWorker):
     supports_redis_streams = False
 
 
+def count(key):
+    """For Django-Q: counts in the store how often it was carried out."""
+    return redis.Redis(port=int(os.environ["TEST_PORT"]), db=7).incr(key)
+
+
 def square(number):
-    """For RQ."""
+    """For RQ and Django-Q."""
     return number * number
 
 
 def fail_at_once(why):
-    """For RQ."""
+    """For RQ and Django-Q."""
     raise ValueError(why)
 
 
