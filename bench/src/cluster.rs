@@ -11,6 +11,7 @@ mod failover;
 mod locks;
 mod moves;
 mod source;
+mod zookeeper;
 
 use anyhow::{Context, Result};
 use clap::Args;

@@ -125,7 +125,7 @@ pub enum Action {
     },
     /// Three nodes beside one node and redis-server with two replicas, and kills under load
     Cluster(ClusterOptions),
-    /// Locks taken and released, and one that is handed on, beside redis-server and etcd
+    /// Locks taken and released, and one that is handed on, beside redis-server, etcd and ZooKeeper
     Locks(LocksOptions),
     /// A fourth node joins three that hold data: how fast its share moves, and what clients notice
     Moves(MovesOptions),

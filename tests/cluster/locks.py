@@ -159,17 +159,6 @@ class Worker:
                     break
 
 
-def leader(cluster):
-    """The node that leads the locks' shard: the others send cluster-aware clients to it."""
-    for number in cluster.live():
-        try:
-            redis.Redis(host=address(number), port=PORT + 1000, retry=None, socket_timeout=2).exists(SHARD)
-            return number
-        except (redis.exceptions.MovedError, redis.ConnectionError):
-            pass
-    return None
-
-
 def wait_for_additions(registers, what):
     """Until so much was added to every file since now; how long each one's first took, in ms."""
     start = time.monotonic()
@@ -217,10 +206,10 @@ def told_by(results):
 def fail_over(cluster, registers):
     """Kills who leads, and lets the processes add without it; then it comes back empty."""
     wait_for_additions(registers, "before a failover")
-    number = until("a leader of the locks", lambda: leader(cluster))
+    number = until("a leader of the locks", lambda: cluster.leader(SHARD))
     cluster.kill(number)
     first = wait_for_additions(registers, "after a failover")
-    assert until("a new leader of the locks", lambda: leader(cluster)) != number
+    assert until("a new leader of the locks", lambda: cluster.leader(SHARD)) != number
     cluster.start(number)
     cluster.wait_until_whole()
     return first

@@ -121,17 +121,6 @@ class Queue:
         assert len(lost) <= (0 if self.name == "moved" else errors), f"acknowledged and lost: {sorted(lost)[:10]}"
 
 
-def leader(cluster):
-    """The node that leads the queue's shard: the others send cluster-aware clients to it."""
-    for number in cluster.live():
-        try:
-            redis.Redis(host=address(number), port=PORT + 1000, retry=None, socket_timeout=2).exists(SHARD)
-            return number
-        except (redis.exceptions.MovedError, redis.ConnectionError):
-            pass
-    return None
-
-
 def wait_for_taken(queues, what):
     """Until so much was taken from every queue since now."""
     before = {queue.name: len(queue.taken) for queue in queues}
@@ -142,10 +131,10 @@ def wait_for_taken(queues, what):
 def fail_over(cluster, queues):
     """Kills who leads, and lets the clients work without it; then it comes back empty."""
     wait_for_taken(queues, "before a failover")
-    number = until("a leader of the queue", lambda: leader(cluster))
+    number = until("a leader of the queue", lambda: cluster.leader(SHARD))
     cluster.kill(number)
     wait_for_taken(queues, "after a failover")
-    assert until("a new leader of the queue", lambda: leader(cluster)) != number
+    assert until("a new leader of the queue", lambda: cluster.leader(SHARD)) != number
     cluster.start(number)
     cluster.wait_until_whole()
 

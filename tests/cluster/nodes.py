@@ -172,6 +172,16 @@ class Cluster:
         status = self.status(number)
         return next(node["leads"] for node in status["nodes"] if node["node"] == status["node"])
 
+    def leader(self, key):
+        """The node that leads the key's shard, or none: the others send cluster-aware clients to it."""
+        for number in self.live():
+            try:
+                redis.Redis(host=address(number), port=PORT + 1000, retry=None, socket_timeout=2).exists(key)
+                return number
+            except (redis.exceptions.MovedError, redis.ConnectionError):
+                pass
+        return None
+
     def log(self, number):
         with open(self.log_path(number), encoding="utf-8", errors="replace") as log:
             return log.read()

@@ -16,6 +16,8 @@ from locks import counters_behind_locks
 from lost_queues import queue_loses_nothing
 from network import address
 from nodes import PORT, Cluster, until
+from redisson import redisson_lock_outlives_its_leader, redisson_locks_change_hands
+from workers import celery_loses_no_task, rq_loses_no_job
 
 # Writes stand still at most so long when a node is lost: an election and a margin for a busy machine.
 GAP_MS_MAX = 2_000
@@ -328,4 +330,8 @@ SCENARIOS = [
     grown_and_shrunk,
     counters_behind_locks,
     queue_loses_nothing,
+    redisson_lock_outlives_its_leader,
+    redisson_locks_change_hands,
+    celery_loses_no_task,
+    rq_loses_no_job,
 ]

@@ -3,12 +3,13 @@
 //! Each client is a thread with a connection of its own that waits for every answer, so what is seen is latency, not how
 //! much a server could do at once. A pair of the plain path is `SET key owner NX PX` and the script that all lock
 //! libraries release by (`EVALSHA`), or `DELIFEQ`; Torc's own are `LOCK.ACQUIRE` and `LOCK.RELEASE`. Of three nodes one is
-//! asked, which leads a third of the locks. etcd's are those of its lock service over HTTP, and are written to disk.
+//! asked, which leads a third of the locks. etcd's are those of its lock service over HTTP, and are written to disk, as
+//! ZooKeeper's are.
 //!
 //! A hand-over is the time from when a holder sends its release until the next one has its answer.
 
 use super::deployment::{Deployment, Kind, Torc};
-use super::etcd;
+use super::{etcd, zookeeper};
 use crate::compare::Placement;
 use crate::requests::encode_request;
 use crate::server_process::{ServerProcess, ServerSpec, connect};
@@ -51,6 +52,9 @@ pub struct LocksOptions {
     /// Leave etcd out
     #[arg(long)]
     pub without_etcd: bool,
+    /// Leave ZooKeeper out
+    #[arg(long)]
+    pub without_zookeeper: bool,
 }
 
 /// By which requests a lock is taken and released.
@@ -82,7 +86,7 @@ struct Target {
 }
 
 /// How long both halves of pairs took, us.
-struct Pairs {
+pub(super) struct Pairs {
     acquire: Histogram<u64>,
     release: Histogram<u64>,
     elapsed: Duration,
@@ -175,6 +179,9 @@ pub fn run(options: &LocksOptions, torc: &Torc, placement: &Placement) -> Result
             etcd::run_hand_overs(options, placement)?;
         }
     }
+    if !options.without_zookeeper {
+        zookeeper::run_locks(options, placement)?;
+    }
     Ok(())
 }
 
@@ -201,7 +208,7 @@ fn rows(options: &LocksOptions, clients: usize, targets: &[Target]) -> Result<()
 }
 
 /// Runs `one` on so many threads for so long; adds up what each saw of both halves.
-fn on_threads(
+pub(super) fn on_threads(
     clients: usize,
     seconds: f64,
     one: impl Fn(usize, &AtomicBool) -> Result<[Histogram<u64>; 2]> + Sync,

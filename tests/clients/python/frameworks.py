@@ -6,21 +6,9 @@ import report
 from lock_scenarios import together
 
 
-def django_cache(port):
+def django_cache(_):
     import django
-    from django.conf import settings
 
-    settings.configure(
-        CACHES={
-            "default": {
-                "BACKEND": "django.core.cache.backends.redis.RedisCache",
-                "LOCATION": f"redis://127.0.0.1:{port}/3",
-                # One slot: what Django does in MULTI stays in one shard.
-                "KEY_PREFIX": "{site}",
-                "TIMEOUT": 100,
-            },
-        }
-    )
     django.setup()
     from django.core.cache import cache
 

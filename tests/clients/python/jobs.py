@@ -13,12 +13,13 @@ PREFIX = "{celery}:"
 app = Celery("jobs")
 
 
-def configure(port):
-    """The workers' processes learn of the port by their environment."""
-    os.environ["TEST_PORT"] = str(port)
+def configure(port, hosts="127.0.0.1"):
+    """The workers' processes learn of the port, and of the hosts (one after the other is tried), by their environment."""
+    os.environ |= {"TEST_PORT": str(port), "TEST_HOSTS": hosts}
+    hosts = hosts.split(",")
     app.conf.update(
-        broker_url=f"redis://127.0.0.1:{port}/5",
-        result_backend=f"redis://127.0.0.1:{port}/6",
+        broker_url=";".join(f"redis://{host}:{port}/5" for host in hosts),
+        result_backend=f"redis://{hosts[0]}:{port}/6",
         broker_transport_options={"global_keyprefix": PREFIX},
         result_backend_transport_options={"global_keyprefix": PREFIX},
         broker_connection_retry_on_startup=True,
@@ -26,7 +27,7 @@ def configure(port):
 
 
 if "TEST_PORT" in os.environ:
-    configure(os.environ["TEST_PORT"])
+    configure(os.environ["TEST_PORT"], os.environ.get("TEST_HOSTS", "127.0.0.1"))
 
 
 @app.task
@@ -48,6 +49,19 @@ def fail(why):
 def marked(key):
     """Counts in the store how often it was carried out."""
     return redis.Redis(port=int(os.environ["TEST_PORT"]), db=7).incr(key)
+
+
+def write_down(path, number, seconds):
+    """Takes so long, then says in a file that it was carried out, and when: outside of the store."""
+    time.sleep(seconds)
+    with open(path, "a", encoding="ascii") as file:
+        file.write(f"{number} {time.monotonic()}\n")
+    return number
+
+
+@app.task(acks_late=True, reject_on_worker_lost=True)
+def written_down(path, number, seconds):
+    return write_down(path, number, seconds)
 
 
 @app.task(bind=True, max_retries=3)
@@ -75,13 +89,33 @@ class Stays(rq.SimpleWorker):
     supports_redis_streams = False
 
 
+class OneSlot(rq.Queue):
+    """For a cluster: with the tag in the queue's name and in those of its jobs and workers, all keys of a MULTI lie in one slot."""
+
+    redis_queues_keys = "rq:queues:{rq}"
+
+
+class ForksInOneSlot(Forks):
+    """The worker of such a queue."""
+
+    redis_workers_keys = "rq:workers:{rq}"
+
+    def check_for_suspension(self, burst):
+        """No `rq suspend`: it asks for a key without the tag, in a MULTI with the worker's own."""
+
+
+def count(key):
+    """For Django-Q: counts in the store how often it was carried out."""
+    return redis.Redis(port=int(os.environ["TEST_PORT"]), db=7).incr(key)
+
+
 def square(number):
-    """For RQ."""
+    """For RQ and Django-Q."""
     return number * number
 
 
 def fail_at_once(why):
-    """For RQ."""
+    """For RQ and Django-Q."""
     raise ValueError(why)
 
 

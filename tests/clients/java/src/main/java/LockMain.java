@@ -1,0 +1,161 @@
+import java.io.BufferedReader;
+import java.io.IOException;
+import java.io.InputStreamReader;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.nio.file.StandardOpenOption;
+import java.util.Map;
+import java.util.concurrent.ConcurrentHashMap;
+import java.util.concurrent.LinkedBlockingQueue;
+import java.util.concurrent.TimeUnit;
+import org.redisson.Redisson;
+import org.redisson.api.RLock;
+import org.redisson.api.RedissonClient;
+import org.redisson.client.RedisException;
+import org.redisson.client.codec.StringCodec;
+import org.redisson.config.Config;
+import org.redisson.config.ReadMode;
+import org.redisson.config.ShardedSubscriptionMode;
+import org.redisson.config.SubscriptionMode;
+
+/**
+ * One process with Redisson's locks, told by lines what to do; run by tests/cluster/redisson.py, which kills nodes meanwhile.
+ *
+ * <pre>
+ * usage: LockMain (single HOST:PORT | cluster HOST:PORT,…) WATCHDOG_MS
+ *   lock   THREAD KIND NAME FILE   the thread waits for the lock, for as long as it takes, and holds it: `held THREAD OWNER`
+ *   unlock THREAD                  the thread lets go of it: `released THREAD ERRORS`
+ *   loop   THREAD KIND NAME FILE   the thread takes it for 30 s and releases it at once, again and again
+ *   stop   THREAD                  … until now: `stopped THREAD LAPS ERRORS`
+ * </pre>
+ *
+ * ERRORS counts what had to be asked again. KIND is `plain` or `fair`, OWNER the holder's name in the store. What goes wrong is told as `failed THREAD WHY`. The first
+ * line is `ready`. A thread appends `enter THREAD NS` to FILE once it has the lock, and `leave THREAD NS` before it gives it back,
+ * where NS is the machine's monotonic clock: by the order of the lines one sees from outside who held it.
+ */
+public final class LockMain {
+  private static final int INSIST_SECONDS_MAX = 30;
+  private static final int LEASE_SECONDS = 30;
+
+  private final RedissonClient client;
+  private final Map<String, Place> places = new ConcurrentHashMap<>();
+
+  private LockMain(RedissonClient client) {
+    this.client = client;
+  }
+
+  private static RedissonClient connect(String mode, String nodes, long watchdogMs) {
+    Config config = new Config();
+    config.setCodec(StringCodec.INSTANCE).setLockWatchdogTimeout(watchdogMs);
+    if (mode.equals("single")) {
+      config.useSingleServer().setAddress("redis://" + nodes).setConnectionMinimumIdleSize(2)
+          .setSubscriptionConnectionMinimumIdleSize(1).setTimeout(10_000);
+    } else {
+      // A node that is gone is asked again until the map names the next leader; what was sent to it is given up only after the
+      // timeout. By SSUBSCRIBE Redisson 3.45 waits for ever for an answer of a node that is gone, once its slots are others'.
+      var cluster = config.useClusterServers().setShardedSubscriptionMode(ShardedSubscriptionMode.OFF).setScanInterval(500)
+          .setTimeout(2_000).setSubscriptionTimeout(3_000).setRetryAttempts(20).setRetryInterval(200).setConnectTimeout(1_000)
+          .setReadMode(ReadMode.MASTER).setSubscriptionMode(SubscriptionMode.MASTER).setMasterConnectionMinimumIdleSize(2)
+          .setSubscriptionConnectionMinimumIdleSize(1);
+      for (String node : nodes.split(",")) {
+        cluster.addNodeAddress("redis://" + node);
+      }
+    }
+    return Redisson.create(config);
+  }
+
+  private static synchronized void tell(String line) {
+    System.out.println(line);
+    System.out.flush();
+  }
+
+  /** A thread that does one thing after the other: the owner of its lock. */
+  private final class Place extends Thread {
+    private final LinkedBlockingQueue<String> words = new LinkedBlockingQueue<>();
+    private final Path file;
+    private final RLock lock;
+    private int errors;
+
+    Place(String name, String kind, String lockName, String file) {
+      super(name);
+      this.file = Path.of(file);
+      this.lock = kind.equals("fair") ? client.getFairLock(lockName) : client.getLock(lockName);
+      setDaemon(true);
+    }
+
+    private void write(String what) throws IOException {
+      String line = what + " " + getName() + " " + System.nanoTime() + "\n";
+      Files.write(file, line.getBytes(StandardCharsets.US_ASCII), StandardOpenOption.APPEND);
+    }
+
+    /** Asks again when a connection breaks: Redisson itself does not, so that nothing is taken or released twice. */
+    private void insist(Runnable ask) throws InterruptedException {
+      long end = System.nanoTime() + TimeUnit.SECONDS.toNanos(INSIST_SECONDS_MAX);
+      while (true) {
+        try {
+          ask.run();
+          return;
+        } catch (RedisException error) {
+          errors++;
+          if (System.nanoTime() > end) {
+            throw error;
+          }
+          Thread.sleep(20);
+        }
+      }
+    }
+
+    /** Until it is not held: what was asked twice may have been granted twice. */
+    private void release() {
+      while (lock.isHeldByCurrentThread()) {
+        lock.unlock();
+      }
+    }
+
+    @Override
+    @SuppressWarnings("deprecation") // The other way to ask for a thread's number came with Java 19.
+    public void run() {
+      try {
+        boolean loops = words.take().equals("loop");
+        int laps = 0;
+        do {
+          // With a time of its own: the watchdog of Redisson 3.45 trips over locks that are released while it looks.
+          insist(loops ? () -> lock.lock(LEASE_SECONDS, TimeUnit.SECONDS) : lock::lock);
+          write("enter");
+          if (!loops) {
+            tell("held " + getName() + " " + ((Redisson) client).getId() + ":" + getId());
+            words.take();
+          }
+          write("leave");
+          insist(this::release);
+          laps++;
+        } while (loops && words.isEmpty());
+        tell(loops ? "stopped " + getName() + " " + laps + " " + errors : "released " + getName() + " " + errors);
+      } catch (Exception error) {
+        tell(("failed " + getName() + " " + error).replace('\n', ' '));
+      }
+    }
+  }
+
+  private void obey(String[] words) {
+    Place place = words.length == 5
+        ? places.computeIfAbsent(words[1], name -> new Place(name, words[2], words[3], words[4]))
+        : places.remove(words[1]);
+    place.words.add(words[0]);
+    if (words.length == 5) {
+      place.start();
+    }
+  }
+
+  public static void main(String[] args) throws IOException {
+    RedissonClient client = connect(args[0], args[1], Long.parseLong(args[2]));
+    LockMain main = new LockMain(client);
+    tell("ready");
+    BufferedReader lines = new BufferedReader(new InputStreamReader(System.in, StandardCharsets.US_ASCII));
+    for (String line = lines.readLine(); line != null; line = lines.readLine()) {
+      main.obey(line.split(" "));
+    }
+    System.exit(0);
+  }
+}
