@@ -388,9 +388,12 @@ fn cluster_ports_answer_moved_and_plain_ports_never_do() {
             plain.ask(&format!("SET m:{number} 1")),
             Value::Simple(b"OK".to_vec())
         );
+        // Channels of shards have slots as keys do.
+        let published = aware.ask(&format!("SPUBLISH m:{number} x"));
         match aware.ask(&format!("SET m:{number} 2")) {
-            Value::Simple(_) => {}
+            Value::Simple(_) => assert_eq!(published, Value::Integer(0)),
             Value::Error(text) => {
+                assert_eq!(published, Value::Error(text.clone()));
                 let text = String::from_utf8(text).expect("an error is text");
                 let words: Vec<&str> = text.split(' ').collect();
                 assert_eq!(words[0], "MOVED", "{text}");
@@ -413,6 +416,15 @@ fn cluster_ports_answer_moved_and_plain_ports_never_do() {
     assert!(
         (20..60).contains(&moved),
         "{moved} of 60 keys are led elsewhere"
+    );
+    let answers = (0..10).map(|number| {
+        let mut aware = Client::connect(cluster.cluster_port(1)).expect("the cluster port listens");
+        aware.ask(&format!("SSUBSCRIBE m:{number}"))
+    });
+    assert!(
+        answers
+            .into_iter()
+            .any(|answer| matches!(answer, Value::Error(_)))
     );
 }
 

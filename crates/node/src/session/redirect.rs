@@ -4,7 +4,7 @@
 
 use super::grouped::CROSSSLOT;
 use super::{Manner, Session, Turn};
-use commands::{Flags, Row};
+use commands::{Flags, Row, Run};
 use paxos::GroupId;
 use placement::slot_of;
 use resp::{Args, Reply};
@@ -20,6 +20,16 @@ pub(super) enum Reads {
     Anywhere,
 }
 
+/// Where a request names channels of shards: they have slots as keys do, and their messages come from who leads those.
+fn shard_channels_of(row: &Row, args: Args<'_>) -> std::ops::Range<usize> {
+    use commands::Session as C;
+    match row.run {
+        Run::Session(C::Ssubscribe | C::Sunsubscribe) => 1..args.len(),
+        Run::Session(C::Spublish) => 1..2,
+        Run::Session(_) | Run::Data(_) | Run::Later => 0..0,
+    }
+}
+
 impl Session {
     /// What a connection in cluster manner is told in place of its request's reply, if this node is not the one to ask.
     pub(super) fn redirect(
@@ -33,6 +43,7 @@ impl Session {
         }
         let mut positions = SmallVec::new();
         commands::keys_of(row, args, &mut positions).ok()?;
+        positions.extend(shard_channels_of(row, args));
         let mut slots = positions
             .iter()
             .map(|&position| slot_of(args.get(position)));
