@@ -229,6 +229,49 @@ mod tests {
         assert_eq!(timeout_ms(b"1e300"), Err(OUT_OF_RANGE));
     }
 
+    // Breaks if a part of XREAD waits for other keys than its own, `$` is not what it stood for at first, or a read without
+    // BLOCK waits.
+    #[test]
+    fn reads_of_streams_wait_behind_their_ids() {
+        let blocks = Blocks {
+            of: CollectionType::Stream,
+            shape: BlockShape::Streams,
+        };
+        let of = |line: &str| {
+            let words: Vec<&[u8]> = line.split(' ').map(str::as_bytes).collect();
+            OwnedArgs::from_slices(&words)
+        };
+        let line = |args: &OwnedArgs| args.args().iter().collect::<Vec<_>>().join(&b' ');
+        let whole = of("XREAD COUNT 2 BLOCK 30 STREAMS block b c $ 7-1 $");
+        let args = whole.args();
+        assert!(blocks.waits(args));
+        assert_eq!(blocks.timeout_ms(args), Ok(Some(30)));
+        assert_eq!(blocks.keys(args), 6..9);
+        let id = StreamId { ms: 7, seq: 1 };
+        assert_eq!(blocks.sought(args, 7), Sought::After(id));
+        let part = blocks.part(args, 7..9);
+        assert_eq!(line(&part), b"XREAD COUNT 2 BLOCK 30 STREAMS b c 7-1 \0$");
+        assert_eq!(blocks.resolved(part.args(), b"*-1\r\n"), None);
+        let resolved = blocks.resolved(part.args(), b"+7-1 9-3\r\n");
+        let resolved = resolved.expect("it tells the ids");
+        assert_eq!(
+            line(&resolved),
+            b"XREAD COUNT 2 BLOCK 30 STREAMS b c 7-1 9-3"
+        );
+        let group = of("XREADGROUP GROUP streams c NOACK BLOCK 0 STREAMS a >");
+        assert_eq!(blocks.timeout_ms(group.args()), Ok(None));
+        assert_eq!(blocks.keys(group.args()), 8..9);
+        let sought = Sought::Unread(b"streams".as_slice().into());
+        assert_eq!(blocks.sought(group.args(), 8), sought);
+        for line in [
+            "XREAD STREAMS a 0",
+            "XREAD BLOCK 5 STREAMS a b 0",
+            "XREAD BLOCK",
+        ] {
+            assert!(!blocks.waits(of(line).args()), "{line}");
+        }
+    }
+
     // Breaks if a part of a command waits for other keys than its own, or loses an option.
     #[test]
     fn parts_have_their_own_keys() {

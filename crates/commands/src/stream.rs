@@ -87,13 +87,19 @@ fn reply_refusal(reply: &mut Reply<'_>, outcome: Result<(), Refusal>) {
     }
 }
 
+/// A name as Redis's errors show it: up to its first NUL.
+fn shown(name: &[u8]) -> &[u8] {
+    let end = name.iter().position(|byte| *byte == 0);
+    &name[..end.unwrap_or(name.len())]
+}
+
 /// There is no group of this name, or no key.
 fn no_group(key: &[u8], group: &[u8], behind: &str) -> Refusal {
     let parts: [&[u8]; 6] = [
         b"NOGROUP No such key '",
-        key,
+        shown(key),
         b"' or consumer group '",
-        group,
+        shown(group),
         b"'",
         behind.as_bytes(),
     ];
@@ -104,9 +110,9 @@ fn no_group(key: &[u8], group: &[u8], behind: &str) -> Refusal {
 fn no_group_in_key(key: &[u8], group: &[u8]) -> Refusal {
     let parts: [&[u8]; 5] = [
         b"NOGROUP No such consumer group '",
-        group,
+        shown(group),
         b"' for key name '",
-        key,
+        shown(key),
         b"'",
     ];
     Refusal::Named(parts.concat())
@@ -115,10 +121,10 @@ fn no_group_in_key(key: &[u8], group: &[u8]) -> Refusal {
 /// A subcommand whose options fit no form of it.
 fn subcommand_syntax(args: Args<'_>) -> Refusal {
     let name = args.get(0).to_ascii_uppercase();
-    let shown = args.get(1);
+    let given = shown(args.get(1));
     let parts: [&[u8]; 5] = [
         b"ERR unknown subcommand or wrong number of arguments for '",
-        &shown[..shown.len().min(128)],
+        &given[..given.len().min(128)],
         b"'. Try ",
         &name,
         b" HELP.",

@@ -213,7 +213,8 @@ impl Stream {
         let packed = fields::pack(fields);
         self.push_packed(id, &packed);
         self.last_id = id;
-        self.entries_added += 1;
+        // A count from outside may be anything.
+        self.entries_added = self.entries_added.saturating_add(1);
     }
 
     fn push_packed(&mut self, id: StreamId, packed: &[u8]) {

@@ -3,7 +3,7 @@
 use super::id::{range_start, reply_id, strict};
 use super::{
     RW_DELETE, Refusal, STREAM_ROW, UPDATED_KEY, WRITE_FAST, edit_stream, no_group, notify,
-    reply_entry, reply_refusal, wall_now_ms,
+    reply_entry, reply_refusal, shown, wall_now_ms,
 };
 use crate::collection::read_collection;
 use crate::errors::{ErrorText, SYNTAX};
@@ -87,7 +87,7 @@ impl Options {
 }
 
 fn unrecognized(option: &[u8]) -> Refusal {
-    Refusal::Named([b"ERR Unrecognized XCLAIM option '", option, b"'"].concat())
+    Refusal::Named([b"ERR Unrecognized XCLAIM option '", shown(option), b"'"].concat())
 }
 
 /// The number of a consumer that claims something; it is made if it is not there.

@@ -34,7 +34,7 @@ pub(crate) fn entries_up_to(stream: &Stream, id: StreamId) -> Option<u64> {
 /// A group's count of entries read when the entry of this id is handed out, `before` being its count so far.
 pub(super) fn count_with(stream: &Stream, before: Option<u64>, id: StreamId) -> Option<u64> {
     match before {
-        Some(before) if !has_gap_from(stream, id) => Some(before + 1),
+        Some(before) if !has_gap_from(stream, id) => Some(before.saturating_add(1)),
         before if stream.entries_added() == 0 => before,
         _ => entries_up_to(stream, id),
     }

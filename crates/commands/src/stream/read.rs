@@ -70,6 +70,8 @@ struct Request<'a> {
     keys: Args<'a>,
     ids: Args<'a>,
     streams_count: usize,
+    /// It has a BLOCK.
+    waits: bool,
 }
 
 impl<'a> Request<'a> {
@@ -77,12 +79,14 @@ impl<'a> Request<'a> {
     /// Redis's texts, in its order.
     fn parse(args: Args<'a>, is_group: bool) -> Result<Self, ErrorText> {
         let (mut count_max, mut group, mut acknowledges) = (usize::MAX, None, true);
+        let mut waits = false;
         let mut at = 1;
         while at < args.len() {
             let more = args.len() - at - 1;
             let is = |name: &[u8]| args.get(at).eq_ignore_ascii_case(name);
             if is(b"block") && more >= 1 {
                 whole_timeout_ms(args.get(at + 1))?;
+                waits = true;
                 at += 1;
             } else if is(b"count") && more >= 1 {
                 let count = integer(args.get(at + 1))?.max(0) as usize;
@@ -106,6 +110,7 @@ impl<'a> Request<'a> {
                     keys,
                     ids: keys.from(streams_count),
                     streams_count,
+                    waits,
                 });
             } else if is(b"group") && more >= 2 {
                 if !is_group {
@@ -171,8 +176,9 @@ fn read(
         let key = ctx.key(key);
         let stream = read_collection::<Stream>(ctx, key)?;
         behind.push(match id {
-            b"$" | RESOLVE => {
-                is_resolving |= id == RESOLVE;
+            b"$" => stream.map_or(StreamId::MIN, Stream::last_id),
+            RESOLVE if request.waits => {
+                is_resolving = true;
                 stream.map_or(StreamId::MIN, Stream::last_id)
             }
             b">" => {
