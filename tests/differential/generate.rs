@@ -3,8 +3,8 @@
 use crate::compare::Compare;
 use crate::random::Random;
 use crate::{
-    bits, collection_scripts, hashes, keys, lists, scripts, server, sets, sorted_sets, strings,
-    vocabulary,
+    bits, collection_scripts, hashes, keys, lists, scripts, server, sets, sorted_sets, streams,
+    strings, vocabulary,
 };
 
 /// One command and how its replies are compared.
@@ -126,14 +126,15 @@ fn one(random: &mut Random, cases: &mut Vec<Case>, scripts: usize) {
             keys::dump_and_restore(random, cases);
             return;
         }
-        44..=50 => server::case(random),
-        51..=61 => hashes::case(random),
-        62..=73 => lists::case(random),
-        74..=75 => {
+        44..=49 => server::case(random),
+        50..=58 => hashes::case(random),
+        59..=68 => lists::case(random),
+        69..=70 => {
             sets::pop(random, cases);
             return;
         }
-        76..=84 => sets::case(random),
+        71..=77 => sets::case(random),
+        78..=89 => streams::case(random),
         _ => sorted_sets::case(random),
     };
     let bendable = case
@@ -237,7 +238,7 @@ fn expiring(random: &mut Random, cases: &mut Vec<Case>) {
     let key = vocabulary::key(random);
     cases.push(Words::of("DISCARD").exact());
     if random.percent(40) {
-        let line = random.line(&["HSET f v", "RPUSH v", "SADD v", "ZADD 1 v"]);
+        let line = random.line(&["HSET f v", "RPUSH v", "SADD v", "ZADD 1 v", "XADD 1-1 f v"]);
         let (name, rest) = line.split_once(' ').expect("each has arguments");
         cases.push(Words::of(name).with(key.clone()).and(rest).exact());
     }
@@ -278,6 +279,7 @@ fn expiring(random: &mut Random, cases: &mut Vec<Case>) {
             "HLEN",
             "LPUSHX",
             "ZCARD",
+            "XLEN",
         ]);
         let case = Words::of(line).with(key.clone());
         cases.push(match line {

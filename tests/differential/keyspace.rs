@@ -6,7 +6,7 @@ use std::io;
 
 use torc_tests::{Client, Value, encode};
 
-use crate::compare::grouped;
+use crate::compare::{grouped, without_moments};
 use crate::known;
 
 /// Rounds that one iteration may take; more means that the cursor never comes home.
@@ -20,7 +20,7 @@ const CARRIED_KEYS_MAX: usize = 5;
 /// When a connection breaks.
 pub fn compare(redis: &mut Client, torc: &mut Client, epoch: u64) -> io::Result<Vec<String>> {
     let mut found = Vec::new();
-    let filters: [&[&str]; 8] = [
+    let filters: [&[&str]; 9] = [
         &["TYPE", "hash"],
         &["TYPE", "list", "COUNT", "3"],
         &["TYPE", "set"],
@@ -29,11 +29,12 @@ pub fn compare(redis: &mut Client, torc: &mut Client, epoch: u64) -> io::Result<
         &["COUNT", "1000"],
         &["MATCH", "key:*", "COUNT", "3"],
         &["TYPE", "string"],
+        &["TYPE", "stream"],
     ];
     for database in ["0", "1"] {
         ask(redis, &["SELECT", database])?;
         ask(torc, &["SELECT", database])?;
-        let filter = filters[(epoch % 8) as usize];
+        let filter = filters[(epoch % 9) as usize];
         let left = scan_all(redis, filter)?;
         let right = scan_all(torc, filter)?;
         if left != right {
@@ -124,6 +125,11 @@ fn contents(client: &mut Client, key: &[u8]) -> io::Result<(String, Vec<String>)
         "hash" => ("HGETALL", &[], 2, "HSCAN"),
         "set" => ("SMEMBERS", &[], 1, "SSCAN"),
         "zset" => ("ZRANGE", &["0", "-1", "WITHSCORES"], 2, "ZSCAN"),
+        "stream" => {
+            let args = [b"XINFO".as_slice(), b"STREAM", key, b"FULL", b"COUNT", b"0"];
+            let told = without_moments(&ask(client, &args)?);
+            return Ok((kind, vec![format!("{told:?}")]));
+        }
         _ => return Ok((kind, Vec::new())),
     };
     let (command, rest, words, walk) = read;

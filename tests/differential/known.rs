@@ -7,7 +7,7 @@
 //! MEMORY, INFO, LOLWUT, OBJECT IDLETIME and REFCOUNT, members drawn by chance, ids and the client list,
 //! help texts and COMMAND DOCS by kind.
 //!
-//! Not in the stream at all: commands of later steps (functions, streams, ACL, cluster); what exists only in
+//! Not in the stream at all: commands of later steps (functions, ACL, cluster); what exists only in
 //! later Redis (SET IFEQ, DELEX, MSETEX, CLIENT SETINFO and NO-TOUCH, HSCAN NOVALUES, ZRANK WITHSCORE);
 //! hexadecimal scores that are written, LPOS with the least RANK and draws of more than 2^20 members, which
 //! Torc refuses; and SWAPDB, MIGRATE, SHUTDOWN, REPLICAOF, which it refuses in words of its own.

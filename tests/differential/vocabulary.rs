@@ -24,7 +24,8 @@ const KEYS: &[&str] = &[
 const NUMBER_KEYS: &[&str] = &["n1", "n2", "n3", "counter:{7}"];
 const BIT_KEYS: &[&str] = &["bits1", "bits2", "bits:{7}"];
 const COLLECTION_KEYS: &[&str] = &[
-    "h1", "h2", "h:{7}", "l1", "l2", "l:{7}", "s1", "s2", "s3", "s:{7}", "z1", "z2", "z:{7}",
+    "h1", "h2", "h:{7}", "l1", "l2", "l:{7}", "s1", "s2", "s3", "s:{7}", "z1", "z2", "z:{7}", "x1",
+    "x2", "x:{7}",
 ];
 
 /// Integers that are valid and interesting.

@@ -15,6 +15,7 @@ mod peers;
 mod protocol_errors;
 mod scripts;
 mod startup;
+mod streams;
 mod tools;
 mod waiters;
 

@@ -2,7 +2,7 @@
 //!
 //! `cargo run --release -p cache --example tree [ITEMS]`
 
-use cache::{Collection, Hash, List, SortedSet, Typed};
+use cache::{Collection, Hash, List, Pending, SortedSet, Stream, StreamId, Typed};
 use std::hint::black_box;
 
 #[global_allocator]
@@ -120,6 +120,55 @@ fn hashes(count: usize) {
     });
 }
 
+fn streams(count: usize) {
+    let before = resident_bytes();
+    let mut stream = Stream::empty();
+    let id = |number: usize| StreamId {
+        ms: 1_700_000_000_000 + number as u64 / 4,
+        seq: number as u64 % 4,
+    };
+    time(
+        "stream: a new entry, a field of 5 + 16 bytes",
+        count,
+        |number| {
+            stream.push(id(number), [b"field".as_slice(), &name(number)].into_iter());
+        },
+    );
+    let collection = stream.clone().into_collection();
+    memory("stream: an entry", count, collection.bytes(), before);
+    drop(collection);
+    let mut state = 1;
+    time("stream: a read of a random entry", count, |_| {
+        black_box(stream.get(id((mixed(&mut state) % count as u64) as usize)));
+    });
+    stream.make_group(b"g", StreamId::MIN, Some(0));
+    let before = resident_bytes();
+    time("stream: an entry handed out", count, |number| {
+        stream.edit_group(b"g", |group| {
+            let consumer = group.consumer(b"c").map(|consumer| consumer.number);
+            let consumer = consumer.unwrap_or_else(|| group.make_consumer(b"c", 7));
+            group.give(Pending {
+                id: id(number),
+                consumer,
+                delivered_ms: 1_700_000_000_000,
+                deliveries: 1,
+            });
+        });
+    });
+    memory("stream: a pending entry", count, 0, before);
+    time("stream: an entry acknowledged", count, |number| {
+        stream.edit_group(b"g", |group| group.acknowledge(id(number)));
+    });
+    time(
+        "stream: a new entry, and the first one trimmed",
+        count,
+        |number| {
+            stream.push(id(count + number), [b"field".as_slice(), b"v"].into_iter());
+            drop(stream.cut_front(1));
+        },
+    );
+}
+
 fn lists(count: usize) {
     let before = resident_bytes();
     let mut list = List::empty();
@@ -191,5 +240,6 @@ fn main() {
     println!("{count} items each");
     hashes(count);
     lists(count);
+    streams(count);
     sorted_sets(count);
 }

@@ -45,8 +45,9 @@ mod walk;
 mod write;
 
 pub use collection::{
-    Changed, Collection, CollectionType, Edited, Hash, INTEGERS_LEN_MAX, List, MalformedCollection,
-    PACKED_BYTES_MAX, PACKED_LEN_MAX, Piece, Scan, Set, SortedSet, Typed, Vacant, WrongType,
+    Changed, Collection, CollectionType, Consumer, Edited, Fields, Group, Hash, INTEGERS_LEN_MAX,
+    List, MalformedCollection, PACKED_BYTES_MAX, PACKED_LEN_MAX, Pending, Piece, Scan, Set,
+    SortedSet, Sought, Stream, StreamEntry, StreamId, Typed, Vacant, WrongType,
 };
 pub use draw::Draws;
 pub use fence::FENCE_MAX;

@@ -33,6 +33,8 @@ pub enum EventClass {
     Hash = 1 << 10,
     /// `z`
     SortedSet = 1 << 11,
+    /// `t`
+    Stream = 1 << 12,
     /// `x`
     Expired = 1 << 2,
     /// `e`

@@ -26,6 +26,7 @@
 mod kind;
 mod packed;
 mod read;
+mod stream;
 mod write;
 
 use self::read::Unreadable;

@@ -199,6 +199,7 @@ pub fn type_name(value: &Value<'_>) -> &'static str {
             CollectionType::List => "list",
             CollectionType::Set => "set",
             CollectionType::SortedSet => "zset",
+            CollectionType::Stream => "stream",
         },
     }
 }

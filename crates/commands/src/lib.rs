@@ -58,6 +58,7 @@ pub mod memory;
 pub mod object;
 pub mod sort;
 mod sorted_set;
+mod stream;
 pub mod walk;
 
 mod cluster;

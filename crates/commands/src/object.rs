@@ -86,6 +86,7 @@ pub fn encoding_name(entry: &Entry<'_>) -> &'static str {
             Collection::Hash(_) | Collection::Set(_) => "hashtable",
             Collection::SortedSet(_) => "skiplist",
             Collection::List(_) => "quicklist",
+            Collection::Stream(_) => "stream",
         },
         Value::String(bytes) => match entry.form {
             StringForm::Edited => "raw",

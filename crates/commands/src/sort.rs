@@ -228,9 +228,7 @@ fn run(
     let key = ctx.first_key(args.get(1));
     // A clone costs little, and keys can be looked up while its elements are borrowed.
     let source = match read(ctx, key, Look::Access).map(|entry| entry.value) {
-        Some(Value::Collection(collection)) if collection.type_of() != CollectionType::Hash => {
-            Some(collection.clone())
-        }
+        Some(Value::Collection(collection)) if is_sortable(collection) => Some(collection.clone()),
         Some(_) => return Err(WRONG_TYPE),
         None => None,
     };
@@ -271,6 +269,13 @@ enum Cut {
     Answered,
 }
 
+fn is_sortable(collection: &Collection) -> bool {
+    match collection.type_of() {
+        CollectionType::List | CollectionType::Set | CollectionType::SortedSet => true,
+        CollectionType::Hash | CollectionType::Stream => false,
+    }
+}
+
 /// The elements of `source`, before they are sorted. Lists and sorted sets have an order of their own, which DESC turns round
 /// if nothing is to be sorted.
 fn elements_of<'c>(source: &'c Collection, options: &Options<'_>) -> (Vec<&'c [u8]>, Cut) {
@@ -280,7 +285,7 @@ fn elements_of<'c>(source: &'c Collection, options: &Options<'_>) -> (Vec<&'c [u
     let keeps_order = matches!(options.order, Order::AsTheyAre);
     let elements = match source {
         Collection::Set(set) => return (set.iter().collect(), Cut::Whole),
-        Collection::Hash(_) => unreachable!("a hash is a wrong type"),
+        Collection::Hash(_) | Collection::Stream(_) => unreachable!("they are wrong types"),
         Collection::List(list) if !keeps_order => list.iter_from(0).collect(),
         Collection::SortedSet(set) if !keeps_order => set.iter_from(0).map(|one| one.0).collect(),
         Collection::List(list) if is_descending => {

@@ -4,7 +4,7 @@ use crate::blocking::Blocks;
 use crate::{Category, Context, Flags, KeySpec};
 use crate::{
     cluster, connection, dump, expire, hash, key, later, list, lock, object, pubsub, replication,
-    scripting, server, set, sort, sorted_set, string, transactions, walks,
+    scripting, server, set, sort, sorted_set, stream, string, transactions, walks,
 };
 use resp::{Args, Reply};
 use std::borrow::Cow;
@@ -386,6 +386,7 @@ pub(crate) static FAMILIES: &[&[Row]] = &[
     list::blocking::ROWS,
     set::ROWS,
     sorted_set::ROWS,
+    stream::ROWS,
     lock::ROWS,
     key::ROWS,
     expire::ROWS,
@@ -401,7 +402,6 @@ pub(crate) static FAMILIES: &[&[Row]] = &[
     replication::ROWS,
     cluster::ROWS,
     later::hash::ROWS,
-    later::stream::ROWS,
     later::geo::ROWS,
     later::hyperloglog::ROWS,
     later::scripting::ROWS,

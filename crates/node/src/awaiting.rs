@@ -1,4 +1,4 @@
-//! Connections that wait for a collection to have something in it (BLPOP and kin), at both ends of the wait.
+//! Connections that wait for a collection to have something in it (BLPOP and kin, XREAD), at both ends of the wait.
 //!
 //! ```text
 //!   where the connection is                        at the shard's leader
@@ -17,9 +17,9 @@
 use crate::slots::Ticket;
 use crate::wire::Expected;
 use bytes::Bytes;
-use cache::{Cache, CollectionType, Key};
+use cache::{Cache, CollectionType, Key, Sought};
 use paxos::{NodeId, ReplicaId};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
 /// What a ticket is filled with when there is something to try.
 pub(crate) const READY: &[u8] = b"+READY\r\n";
@@ -38,7 +38,7 @@ pub(crate) const EXPECTED_MAX: usize = 1024;
 #[derive(Debug)]
 struct Wait {
     db: u8,
-    of: CollectionType,
+    sought: Sought,
     key: Bytes,
     ticket: Ticket,
 }
@@ -77,11 +77,11 @@ impl Waits {
     }
 
     /// A connection waits; returns the wait's number.
-    pub fn begin(&mut self, db: u8, of: CollectionType, key: Bytes, ticket: Ticket) -> u64 {
+    pub fn begin(&mut self, db: u8, sought: Sought, key: Bytes, ticket: Ticket) -> u64 {
         self.last_number += 1;
         let wait = Wait {
             db,
-            of,
+            sought,
             key,
             ticket,
         };
@@ -116,7 +116,7 @@ impl Waits {
         self.waits.get(&number).map(|wait| Expected {
             number,
             db: wait.db,
-            of: wait.of,
+            sought: wait.sought.clone(),
             key: wait.key.clone(),
         })
     }
@@ -161,10 +161,10 @@ struct Caller {
     called_us: Option<u64>,
 }
 
-/// Who waits at one key for one type; by the order in which they came.
+/// Who waits at one key for the same; by the order in which they came.
 type Queue = BTreeMap<u64, Caller>;
 /// What a queue is for.
-type Place = (u8, Bytes, CollectionType);
+type Place = (u8, Bytes, Sought);
 
 /// Those who wait at one shard, as its leader knows them.
 ///
@@ -173,7 +173,7 @@ type Place = (u8, Bytes, CollectionType);
 /// - the cache takes note of just the keys that have a queue.
 #[derive(Debug, Default)]
 pub(crate) struct Callers {
-    queues: HashMap<Place, Queue>,
+    queues: BTreeMap<Place, Queue>,
     places: BTreeMap<(ReplicaId, u64), (Place, u64)>,
     last_order: u64,
     look_at_us: u64,
@@ -181,11 +181,12 @@ pub(crate) struct Callers {
     known_us: u64,
 }
 
-fn place_of(db: u8, key: &[u8], of: CollectionType) -> Place {
-    (db, Bytes::copy_from_slice(key), of)
+fn place_of(db: u8, key: &[u8], sought: Sought) -> Place {
+    (db, Bytes::copy_from_slice(key), sought)
 }
 
-const TYPES: [CollectionType; 2] = [CollectionType::List, CollectionType::SortedSet];
+/// What comes first of all that is sought at a key.
+const SOUGHT_FIRST: Sought = Sought::Any(CollectionType::Hash);
 
 impl Callers {
     /// Whether nobody waits.
@@ -216,7 +217,7 @@ impl Callers {
         now_us: u64,
     ) -> Vec<(ReplicaId, u64)> {
         self.known_us = self.known_us.max(now_us);
-        let place = place_of(wait.db, &wait.key, wait.of);
+        let place = place_of(wait.db, &wait.key, wait.sought.clone());
         if let Some((there, order)) = self.places.get(&(origin, wait.number)) {
             let queue = self.queues.get_mut(there).expect("its queue");
             let caller = queue.get_mut(order).expect("its place");
@@ -262,22 +263,27 @@ impl Callers {
         if queue.is_empty() {
             self.queues.remove(&place);
             let (db, key, _) = &place;
-            let is_awaited = TYPES
-                .iter()
-                .any(|of| self.queues.contains_key(&place_of(*db, key, *of)));
-            if !is_awaited {
+            if self.places_at(*db, key).next().is_none() {
                 cache.forget_awaited(*db, key);
             }
         }
         Some(place)
     }
 
+    /// All that is waited for at a key.
+    fn places_at(&self, db: u8, key: &[u8]) -> impl Iterator<Item = &Place> {
+        let places = self.queues.range(place_of(db, key, SOUGHT_FIRST)..);
+        let places = places.map(|(place, _)| place);
+        places.take_while(move |place| place.0 == db && place.1 == key)
+    }
+
     /// Keys that somebody waits for were written to. Returns who is to be called.
     pub fn written(&mut self, cache: &mut Cache, now_us: u64) -> Vec<(ReplicaId, u64)> {
         let mut called = Vec::new();
         for (db, key) in cache.take_awaited() {
-            for of in TYPES {
-                called.extend(self.call(cache, &place_of(db, &key, of), now_us));
+            let places: Vec<Place> = self.places_at(db, &key).cloned().collect();
+            for place in places {
+                called.extend(self.call(cache, &place, now_us));
             }
         }
         called
@@ -289,7 +295,7 @@ impl Callers {
             return Vec::new();
         };
         let key = Key::new(cache.seed(), place.0, &place.1);
-        let items = cache.collection_len(key, place.2);
+        let items = cache.found_len(key, &place.2);
         if items == 0 {
             return Vec::new();
         }
@@ -335,8 +341,7 @@ impl Callers {
         for (origin, number) in silent {
             self.remove(cache, origin, number);
         }
-        let mut places: Vec<Place> = self.queues.keys().cloned().collect();
-        places.sort_unstable();
+        let places: Vec<Place> = self.queues.keys().cloned().collect();
         let called = places
             .iter()
             .flat_map(|place| self.call(cache, place, now_us));
@@ -370,7 +375,7 @@ mod tests {
         Expected {
             number,
             db: 0,
-            of: CollectionType::List,
+            sought: Sought::Any(CollectionType::List),
             key: Bytes::from_static(b"k"),
         }
     }

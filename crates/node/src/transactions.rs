@@ -201,9 +201,15 @@ impl Node {
                 stage: Stage::Asked,
                 client: Arc::new(client),
             };
+            let shards_count = self.shards_count();
+            let is_there = |participant: &Participant| (participant.shard as usize) < shards_count;
             if goal == Goal::Release {
                 resolver.stage = Stage::Told(Outcome::Committed);
+            } else if !resolver.participants.iter().all(is_there) {
+                // No sound node asked for it.
+                resolver.stage = Stage::Told(Outcome::Aborted);
             }
+            resolver.participants.retain(is_there);
             if self.ask_all(id, &resolver, now).is_ok() {
                 resolving.insert(id, resolver);
             }
@@ -212,18 +218,21 @@ impl Node {
     }
 
     fn ask_all(&self, id: TxId, resolver: &Resolver, now: Now) -> Result<(), QueueFull> {
+        let mut asked = Ok(());
         for (slot, participant) in resolver.participants.iter().enumerate() {
             let ticket = resolver.ticket(slot);
-            match resolver.stage {
+            let one = match resolver.stage {
                 Stage::Asked => {
                     let seq = participant.seq.to_le_bytes();
                     let args = [questions::ASK, &id.bytes(), &seq];
-                    self.ask_about(*participant, &args, ticket, now)?;
+                    self.ask_about(*participant, &args, ticket, now)
                 }
-                Stage::Told(outcome) => self.finish_at(id, *participant, outcome, ticket, now)?,
-            }
+                Stage::Told(outcome) => self.finish_at(id, *participant, outcome, ticket, now),
+            };
+            // The others are told all the same.
+            asked = asked.and(one);
         }
-        Ok(())
+        asked
     }
 
     /// Goes on with what is looked into, and says what is to be released.

@@ -1,8 +1,19 @@
 //! Keys at which somebody waits for a collection to have something in it.
 
 use crate::store::Cache;
-use crate::{CollectionType, Key, Value};
+use crate::{Collection, CollectionType, Key, StreamId, Value};
 use std::collections::HashSet;
+
+/// What somebody waits for at a key.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Sought {
+    /// A collection of this type with something in it.
+    Any(CollectionType),
+    /// An entry of a stream above this id.
+    After(StreamId),
+    /// An entry that this group of a stream has not read, or the end of the group.
+    Unread(Box<[u8]>),
+}
 
 /// Which keys are waited for, and what happened there. Not part of the replicated state.
 #[derive(Debug, Default)]
@@ -37,9 +48,30 @@ impl Cache {
 
     /// How many items the live collection of this type at `key` has; 0 if there is none.
     pub fn collection_len(&self, key: Key<'_>, of: CollectionType) -> usize {
-        match self.peek(key).map(|entry| entry.value) {
-            Some(Value::Collection(collection)) if collection.type_of() == of => collection.len(),
-            Some(Value::Collection(_) | Value::String(_) | Value::Shared(_)) | None => 0,
+        self.found_len(key, &Sought::Any(of))
+    }
+
+    /// How many of those who seek this at `key` would find it: one for each item, or all.
+    pub fn found_len(&self, key: Key<'_>, sought: &Sought) -> usize {
+        let collection = match self.peek(key).map(|entry| entry.value) {
+            Some(Value::Collection(collection)) => Some(collection),
+            Some(Value::String(_) | Value::Shared(_)) | None => None,
+        };
+        match (sought, collection) {
+            (Sought::Any(of), Some(found)) if found.type_of() == *of => found.len(),
+            (Sought::After(id), Some(Collection::Stream(stream))) => {
+                let top = stream.iter_back(stream.len()).next();
+                top.map_or(0, |top| if top.id > *id { usize::MAX } else { 0 })
+            }
+            (Sought::Unread(name), Some(Collection::Stream(stream))) => {
+                stream.group(name).map_or(usize::MAX, |group| {
+                    let next = group.last_id().next();
+                    next.map_or(0, |next| stream.len() - stream.rank(next))
+                })
+            }
+            // They are told that it is gone.
+            (Sought::Unread(_), _) => usize::MAX,
+            (Sought::Any(_) | Sought::After(_), _) => 0,
         }
     }
 

@@ -40,7 +40,8 @@ pub struct Edited<R> {
 }
 
 impl Cache {
-    /// Lends the collection at `key` to `change`. It keeps its expiry; when it is left empty its key is removed. Counts as
+    /// Lends the collection at `key` to `change`. It keeps its expiry; when nothing is left in it its key is removed
+    /// (a stream's never is). Counts as
     /// an access if it changed. None if there is nothing and `vacant` is [`Vacant::Leave`]: `change` is not called then.
     ///
     /// # Errors
@@ -73,7 +74,7 @@ impl Cache {
         let edited = self.asides.edit_collection(index, |collection| {
             let typed = T::of_mut(collection)?;
             let (result, changed) = change(typed);
-            Some((result, changed, collection.is_empty()))
+            Some((result, changed, collection.is_void()))
         });
         let (result, changed, is_gone) = edited.flatten().ok_or(WrongType)?;
         if changed == Changed::Yes {
@@ -103,7 +104,7 @@ impl Cache {
         let mut typed = T::empty();
         let (result, changed) = change(&mut typed);
         let collection = typed.into_collection();
-        let is_new = !collection.is_empty();
+        let is_new = changed == Changed::Yes && !collection.is_void();
         if is_new {
             self.put_collection(key, collection, None, 0);
         }

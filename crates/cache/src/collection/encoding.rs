@@ -4,11 +4,12 @@
 //!
 //! ```text
 //! offset  size  what
-//!      0     1  1 small hash, 2 hash, 3 list, 4 set of integers, 5 set, 6 small sorted set, 7 sorted set
+//!      0     1  1 small hash, 2 hash, 3 list, 4 set of integers, 5 set, 6 small sorted set, 7 sorted set, 8 stream
 //!      1        items in their order, to the end; each
 //!               hash         4 length of the field, 4 length of the value, field, value
 //!               list, set    4 length, element or member
 //!               sorted set   8 score (IEEE 754), 4 length, member
+//!               stream       records, which `stream/encoding` draws
 //! ```
 
 use super::{Collection, CollectionType, Hash, Set, SortedSet};
@@ -24,6 +25,7 @@ const INTEGERS: u8 = 4;
 const SET: u8 = 5;
 const SMALL_SORTED_SET: u8 = 6;
 const SORTED_SET: u8 = 7;
+const STREAM: u8 = 8;
 
 /// Bytes that are no piece of a collection, or of another type than those before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -88,6 +90,7 @@ impl Collection {
             Collection::Set(_) => SET,
             Collection::SortedSet(set) if set.is_packed => SMALL_SORTED_SET,
             Collection::SortedSet(_) => SORTED_SET,
+            Collection::Stream(_) => STREAM,
         }
     }
 
@@ -122,6 +125,10 @@ impl Collection {
                     push_text(member, out);
                 },
             ),
+            Collection::Stream(stream) => match stream.encode_records(from, bytes_max, out) {
+                Some(next) => Piece::Next(next),
+                None => Piece::Last,
+            },
         }
     }
 
@@ -170,10 +177,11 @@ impl Collection {
             SET => Collection::Set(set(false)),
             SMALL_SORTED_SET => Collection::SortedSet(sorted_set(true)),
             SORTED_SET => Collection::SortedSet(sorted_set(false)),
+            STREAM if piece.len() > 1 => Collection::new(CollectionType::Stream),
             _ => return Err(MalformedCollection),
         };
         collection.extend(piece)?;
-        match collection.is_empty() {
+        match collection.is_void() {
             true => Err(MalformedCollection),
             false => Ok(collection),
         }
@@ -187,6 +195,9 @@ impl Collection {
         let (form, mut rest) = piece.split_first().ok_or(MalformedCollection)?;
         if *form != self.form() {
             return Err(MalformedCollection);
+        }
+        if let Collection::Stream(stream) = self {
+            return stream.extend_records(rest).map_err(|_| MalformedCollection);
         }
         while !rest.is_empty() {
             let is_new = match self {
@@ -210,6 +221,7 @@ impl Collection {
                     let member = take_slice(&mut rest, len)?;
                     !score.is_nan() && set.set(member, score).is_none()
                 }
+                Collection::Stream(_) => unreachable!("its records are read above"),
             };
             if !is_new || self.form() != *form {
                 return Err(MalformedCollection);

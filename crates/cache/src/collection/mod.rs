@@ -1,10 +1,10 @@
-//! Collections: hashes, lists, sets and sorted sets.
+//! Collections: hashes, lists, sets, sorted sets and streams.
 //!
 //! All are made of trees of items ([`tree`]), so a clone of any costs O(1): a snapshot streams a clone while the original
 //! goes on changing. Their order is defined and the same on every replica: nothing depends on the layout in memory.
 //!
 //! A collection lives in a [`crate::Cache`] beside its record, as a value that is too long for a page does. It is changed
-//! by [`crate::Cache::edit_collection`] alone, which keeps account of its memory and removes it when it is empty.
+//! by [`crate::Cache::edit_collection`] alone, which keeps account of its memory and removes it when it is empty (but a stream).
 
 mod awaited;
 mod edit;
@@ -13,17 +13,20 @@ mod hash;
 mod list;
 mod set;
 mod sorted_set;
+mod stream;
 #[cfg(test)]
 mod tests;
 mod tree;
 
 pub(crate) use awaited::Awaited;
+pub use awaited::Sought;
 pub use edit::{Changed, Edited, Vacant, WrongType};
 pub use encoding::{MalformedCollection, Piece};
 pub use hash::Hash;
 pub use list::List;
 pub use set::{INTEGERS_LEN_MAX, Set};
 pub use sorted_set::SortedSet;
+pub use stream::{Consumer, Fields, Group, Pending, Stream, StreamEntry, StreamId};
 use tree::{Item, Tree};
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -43,9 +46,11 @@ pub enum Collection {
     Set(Set),
     /// Members with scores.
     SortedSet(SortedSet),
+    /// Entries by id, and groups of consumers.
+    Stream(Stream),
 }
 
-/// The four types of [`Collection`].
+/// The five types of [`Collection`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum CollectionType {
     /// [`Hash`]
@@ -56,6 +61,8 @@ pub enum CollectionType {
     Set,
     /// [`SortedSet`]
     SortedSet,
+    /// [`Stream`]
+    Stream,
 }
 
 /// Where a walk of one collection goes on.
@@ -91,6 +98,7 @@ impl Collection {
             CollectionType::List => Collection::List(List::new()),
             CollectionType::Set => Collection::Set(Set::new()),
             CollectionType::SortedSet => Collection::SortedSet(SortedSet::new()),
+            CollectionType::Stream => Collection::Stream(Stream::new()),
         }
     }
 
@@ -101,22 +109,29 @@ impl Collection {
             Collection::List(_) => CollectionType::List,
             Collection::Set(_) => CollectionType::Set,
             Collection::SortedSet(_) => CollectionType::SortedSet,
+            Collection::Stream(_) => CollectionType::Stream,
         }
     }
 
-    /// How many fields, elements or members there are.
+    /// How many fields, elements, members or entries there are.
     pub fn len(&self) -> usize {
         match self {
             Collection::Hash(hash) => hash.len(),
             Collection::List(list) => list.len(),
             Collection::Set(set) => set.len(),
             Collection::SortedSet(set) => set.len(),
+            Collection::Stream(stream) => stream.len(),
         }
     }
 
-    /// Whether there is none: so only while a command makes it.
+    /// Whether there is none: so only while a command makes it, unless it is a stream.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+
+    /// Whether nothing is left for which its key would stay: never so of a stream, which keeps its last id and its groups.
+    pub fn is_void(&self) -> bool {
+        self.is_empty() && self.type_of() != CollectionType::Stream
     }
 
     /// Memory in bytes, as if nothing were shared with a clone. O(1).
@@ -126,6 +141,7 @@ impl Collection {
             Collection::List(list) => list.tree.bytes(),
             Collection::Set(set) => set.tree.bytes(),
             Collection::SortedSet(set) => set.by_score.bytes() + set.by_member.bytes(),
+            Collection::Stream(stream) => stream.bytes(),
         }
     }
 
@@ -138,6 +154,7 @@ impl Collection {
             Collection::SortedSet(set) => {
                 set.by_score.dismantle(packs_max) || set.by_member.dismantle(packs_max)
             }
+            Collection::Stream(stream) => stream.dismantle(packs_max),
         }
     }
 }

@@ -185,9 +185,10 @@ impl Parser {
         let (word, rest) = self.rest.split_at(end);
         assert!(!word.is_empty(), "an argument has a name: {}", self.rest);
         self.rest = rest;
+        // The word `=` stands for itself.
         let (token, name) = match word.split_once('=') {
-            Some((token, name)) => (Some(token), name),
-            None => (None, word),
+            Some((token, name)) if !token.is_empty() => (Some(token), name),
+            Some(_) | None => (None, word),
         };
         let kind = if self.eat("<") {
             Kind::OneOf(self.enclosed(">"))

@@ -390,6 +390,67 @@ pub(super) static SYNTAX: &[(&str, &str)] = &[
         "numlocal:integer numreplicas:integer timeout:integer",
     ),
     ("watch", "key:key0..."),
+    ("xack", "key:key0 group id..."),
+    (
+        "xadd",
+        "key:key0 [NOMKSTREAM] [trim(strategy<MAXLEN | MINID> [operator<= | ~>] threshold \
+         [LIMIT=count:integer])] id_or_auto<* | id> field_value(field value)...",
+    ),
+    (
+        "xautoclaim",
+        "key:key0 group consumer min-idle-time start [COUNT=count:integer] [JUSTID]",
+    ),
+    (
+        "xclaim",
+        "key:key0 group consumer min-idle-time id... [IDLE=ms:integer] \
+         [TIME=unix-time-milliseconds:unix-time] [RETRYCOUNT=count:integer] [FORCE] [JUSTID] \
+         [LASTID=id]",
+    ),
+    ("xdel", "key:key0 id..."),
+    (
+        "xgroup|create",
+        "key:key0 groupname id<id | $> [MKSTREAM] [ENTRIESREAD=entries_read:integer]",
+    ),
+    ("xgroup|createconsumer", "key:key0 groupname consumername"),
+    ("xgroup|delconsumer", "key:key0 groupname consumername"),
+    ("xgroup|destroy", "key:key0 groupname"),
+    (
+        "xgroup|setid",
+        "key:key0 groupname id<id | $> [ENTRIESREAD=entries_read:integer]",
+    ),
+    ("xinfo|consumers", "key:key0 groupname"),
+    ("xinfo|groups", "key:key0"),
+    (
+        "xinfo|stream",
+        "key:key0 [FULL=full([COUNT=count:integer])]",
+    ),
+    ("xlen", "key:key0"),
+    (
+        "xpending",
+        "key:key0 group [filters([IDLE=min-idle-time:integer] start end count:integer \
+         [consumer])]",
+    ),
+    ("xrange", "key:key0 start end [COUNT=count:integer]"),
+    (
+        "xread",
+        "[COUNT=count:integer] [BLOCK=milliseconds:integer] STREAMS=streams(key:key0... id...)",
+    ),
+    (
+        "xreadgroup",
+        "GROUP=group_consumer(group consumer) [COUNT=count:integer] \
+         [BLOCK=milliseconds:integer] [NOACK] STREAMS=streams(key:key0... id...)",
+    ),
+    ("xrevrange", "key:key0 end start [COUNT=count:integer]"),
+    (
+        "xsetid",
+        "key:key0 last-id [ENTRIESADDED=entries_added:integer] \
+         [MAXDELETEDID=max_deleted_entry_id]",
+    ),
+    (
+        "xtrim",
+        "key:key0 trim(strategy<MAXLEN | MINID> [operator<= | ~>] threshold \
+         [LIMIT=count:integer])",
+    ),
     (
         "zadd",
         "key:key0 [condition<NX | XX>] [comparison<GT | LT>] [CH] [INCR] \

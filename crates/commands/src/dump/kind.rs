@@ -21,6 +21,8 @@ pub(super) const SORTED_SET_ZIPLIST: u8 = 12;
 pub(super) const HASH_ZIPLIST: u8 = 13;
 /// A count, then ziplists of elements.
 pub(super) const LIST_OF_ZIPLISTS: u8 = 14;
+/// A stream, up to Redis 6.2.
+pub(super) const STREAM: u8 = 15;
 /// A listpack of fields and values.
 pub(super) const HASH_LISTPACK: u8 = 16;
 /// A listpack of members and scores.
@@ -29,8 +31,12 @@ pub(super) const SORTED_SET_LISTPACK: u8 = 17;
 pub(super) const LIST_OF_PARTS: u8 = 18;
 pub(super) const PART_ELEMENT: u64 = 1;
 pub(super) const PART_LISTPACK: u64 = 2;
+/// A stream, of Redis 7.0.
+pub(super) const STREAM_COUNTED: u8 = 19;
 /// A listpack of members.
 pub(super) const SET_LISTPACK: u8 = 20;
+/// A stream, since Redis 7.2.
+pub(super) const STREAM_ACTIVE: u8 = 21;
 
 /// Highest type of a value in the newest version that is read; beyond are marks that only files hold.
 pub(super) const MAX: u8 = 25;

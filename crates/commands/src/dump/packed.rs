@@ -27,6 +27,7 @@
 //! the bytes are not such a form to the last one, or if `visit` does.
 
 use super::read::take;
+use resp::parse_i64;
 
 /// Is lent an item after the other; an integer in decimal.
 pub(super) type Visit<'v> = &'v mut dyn FnMut(&[u8]) -> Option<()>;
@@ -113,6 +114,87 @@ fn back_length(length: usize) -> ([u8; 5], usize) {
 
 fn integer_of_24_bits([low, middle, high]: [u8; 3]) -> i64 {
     i64::from(i32::from_le_bytes([0, low, middle, high]) >> 8)
+}
+
+/// A listpack that is written.
+#[derive(Debug, Default)]
+pub(super) struct Listpack {
+    items: Vec<u8>,
+    count: usize,
+}
+
+impl Listpack {
+    /// Bytes of its items.
+    pub(super) fn bytes_len(&self) -> usize {
+        self.items.len()
+    }
+
+    /// Appends a text, as an integer if it is one.
+    pub(super) fn text(&mut self, text: &[u8]) {
+        if let Some(integer) = parse_i64(text) {
+            return self.integer(integer);
+        }
+        let begin = self.items.len();
+        match text.len() {
+            length @ 0..0x40 => self.items.push(0x80 | length as u8),
+            length @ 0x40..0x1000 => {
+                let head = 0xe000 | length as u16;
+                self.items.extend_from_slice(&head.to_be_bytes());
+            }
+            length => {
+                self.items.push(0xf0);
+                self.items.extend_from_slice(&(length as u32).to_le_bytes());
+            }
+        }
+        self.items.extend_from_slice(text);
+        self.end_item(begin);
+    }
+
+    /// Appends an integer.
+    pub(super) fn integer(&mut self, integer: i64) {
+        let begin = self.items.len();
+        let bytes = integer.to_le_bytes();
+        match integer {
+            0..0x80 => self.items.push(bytes[0]),
+            -0x1000..0x1000 => {
+                let head = 0xc000 | integer as u16 & 0x1fff;
+                self.items.extend_from_slice(&head.to_be_bytes());
+            }
+            -0x8000..0x8000 => self.wide(0xf1, &bytes[..2]),
+            -0x80_0000..0x80_0000 => self.wide(0xf2, &bytes[..3]),
+            -0x8000_0000..0x8000_0000 => self.wide(0xf3, &bytes[..4]),
+            _ => self.wide(0xf4, &bytes),
+        }
+        self.end_item(begin);
+    }
+
+    fn wide(&mut self, head: u8, bytes: &[u8]) {
+        self.items.push(head);
+        self.items.extend_from_slice(bytes);
+    }
+
+    /// Puts its length behind an item.
+    fn end_item(&mut self, begin: usize) {
+        let (length, length_bytes) = back_length(self.items.len() - begin);
+        self.items.extend_from_slice(&length[..length_bytes]);
+        self.count += 1;
+    }
+
+    /// Appends another's items.
+    pub(super) fn append(&mut self, mut other: Listpack) {
+        self.items.append(&mut other.items);
+        self.count += other.count;
+    }
+
+    pub(super) fn into_bytes(self) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(self.items.len() + 7);
+        bytes.extend_from_slice(&(self.items.len() as u32 + 7).to_le_bytes());
+        let count = u16::try_from(self.count).unwrap_or(COUNT_UNKNOWN);
+        bytes.extend_from_slice(&count.to_le_bytes());
+        bytes.extend_from_slice(&self.items);
+        bytes.push(END);
+        bytes
+    }
 }
 
 /// The items of a ziplist.

@@ -1,8 +1,8 @@
 //! From a payload's content to a value. The content comes from outside: no length in it is believed, and memory is taken in
 //! proportion to what is there.
 
-use super::kind;
 use super::packed::{self, Visit};
+use super::{kind, stream};
 use crate::{STRING_BYTES_MAX, lzf};
 use bytes::Bytes;
 use cache::{Hash, List, OwnedValue, Set, SortedSet, Typed};
@@ -46,6 +46,9 @@ pub(super) fn value_of(content: &[u8]) -> Result<OwnedValue, Unreadable> {
         | kind::SORTED_SET_TEXT
         | kind::SORTED_SET_ZIPLIST
         | kind::SORTED_SET_LISTPACK => filled(|set| reader.fill_sorted_set(kind, set)),
+        kind::STREAM | kind::STREAM_COUNTED | kind::STREAM_ACTIVE => {
+            filled(|filling| stream::fill(kind, &mut reader, filling))
+        }
         other if other <= kind::MAX && other != kind::NONE => return Err(Unreadable::Unknown),
         _ => None,
     };
@@ -57,17 +60,22 @@ fn filled<T: Typed>(fill: impl FnOnce(&mut T) -> Option<()>) -> Option<OwnedValu
     let mut typed = T::empty();
     fill(&mut typed)?;
     let collection = typed.into_collection();
-    (!collection.is_empty()).then_some(OwnedValue::Collection(collection))
+    (!collection.is_void()).then_some(OwnedValue::Collection(collection))
 }
 
 /// Reads a content from its beginning on.
-struct Reader<'a> {
+pub(super) struct Reader<'a> {
     rest: &'a [u8],
     /// How many bytes may still come out of LZF: a short content must not become a long value without end.
     unpacked_bytes_left: usize,
 }
 
 impl<'a> Reader<'a> {
+    /// What is not read yet.
+    pub(super) fn rest(&mut self) -> &mut &'a [u8] {
+        &mut self.rest
+    }
+
     fn fill_list(&mut self, kind: u8, list: &mut List) -> Option<()> {
         let mut push = |element: &[u8]| {
             list.push_back(element);
@@ -155,14 +163,14 @@ impl<'a> Reader<'a> {
     }
 
     /// A count.
-    fn length(&mut self) -> Option<u64> {
+    pub(super) fn length(&mut self) -> Option<u64> {
         match self.head()? {
             Head::Plain(length) => Some(length),
             Head::Int8 | Head::Int16 | Head::Int32 | Head::Packed => None,
         }
     }
 
-    fn string(&mut self) -> Option<Cow<'a, [u8]>> {
+    pub(super) fn string(&mut self) -> Option<Cow<'a, [u8]>> {
         let number = match self.head()? {
             Head::Plain(length) => {
                 let length = usize::try_from(length).ok()?;

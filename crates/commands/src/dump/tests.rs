@@ -140,9 +140,9 @@ fn content_that_lies_is_refused() {
             "{content:?}"
         );
     }
-    let stream = sealed(b"\x0f\x01\x01a", 11);
+    let module = sealed(b"\x07\x01\x01a", 11);
     assert_eq!(
-        restore_into(&mut harness, &stream),
+        restore_into(&mut harness, &module),
         b"-ERR RESTORE of this type is not supported by this version of Torc\r\n"
     );
     // Redis ignores what follows the value; so do we.

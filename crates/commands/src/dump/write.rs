@@ -1,6 +1,6 @@
 //! From a value to a payload's content.
 
-use super::kind;
+use super::{kind, stream};
 use crate::lzf;
 use cache::{Collection, Value};
 use resp::parse_i64;
@@ -36,7 +36,12 @@ fn content_of_collection(collection: &Collection) -> Vec<u8> {
         Collection::List(_) => kind::LIST,
         Collection::Set(_) => kind::SET,
         Collection::SortedSet(_) => kind::SORTED_SET,
+        Collection::Stream(_) => kind::STREAM_COUNTED,
     });
+    if let Collection::Stream(stream) = collection {
+        stream::write(&mut content, stream);
+        return content;
+    }
     write_length(&mut content, collection.len());
     match collection {
         Collection::Hash(hash) => {
@@ -62,11 +67,12 @@ fn content_of_collection(collection: &Collection) -> Vec<u8> {
                 content.extend_from_slice(&score.to_le_bytes());
             }
         }
+        Collection::Stream(_) => unreachable!("it is written above"),
     }
     content
 }
 
-fn write_string(payload: &mut Vec<u8>, bytes: &[u8]) {
+pub(super) fn write_string(payload: &mut Vec<u8>, bytes: &[u8]) {
     if bytes.len() <= INTEGER_BYTES_MAX
         && let Some(number) = parse_i64(bytes).and_then(|number| i32::try_from(number).ok())
     {
@@ -98,7 +104,7 @@ fn write_integer(payload: &mut Vec<u8>, number: i32) {
 }
 
 /// The length of a string, or a count.
-fn write_length(payload: &mut Vec<u8>, length: usize) {
+pub(super) fn write_length(payload: &mut Vec<u8>, length: usize) {
     match length {
         0..0x40 => payload.push(length as u8),
         0x40..0x4000 => payload.extend_from_slice(&(0x4000 | length as u16).to_be_bytes()),

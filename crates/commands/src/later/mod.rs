@@ -5,4 +5,3 @@ pub mod geo;
 pub mod hash;
 pub mod hyperloglog;
 pub mod scripting;
-pub mod stream;

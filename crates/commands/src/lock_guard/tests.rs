@@ -119,8 +119,8 @@ fn what_makes_no_sense_is_refused_before_the_lock_is_looked_at() {
             "-ERR EVAL looks at more than its keys and cannot run under LOCK.GUARD\r\n",
         ),
         (
-            "LOCK.GUARD l 1 XADD s * f v",
-            "-ERR command 'xadd' is not supported by this version of Torc\r\n",
+            "LOCK.GUARD l 1 GEOADD g 1 2 m",
+            "-ERR command 'geoadd' is not supported by this version of Torc\r\n",
         ),
     ] {
         assert_eq!(h.run(line), error, "{line}");

@@ -170,7 +170,9 @@ impl Source {
             Some(Value::Collection(Collection::SortedSet(set))) => {
                 Ok(Source::SortedSet(set.clone()))
             }
-            Some(Value::Collection(Collection::Hash(_) | Collection::List(_)))
+            Some(Value::Collection(
+                Collection::Hash(_) | Collection::List(_) | Collection::Stream(_),
+            ))
             | Some(Value::String(_) | Value::Shared(_)) => Err(WRONG_TYPE),
         }
     }

@@ -243,7 +243,7 @@ impl Shard {
                 for id in op.args().iter() {
                     self.origins.forget(replica_of(id));
                 }
-                self.forget_prevented();
+                self.forget_prevented(op.args());
             }
             OpKind::Finish => self.apply_finish(op, stamp, applying, out),
             OpKind::Prevent => self.apply_prevent(op, stamp, applying, out),

@@ -157,6 +157,25 @@ impl Forwarded {
         self.next_script().is_some()
     }
 
+    /// Whose run is the next.
+    pub fn next_origin(&self) -> Option<ReplicaId> {
+        self.runs.front().map(|run| run.origin)
+    }
+
+    /// Lets others go ahead of the node whose run is the next, in whose runs the order stays; whether there are others.
+    pub fn put_behind_others(&mut self) -> bool {
+        let Some(origin) = self.next_origin() else {
+            return false;
+        };
+        let (its, mut others): (VecDeque<_>, VecDeque<_>) = std::mem::take(&mut self.runs)
+            .into_iter()
+            .partition(|run| run.origin == origin);
+        let has_others = !others.is_empty();
+        others.extend(its);
+        self.runs = others;
+        has_others
+    }
+
     /// The next run if it has at most `bytes_max`.
     pub fn next_run(&mut self, bytes_max: usize) -> Option<ForwardedRun> {
         if self.runs.front()?.ops.len() > bytes_max {

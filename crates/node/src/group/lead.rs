@@ -49,6 +49,8 @@ impl Shard {
     pub(super) fn propose(&mut self, work: &mut Work<'_>) -> bool {
         if self.script_waits()
             && !self.script_is_held_back()
+            // What was held back may have let something else go ahead.
+            && self.script_waits()
             && !self.goes_ahead_of_script(work.now)
         {
             return self.propose_script(work);
@@ -222,7 +224,11 @@ impl Shard {
         let mut left = Vec::new();
         for read in reads {
             let (op, _) = split_first(&read.op).expect("looked at when it was taken");
-            if is_read_script(&op) && !work.has_time_for_scripts() || self.must_wait(&op) {
+            let waits = self.must_wait(&op);
+            if waits && read.origin == self.group.origin {
+                self.group.requests.note_due(RequestKind::Read, read.id);
+            }
+            if waits || is_read_script(&op) && !work.has_time_for_scripts() {
                 left.push(read);
                 continue;
             }
@@ -382,7 +388,7 @@ impl Shard {
                         if op.head.after <= applied
                             && is_asked_by_nodes(&op)
                             && !is_read_script(&op)
-                            && !self.must_wait(&op) =>
+                            && !self.is_noted_to_wait(origin, &op) =>
                     {
                         self.read_now(origin, &op, reading, work);
                         reading.done.push(from..at);
@@ -441,6 +447,16 @@ impl Shard {
             replies_before: self.group.replies.count(),
             done: SmallVec::new(),
         })
+    }
+
+    /// Whether a read must wait for a transaction; its origin is told so.
+    fn is_noted_to_wait(&mut self, origin: ReplicaId, op: &Op<'_>) -> bool {
+        let waits = self.must_wait(op);
+        if waits {
+            let (kind, id) = (RequestKind::Read, op.head.seq);
+            self.group.replies.push_short(origin, kind, id, b"");
+        }
+        waits
     }
 
     fn read_now(&mut self, origin: ReplicaId, op: &Op<'_>, reading: &Reading, work: &mut Work<'_>) {

@@ -222,10 +222,9 @@ impl Group {
     #[inline]
     fn answer(&mut self, origin: ReplicaId, seq: u64, reply: &Stored, now_us: u64) {
         use crate::wire::RequestKind::Write;
-        if reply.is_due() {
-            // It waits for a transaction, and is answered when it runs.
-        } else if !self.shows {
-            self.holds = true;
+        if !self.shows {
+            // One that waits for a transaction is answered when it runs; until then an empty answer says so.
+            self.holds |= !reply.is_due();
         } else if origin != self.origin {
             self.replies.push(origin, Write, seq, reply);
         } else {

@@ -123,8 +123,10 @@ pub(crate) struct Lane {
     usual_bytes: usize,
     /// Room that a chunk keeps at its front for the heads of an entry.
     reserve: usize,
-    /// Whether something is to be sent for which others wait: what it does not wait for answers before.
-    is_urgent: bool,
+    /// The last for which others wait, 0 = none: what goes up to it does not wait for answers.
+    urgent: u64,
+    /// The last that was answered, or of which the leader said that it waits.
+    heard: u64,
 }
 
 #[derive(Debug)]
@@ -133,6 +135,8 @@ enum Waiting {
     Open {
         ticket: Option<Ticket>,
         queued_us: u64,
+        /// Whether the leader said that it waits for a transaction: no others wait for its answer.
+        is_due: bool,
     },
     Done,
 }
@@ -248,9 +252,13 @@ impl Requests {
         let waiting = Waiting::Open {
             ticket: Some(ticket),
             queued_us: now_us,
+            is_due: false,
         };
-        self.reads.is_urgent |= is_about_transaction;
-        self.writes.is_urgent |= request.kind == OpKind::Reserve;
+        if is_about_transaction {
+            self.reads.urgent = self.reads.last() + 1;
+        } else if request.kind == OpKind::Reserve {
+            self.writes.urgent = self.writes.last() + 1;
+        }
         Ok(match request.kind.lane() {
             RequestKind::Read => self.reads.push(request, request.after, 0, bytes, waiting),
             RequestKind::Write => {
@@ -263,9 +271,12 @@ impl Requests {
         })
     }
 
-    /// Answers a request; a second answer is dropped.
+    /// Answers a request; a second answer is dropped. An empty one says that it waits for a transaction.
     #[inline]
     pub fn resolve(&mut self, kind: RequestKind, number: u64, reply: &[u8], now_us: u64) {
+        if reply.is_empty() {
+            return self.note_due(kind, number);
+        }
         if let Some(ticket) = self.settle(kind, number, now_us) {
             ticket.fill(reply);
         }
@@ -273,6 +284,9 @@ impl Requests {
 
     /// The same with a reply in shared memory.
     pub fn resolve_shared(&mut self, kind: RequestKind, number: u64, reply: Bytes, now_us: u64) {
+        if reply.is_empty() {
+            return self.note_due(kind, number);
+        }
         if let Some(ticket) = self.settle(kind, number, now_us) {
             ticket.fill_shared(reply);
         }
@@ -287,6 +301,14 @@ impl Requests {
         self.is_silent = false;
         self.share.release(1, settled.bytes);
         settled.ticket
+    }
+
+    /// A request waits for a transaction.
+    pub fn note_due(&mut self, kind: RequestKind, number: u64) {
+        match kind {
+            RequestKind::Write => self.writes.note_due(number),
+            RequestKind::Read => self.reads.note_due(number),
+        }
     }
 
     /// Tells the clients of requests that wait for [`PATIENCE_US`] that there is no leader. Reads are over then; what
@@ -434,7 +456,6 @@ impl Requests {
         let range = chunk.range_from(from);
         let ops = chunk.seal().slice(range);
         self.reads.sent = self.reads.chunks[place].last();
-        self.reads.is_urgent &= self.reads.has_unsent();
         Some(ops)
     }
 }
@@ -456,7 +477,8 @@ impl Lane {
             given_up: 0,
             usual_bytes: 256,
             reserve,
-            is_urgent: false,
+            urgent: 0,
+            heard: 0,
         }
     }
 
@@ -540,6 +562,7 @@ impl Lane {
         let Waiting::Open { ticket, .. } = std::mem::replace(waiting, Waiting::Done) else {
             return None;
         };
+        self.heard = self.heard.max(number);
         let mut bytes = 0;
         while let Some(Waiting::Done) = self.waiting.front() {
             self.waiting.pop_front();
@@ -556,17 +579,30 @@ impl Lane {
         Some(Settled { ticket, bytes })
     }
 
+    /// The leader said that a request waits for a transaction.
+    fn note_due(&mut self, number: u64) {
+        let place = number.checked_sub(self.first).map(|place| place as usize);
+        if let Some(Waiting::Open { is_due, .. }) =
+            place.and_then(|place| self.waiting.get_mut(place))
+        {
+            *is_due = true;
+            self.heard = self.heard.max(number);
+        }
+    }
+
     fn has_unsent(&self) -> bool {
         self.sent < self.last()
     }
 
     fn send_again(&mut self) {
         self.sent = self.done();
+        self.heard = self.sent;
     }
 
-    /// How long the first has been here, us.
+    /// How long the first has been here, us, as far as it does not wait for a transaction.
     fn waited_us(&self, now_us: u64) -> u64 {
         match self.waiting.front() {
+            Some(Waiting::Open { is_due: true, .. }) => 0,
             Some(Waiting::Open { queued_us, .. }) => now_us.saturating_sub(*queued_us),
             Some(Waiting::Done) | None => 0,
         }
@@ -586,9 +622,9 @@ impl Lane {
     ///
     /// What belongs to a transaction goes at once: what is on its way may wait for that very transaction.
     fn may_send(&self) -> bool {
-        self.is_urgent
-            || (self.sent == self.done() || self.next_bytes() >= BATCH_BYTES_MIN)
-                && self.has_window()
+        let is_answered = self.sent == self.done() || self.heard >= self.sent;
+        self.sent < self.urgent
+            || (is_answered || self.next_bytes() >= BATCH_BYTES_MIN) && self.has_window()
     }
 
     fn place_of(&self, number: u64) -> Option<usize> {
@@ -626,7 +662,6 @@ impl Lane {
         let chunk = &mut self.chunks[place];
         let count = (chunk.last() + 1 - from) as u32;
         self.sent = chunk.last();
-        self.is_urgent &= self.sent < self.first + self.waiting.len() as u64 - 1;
         // Towards a little more than what chunks came to be.
         self.usual_bytes = (3 * self.usual_bytes + chunk.ops.len() * 5 / 4) / 4;
         let ops = match &mut chunk.memory {

@@ -94,7 +94,8 @@ pub(crate) fn participants_bytes(participants: &[Participant]) -> Vec<u8> {
     each.collect()
 }
 
-fn participants_of(bytes: &[u8]) -> Vec<Participant> {
+/// The participants in an argument.
+pub(super) fn participants_of(bytes: &[u8]) -> Vec<Participant> {
     let each = bytes.chunks_exact(PARTICIPANT_BYTES);
     each.map(|bytes| Participant {
         shard: u32_at(bytes, 0),
@@ -191,6 +192,16 @@ impl Reservations {
     pub fn has(&self, db: u8, key: &[u8]) -> bool {
         // No lookup by parts without a copy of the key; this is asked only while a transaction is under way.
         self.takers_of_all > 0 || self.taken.contains_key(&(db, Box::from(key)))
+    }
+
+    /// The same in whatever database.
+    pub fn has_anywhere(&self, key: &[u8]) -> bool {
+        (0..DATABASES).any(|db| self.has(db, key))
+    }
+
+    /// Whether a transaction's reserve has been here.
+    pub fn knows(&self, id: TxId) -> bool {
+        self.reserved.contains_key(&id) || self.committed.contains_key(&id) || self.is_deferred(id)
     }
 
     /// Whether somebody has one of these keys, or waits for it.
@@ -431,8 +442,7 @@ impl Reservations {
 
 /// The keys of an operation, on a shard with these.
 pub(super) fn keys_of(op: &Op<'_>, cache: &Cache) -> Keys {
-    // Whom a silent is about says the table of locks, which may change while it waits.
-    if matches!(op.head.kind, OpKind::Flush | OpKind::Silent) {
+    if op.head.kind == OpKind::Flush {
         return Keys::All;
     }
     let mut keys = Vec::new();

@@ -136,6 +136,18 @@ impl Shard {
         if self.reservations.is_idle() {
             return false;
         }
+        // Those of other nodes must not stop each other.
+        let mut first = None;
+        while self.group.forwarded.next_origin() != first {
+            first = first.or(self.group.forwarded.next_origin());
+            let script = self.group.forwarded.next_script();
+            let held_back = script
+                .and_then(|script| split_first(script).ok())
+                .is_some_and(|(op, _)| self.has_script_keys(&op));
+            if !held_back || !self.group.forwarded.put_behind_others() {
+                break;
+            }
+        }
         let is_own = self.next_script_is_own();
         let script = match is_own {
             true => self.group.requests.next_script(),
@@ -315,7 +327,7 @@ impl Shard {
             let overlay = Overlay::new(cache.seed(), &keys, terms, |_| Some(cache));
             let verdict = overlay.run(&work.cluster.scripts.engine, &invocation);
             match &verdict.missing {
-                Some(key) if self.reservations.has(op.head.db, key) => {
+                Some(key) if self.reservations.has_anywhere(key) => {
                     break Verdict::error(
                         "TRYAGAIN a transaction has a key that the script does not declare",
                     );

@@ -12,11 +12,13 @@
 //! ([`crate::transactions`]): the coordinator may be gone.
 
 use super::Work;
-use super::apply::{Applied, Applying, stored_since};
-use super::locks::{each_key_of, lock_origin};
+use super::apply::{Applied, Applying, replica_of, stored_since};
+use super::locks::{each_key, each_key_of, lock_origin};
 use super::op::{Op, OpKind, split_first};
 use super::origins::Stored;
-use super::reservations::{Committed, Deferred, Keys, TxId, age_of, keys_of};
+use super::reservations::{
+    Committed, Deferred, Keys, Participant, TxId, age_of, keys_of, participants_of,
+};
 use crate::entry::Stamp;
 use crate::questions;
 use crate::shard::{Call, Shard};
@@ -36,6 +38,8 @@ pub(crate) const ABORTED: &[u8] = b"+ABORTED\r\n";
 pub(crate) const COMMITTED: &[u8] = b"+COMMITTED\r\n";
 /// It is finished, and no more is known of it.
 pub(crate) const GONE: &[u8] = b"+GONE\r\n";
+/// It is none that a sound node asks for.
+const MALFORMED: &[u8] = b"-ERR malformed transaction\r\n";
 /// The outcomes in a finish.
 pub(crate) const COMMIT: &[u8] = b"c";
 pub(crate) const ABORT: &[u8] = b"a";
@@ -101,12 +105,30 @@ impl Shard {
             | OpKind::Prevent
             | OpKind::Release => return false,
         }
+        if op.head.kind == OpKind::Silent {
+            return self.is_too_early(op);
+        }
         let keys = keys_in(self, op);
         let waits = self.reservations.has_any(&keys);
         if waits {
             self.put_off(op, origin, keys);
         }
         waits
+    }
+
+    /// Whether a silent would pass on a lock that a transaction has. Then it is dropped, and decided on again: it may be about
+    /// many locks, for all of which everything else would wait.
+    fn is_too_early(&mut self, silent: &Op<'_>) -> bool {
+        let mut is_early = false;
+        each_key(silent, &self.cache, &mut |db, key| {
+            is_early |= self.reservations.has(db, key);
+        });
+        if is_early {
+            for origin in silent.args().from(1).iter().map(replica_of) {
+                self.group.heard.insert(lock_origin(origin), 0);
+            }
+        }
+        is_early
     }
 
     fn put_off(&mut self, op: &Op<'_>, origin: ReplicaId, keys: Keys) {
@@ -127,6 +149,13 @@ impl Shard {
         out: &mut Applied,
     ) {
         let age = age_of(op);
+        let own = Participant {
+            shard: self.index() as u32,
+            seq: op.head.seq,
+        };
+        if !participants_of(op.args().get(2)).contains(&own) || self.reservations.knows(age.1) {
+            return out.scratch.tail_mut().extend_from_slice(MALFORMED);
+        }
         if self.reservations.take_prevented(age.1) {
             return out.scratch.tail_mut().extend_from_slice(ABORTED);
         }
@@ -186,11 +215,14 @@ impl Shard {
         };
         self.group.resolving.noticed.remove(&id);
         let (reserve, _) = split_first(&reserved.op).expect("decoded before");
+        if self.group.streams.is_producing() {
+            // Its locks may be passed on, whatever the outcome.
+            self.save_for_streams(&reserve);
+        }
+        // Replies of its own: those around it keep their places.
+        let outer = std::mem::take(&mut out.scratch);
         if op.args().get(1) == COMMIT {
             let mark = out.scratch.mark();
-            if self.group.streams.is_producing() {
-                self.save_for_streams(&reserve);
-            }
             self.run_reserved(&reserve, stamp, applying, out);
             let reply = stored_since(&mut out.scratch, mark);
             let participants = reserved.participants;
@@ -204,6 +236,7 @@ impl Shard {
         }
         self.settle_locks(&reserve);
         self.run_deferred(stamp, applying, out);
+        out.scratch = outer;
     }
 
     /// Runs the commands of a transaction; their replies are one array.
@@ -237,7 +270,9 @@ impl Shard {
         if let Some(waited) = self.reservations.take_deferred_reserve(id) {
             self.answer_deferred(&waited, Stored::of(ABORTED), applying.now_us);
             // Others may have waited for this one alone.
+            let outer = std::mem::take(&mut out.scratch);
             self.run_deferred(stamp, applying, out);
+            out.scratch = outer;
         } else if self.origins.applied(id.origin) < seq {
             self.reservations.prevent(id);
         }
@@ -280,11 +315,14 @@ impl Shard {
         self.origins.put_reply(deferred.origin, deferred.seq, reply);
     }
 
-    /// Applies that origins were forgotten: what they have not sent will never come.
-    pub(super) fn forget_prevented(&mut self) {
+    /// Applies that origins were forgotten: what they have not sent will never come. (One that is only not known here may
+    /// be about to send its first.)
+    pub(super) fn forget_prevented(&mut self, forgotten: Args<'_>) {
         let origins = &self.origins;
-        self.reservations
-            .forget_prevented(|origin| origins.get(origin).is_none());
+        self.reservations.forget_prevented(|origin| {
+            let mut forgotten = forgotten.iter().map(replica_of);
+            origins.is_superseded(origin) || forgotten.any(|other| other == origin)
+        });
     }
 }
 
@@ -349,7 +387,8 @@ impl Shard {
     /// Whether a transaction has one of a script's declared keys.
     pub(super) fn has_script_keys(&self, op: &Op<'_>) -> bool {
         let mut keys = super::scripts::script_keys(op.args());
-        !self.reservations.is_idle() && keys.any(|key| self.reservations.has(op.head.db, key))
+        // Scripts may write to other databases.
+        !self.reservations.is_idle() && keys.any(|key| self.reservations.has_anywhere(key))
     }
 
     /// Whether it is open what this shard says to a transaction's reserve.

@@ -7,7 +7,7 @@ use crate::shard::Shard;
 use crate::slots::Ticket;
 use crate::wire::{Expect, PeerMessage, Ready};
 use bytes::Bytes;
-use cache::CollectionType;
+use cache::Sought;
 use paxos::ReplicaId;
 use std::collections::BTreeMap;
 
@@ -24,12 +24,12 @@ impl Shard {
     pub(crate) fn begin_wait(
         &mut self,
         db: u8,
-        of: CollectionType,
+        sought: Sought,
         key: Bytes,
         ticket: Ticket,
         now_us: u64,
     ) -> u64 {
-        let number = self.waits.begin(db, of, key, ticket);
+        let number = self.waits.begin(db, sought, key, ticket);
         self.tell_waits_here(now_us);
         number
     }

@@ -201,7 +201,12 @@ impl Session {
         }
         match row.run {
             // It waits alone.
-            Run::Data(_) if row.blocks.is_some() || self.patience_of(row, args).is_some() => false,
+            Run::Data(_)
+                if row.blocks.is_some_and(|blocks| blocks.waits(args))
+                    || self.patience_of(row, args).is_some() =>
+            {
+                false
+            }
             // It may have to.
             Run::Data(_) if row.name == "lock.guard" => false,
             Run::Data(_) => self.holes.as_ref().is_none_or(|holes| !holes.is_full()),

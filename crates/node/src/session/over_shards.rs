@@ -340,19 +340,20 @@ impl Session {
     /// All said yes: it is committed. Asks them to finish.
     fn finish_all(&mut self, turn: Turn<'_>, half: &mut HalfOver) -> Result<(), String> {
         half.stage = Stage::Finishing;
+        let mut asked = Ok(());
         for participant in &half.participants {
             let (_, ticket) = self.open_slot();
             let finished =
                 turn.node
                     .finish_at(half.id, *participant, Outcome::Committed, ticket, turn.now);
-            if let Err(full) = finished {
-                // It will be carried out all the same.
-                self.void_tickets();
-                return Err(full.to_string());
-            }
+            // It will be carried out all the same.
+            asked = asked.and(finished);
         }
         turn.node.request_flush();
-        Ok(())
+        asked.map_err(|full| {
+            self.void_tickets();
+            full.to_string()
+        })
     }
 
     /// All participants finished.

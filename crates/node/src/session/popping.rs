@@ -1,4 +1,4 @@
-//! Commands that wait until a collection has something in it (BLPOP and kin): try, wait to be called, try again
+//! Commands that wait until a collection has something in it (BLPOP and kin, XREAD): try, wait to be called, try again
 //! ([`crate::awaiting`]). A connection waits for one of them at a time, and nothing behind it runs.
 //!
 //! Keys of several shards are tried shard by shard, in their order; the wait is at all of them.
@@ -12,8 +12,8 @@ use crate::group::Mode;
 use crate::node::Node;
 use crate::shard::Call;
 use bytes::Bytes;
-use commands::{Blocks, Execute, Row};
-use resp::{Args, Output, OwnedArgs, Reply};
+use commands::{BlockShape, Blocks, Execute, Row};
+use resp::{Args, Output, OwnedArgs, Protocol, Reply};
 
 /// What CLIENT UNBLOCK ERROR makes of a request.
 const UNBLOCKED: &[u8] = b"-UNBLOCKED client unblocked via CLIENT UNBLOCK\r\n";
@@ -80,6 +80,20 @@ impl Session {
         {
             Reply::new(output, self.protocol).error(refusal);
             return Step::Done;
+        }
+        let is_solo = |shard: u32| node.mode(shard as usize) == Mode::Solo;
+        if is_spread
+            && blocks.shape == BlockShape::Streams
+            && places.iter().all(|place| is_solo(place.shard))
+        {
+            // It takes nothing away from the next one: what is there of all of them is answered together.
+            let mut tried = Output::new();
+            self.run_data(turn, row, execute, args, &[], &mut Access::Free, &mut tried);
+            let reply = tried.into_bytes();
+            if !is_null(&reply) {
+                output.tail_mut().extend_from_slice(&reply);
+                return Step::Done;
+            }
         }
         let mut parts: Vec<Part> = Vec::new();
         let mut first = keys.start;
@@ -197,6 +211,18 @@ impl Session {
                         self.pending = Some(Pending::Pop(half));
                         return Step::Replies;
                     };
+                    let args = &mut half.parts[part].args;
+                    let resolved = half.blocks.resolved(args.args(), &reply);
+                    let reply = match (resolved, self.protocol) {
+                        (None, _) => reply,
+                        (Some(resolved), protocol) => {
+                            *args = resolved;
+                            match protocol {
+                                Protocol::Resp2 => b"*-1\r\n".to_vec(),
+                                Protocol::Resp3 => b"_\r\n".to_vec(),
+                            }
+                        }
+                    };
                     if !is_null(&reply) {
                         return self.end_pop(turn, *half, &reply, output);
                     }
@@ -237,11 +263,17 @@ impl Session {
     fn wait_for_call(&mut self, turn: Turn<'_>, half: &mut HalfPop) {
         let (_, ticket) = self.open_slot();
         let now_us = turn.now.monotonic_us;
-        for (shard, key, number) in &mut half.keys {
+        let blocks = half.blocks;
+        let sought = half.parts.iter().flat_map(|part| {
+            let args = part.args.args();
+            let keys = blocks.keys(args);
+            keys.map(move |at| blocks.sought(args, at))
+        });
+        for ((shard, key, number), sought) in half.keys.iter_mut().zip(sought) {
             let mut state = turn.node.lock(*shard);
             if *number == 0 {
-                let (of, key) = (half.blocks.of, key.clone());
-                *number = state.begin_wait(half.db, of, key, ticket.clone(), now_us);
+                let (db, key) = (half.db, key.clone());
+                *number = state.begin_wait(db, sought, key, ticket.clone(), now_us);
             } else {
                 state.wait_again(*number, ticket.clone(), now_us);
             }

@@ -209,6 +209,7 @@ impl Session {
                     return self.run_patiently(turn, row, execute, args, patience, output);
                 }
                 if let Some(blocks) = row.blocks
+                    && blocks.waits(args)
                     && !access.is_held()
                     && self.transaction.is_none()
                 {

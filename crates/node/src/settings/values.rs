@@ -374,7 +374,7 @@ const EVENT_LETTERS: [(char, u16); 14] = [
     ('z', EventClass::SortedSet as u16),
     ('x', EventClass::Expired as u16),
     ('e', EventClass::Evicted as u16),
-    ('t', 1 << 12),
+    ('t', EventClass::Stream as u16),
     ('d', 1 << 13),
     ('n', EventClass::New as u16),
     ('K', KEYSPACE),

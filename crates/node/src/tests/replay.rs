@@ -262,6 +262,42 @@ const TEMPLATES: &[&str] = &[
     "rename SET SET",
     "copy ZSET ZSET replace",
     "copy HASH KEY replace",
+    "xadd STREAM * MEMBER VALUE",
+    "xadd STREAM * MEMBER VALUE MEMBER VALUE",
+    "xadd STREAM maxlen OFFSET * MEMBER VALUE",
+    "xadd STREAM maxlen ~ OFFSET ENTRY-* MEMBER VALUE",
+    "xadd STREAM nomkstream minid ENTRY * MEMBER VALUE",
+    "xtrim STREAM maxlen OFFSET",
+    "xtrim STREAM minid ~ ENTRY limit 3",
+    "xdel STREAM ENTRY ENTRY-0",
+    "xsetid STREAM WALLMS-1",
+    "xlen STREAM",
+    "xrange STREAM ENTRY + count 3",
+    "xrevrange STREAM + ENTRY count 3",
+    "xread count 2 streams STREAM STREAM ENTRY $",
+    "xread block 1 streams STREAM STREAM $ $",
+    "xinfo stream STREAM full",
+    "xinfo groups STREAM",
+    "xinfo consumers STREAM OWNER",
+    "xgroup create STREAM OWNER 0 mkstream",
+    "xgroup create STREAM OWNER $",
+    "xgroup setid STREAM OWNER ENTRY",
+    "xgroup destroy STREAM OWNER",
+    "xgroup createconsumer STREAM OWNER MEMBER",
+    "xgroup delconsumer STREAM OWNER MEMBER",
+    "xreadgroup group OWNER MEMBER count 3 streams STREAM >",
+    "xreadgroup group OWNER MEMBER streams STREAM >",
+    "xreadgroup group OWNER MEMBER noack block 1 streams STREAM >",
+    "xreadgroup group OWNER MEMBER streams STREAM STREAM 0 >",
+    "xack STREAM OWNER ENTRY-0 ENTRY-0 ENTRY-0",
+    "xpending STREAM OWNER",
+    "xpending STREAM OWNER idle 2 - + 5",
+    "xclaim STREAM OWNER MEMBER MS ENTRY-0 ENTRY-0 force",
+    "xclaim STREAM OWNER MEMBER 0 ENTRY-0 justid idle MS",
+    "xautoclaim STREAM OWNER MEMBER MS ENTRY count 3",
+    "rename STREAM STREAM",
+    "copy STREAM STREAM replace",
+    "pexpire STREAM MS",
     "lock.acquire LOCK OWNER MS",
     "lock.acquire LOCK OWNER MS shared",
     "lock.acquire LOCK OWNER MS wait MS",
@@ -301,7 +337,7 @@ fn fill(template: &str, lot: &mut Lot, wall_ms: u64, dump: &[u8]) -> Vec<Vec<u8>
                 0 => format!("{{tag}}{}", lot.below(6)).into_bytes(),
                 _ => format!("k{}", lot.below(20)).into_bytes(),
             },
-            "HASH" | "LIST" | "SET" | "ZSET" => {
+            "HASH" | "LIST" | "SET" | "ZSET" | "STREAM" => {
                 format!("{}{}", word.to_lowercase(), lot.below(3)).into_bytes()
             }
             "FIELD" | "MEMBER" => format!("m{}", lot.below(12)).into_bytes(),
@@ -321,6 +357,12 @@ fn fill(template: &str, lot: &mut Lot, wall_ms: u64, dump: &[u8]) -> Vec<Vec<u8>
             "MS" => (1 + lot.below(250)).to_string().into_bytes(),
             "WALLMS" => (wall_ms + lot.below(300) - 50).to_string().into_bytes(),
             "WALLS" => (wall_ms / 1000 + lot.below(2)).to_string().into_bytes(),
+            // Entries are of all times of the run.
+            "ENTRY" | "ENTRY-0" | "ENTRY-*" | "WALLMS-1" => {
+                let ago_ms = lot.below(1000);
+                let end = word.find('-').map_or("", |at| &word[at..]);
+                format!("{}{end}", wall_ms - ago_ms).into_bytes()
+            }
             "DB" => lot.below(3).to_string().into_bytes(),
             "DUMP" => dump.to_vec(),
             word => word.as_bytes().to_vec(),

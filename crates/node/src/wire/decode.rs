@@ -1,7 +1,7 @@
 //! A message out of a frame's bytes.
 
 use bytes::{Buf, Bytes};
-use cache::CollectionType;
+use cache::{CollectionType, Sought, StreamId};
 use paxos::{GroupId, NodeId};
 
 use super::codec::{BALLOT_BYTES, Reader};
@@ -187,13 +187,7 @@ fn decode_expect(from: &mut Reader) -> Result<Expect, WireError> {
         waits.push(Expected {
             number: from.u64()?,
             db: from.u8()?,
-            of: match from.u8()? {
-                0 => CollectionType::Hash,
-                1 => CollectionType::List,
-                2 => CollectionType::Set,
-                3 => CollectionType::SortedSet,
-                _ => return Err(from.bad_value()),
-            },
+            sought: sought(from)?,
             key: from.bytes()?,
         });
     }
@@ -203,6 +197,25 @@ fn decode_expect(from: &mut Reader) -> Result<Expect, WireError> {
         waits,
         ended: numbers(from)?,
     })
+}
+
+fn sought(from: &mut Reader) -> Result<Sought, WireError> {
+    let of = match from.u8()? {
+        0 => CollectionType::Hash,
+        1 => CollectionType::List,
+        2 => CollectionType::Set,
+        3 => CollectionType::SortedSet,
+        4 => CollectionType::Stream,
+        5 => {
+            return Ok(Sought::After(StreamId {
+                ms: from.u64()?,
+                seq: from.u64()?,
+            }));
+        }
+        6 => return Ok(Sought::Unread(from.bytes()?.as_ref().into())),
+        _ => return Err(from.bad_value()),
+    };
+    Ok(Sought::Any(of))
 }
 
 fn decode_ready(from: &mut Reader) -> Result<Ready, WireError> {

@@ -1,6 +1,7 @@
 //! A message into a frame's output.
 
-use cache::CollectionType;
+use bytes::Bytes;
+use cache::{CollectionType, Sought};
 use resp::Output;
 
 use super::codec::Writer;
@@ -155,17 +156,33 @@ fn encode_expect(expect: &Expect, out: &mut Writer<'_>) {
     for wait in &expect.waits {
         out.u64(wait.number);
         out.u8(wait.db);
-        out.u8(match wait.of {
-            CollectionType::Hash => 0,
-            CollectionType::List => 1,
-            CollectionType::Set => 2,
-            CollectionType::SortedSet => 3,
-        });
+        encode_sought(&wait.sought, out);
         out.bytes(&wait.key);
     }
     out.count(expect.ended.len());
     for number in &expect.ended {
         out.u64(*number);
+    }
+}
+
+fn encode_sought(sought: &Sought, out: &mut Writer<'_>) {
+    match sought {
+        Sought::Any(of) => out.u8(match of {
+            CollectionType::Hash => 0,
+            CollectionType::List => 1,
+            CollectionType::Set => 2,
+            CollectionType::SortedSet => 3,
+            CollectionType::Stream => 4,
+        }),
+        Sought::After(id) => {
+            out.u8(5);
+            out.u64(id.ms);
+            out.u64(id.seq);
+        }
+        Sought::Unread(group) => {
+            out.u8(6);
+            out.bytes(&Bytes::copy_from_slice(group));
+        }
     }
 }
 

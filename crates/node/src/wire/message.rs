@@ -1,7 +1,7 @@
 //! What nodes tell each other.
 
 use bytes::Bytes;
-use cache::CollectionType;
+use cache::Sought;
 use paxos::{Ballot, GroupId, NodeId, ReplicaId};
 
 /// One thing that a node tells another.
@@ -251,8 +251,8 @@ pub struct Expected {
     pub number: u64,
     /// Numbered database.
     pub db: u8,
-    /// The type that is waited for.
-    pub of: CollectionType,
+    /// What is waited for.
+    pub sought: Sought,
     /// The key.
     pub key: Bytes,
 }

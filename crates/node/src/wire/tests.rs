@@ -3,7 +3,7 @@
 use super::codec::{LEASE_LEFT_US_MAX, NUMBER_MAX, TIME_MAX};
 use super::*;
 use bytes::{Bytes, BytesMut};
-use cache::CollectionType;
+use cache::{CollectionType, Sought, StreamId};
 use paxos::{
     AcceptedEntry, Ballot, Config, Entry, Generation, GroupId, Incarnation, Index, Kind, Message,
     NodeId, ReplicaId,
@@ -286,9 +286,14 @@ fn messages() -> impl Strategy<Value = PeerMessage> {
                     .map(|(number, db, is_list, key)| Expected {
                         number,
                         db,
-                        of: match is_list {
-                            true => CollectionType::List,
-                            false => CollectionType::SortedSet,
+                        sought: match (is_list, number % 3) {
+                            (true, 0) => Sought::Any(CollectionType::List),
+                            (false, 0) => Sought::Any(CollectionType::SortedSet),
+                            (_, 1) => Sought::After(StreamId {
+                                ms: number,
+                                seq: u64::from(db),
+                            }),
+                            (_, _) => Sought::Unread(key.as_ref().into()),
                         },
                         key,
                     })
