@@ -265,7 +265,7 @@ fn add_entry(stream: &mut Stream, word: u16, item: &[u8]) {
         _ => &[b"field", item],
     };
     stream.push(id, fields.iter().copied());
-    if word % 5 == 0 {
+    if word.is_multiple_of(5) {
         stream.remove(last);
     }
     stream.edit_group(b"g", |group| {
