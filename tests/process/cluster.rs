@@ -225,7 +225,7 @@ fn transactions_work_within_a_slot_and_say_so_beyond() {
         panic!("EXEC over many shards runs");
     };
     assert_eq!(replies.len(), 21);
-    let ones = vec![bulk("1"), bulk("1"), Value::Null];
+    let ones = vec![bulk("1"), bulk("1"), Value::NullBulk];
     assert_eq!(replies[20], Value::Array(ones));
     assert_eq!(
         client.ask("EXISTS spread:0 spread:1 spread:19"),

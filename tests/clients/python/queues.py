@@ -106,20 +106,24 @@ def rq_waits(port):
     r.flushdb()
 
 
-def spans_slots(r):
-    """Whether MULTI may have keys of any slots: on one node, not on a cluster. RQ asks for it."""
+def moves_over_slots(r):
+    """Whether one command may have keys of any slots: on one node, not on a cluster. RQ's workers ask for it."""
     try:
-        r.pipeline().delete("one").delete("another").execute()
+        r.lmove("one", "another")
     except redis.exceptions.ClusterCrossSlotError:
         return False
     return True
 
 
 def rq_refused(port):
-    """Where MULTI cannot span slots RQ is told so, and nothing of the job is left."""
+    """On a cluster a job comes in whole, though its keys are of several slots; that no worker can move it on is said."""
     r = redis.Redis(port=port, db=8)
-    refused(redis.exceptions.ClusterCrossSlotError, rq.Queue(connection=r).enqueue, jobs.square, 1)
-    assert r.llen("rq:queue:default") == 0 and not r.keys("rq:job:*")
+    q = rq.Queue(connection=r, job_class=jobs.KeepsResult)
+    job = q.enqueue(jobs.square, 1)
+    assert q.job_ids == [job.id] and job.get_status(refresh=True) == "queued"
+    refused(redis.exceptions.ClusterCrossSlotError, r.lmove, q.key, q.intermediate_queue_key)
+    job.delete()
+    r.flushdb()
 
 
 def celery_tasks(port):
@@ -182,11 +186,11 @@ def reliable_queue(port, protocol):
 
 def main(port):
     jobs.configure(port)
-    if spans_slots(redis.Redis(port=port)):
+    if moves_over_slots(redis.Redis(port=port)):
         report.run("RQ two workers in burst mode", rq_burst, port)
         report.run("RQ a worker that waits", rq_waits, port)
     else:
-        report.run("RQ is refused", rq_refused, port)
+        report.run("RQ without a tag is refused", rq_refused, port)
     report.run("Celery", celery_tasks, port)
     for protocol in (2, 3):
         report.run(f"reliable queue RESP{protocol}", reliable_queue, port, protocol)

@@ -443,31 +443,27 @@ impl Shard {
             return;
         }
         let now_us = work.now_us();
-        for (id, participants) in self.reservations.all_reserved() {
-            let noticed_us = resolving.noticed.entry(id).or_insert(now_us);
-            if *noticed_us + RESOLVE_US <= now_us {
+        let noticed = &mut resolving.noticed;
+        let mut look_into = |(id, participants): (TxId, &[Participant]), goal, after_us| {
+            let noticed_us = noticed.entry(id).or_insert(now_us);
+            if *noticed_us + after_us <= now_us {
                 *noticed_us = now_us;
                 work.unresolved.push(Unresolved {
                     id,
                     participants: participants.to_vec(),
-                    goal: Goal::Outcome,
+                    goal,
                 });
             }
+        };
+        for one in self.reservations.all_reserved() {
+            look_into(one, Goal::Outcome, RESOLVE_US);
         }
         if now_us < resolving.look_us {
             return;
         }
         resolving.look_us = now_us + LOOK_US;
-        for (id, participants) in self.reservations.all_committed() {
-            let noticed_us = resolving.noticed.entry(id).or_insert(now_us);
-            if *noticed_us + RELEASE_US <= now_us {
-                *noticed_us = now_us;
-                work.unresolved.push(Unresolved {
-                    id,
-                    participants: participants.to_vec(),
-                    goal: Goal::Release,
-                });
-            }
+        for one in self.reservations.all_committed() {
+            look_into(one, Goal::Release, RELEASE_US);
         }
         let known = &self.reservations;
         resolving

@@ -208,7 +208,7 @@ impl Session {
                 false
             }
             // It may have to.
-            Run::Data(_) if row.name == "lock.guard" => false,
+            Run::Data(_) if matches!(row.name, "lock.guard" | "msetnx") => false,
             Run::Data(_) => self.holes.as_ref().is_none_or(|holes| !holes.is_full()),
             Run::Session(command) => {
                 matches!(command, C::Ping | C::Echo | C::Select | C::Multi | C::Time)

@@ -1,4 +1,4 @@
-//! EXEC and LOCK.GUARD whose keys live in several shards of which one has replicas: the session coordinates a transaction
+//! EXEC, LOCK.GUARD and MSETNX whose keys live in several shards of which one has replicas: the session coordinates a transaction
 //! (`group/reservations.rs`). Two rounds of messages: all participants reserve, then all finish.
 //!
 //! ```text
@@ -19,7 +19,7 @@ use crate::group::transact::{ABORTED, BUSY, RESERVED};
 use crate::group::{OpHead, OpKind, Request, encode_op};
 use crate::transactions::Outcome;
 use commands::context::Touch;
-use commands::{Row, Split};
+use commands::{Execute, Row, Split};
 use resp::{Args, Output, OwnedArgs, Reply, Span, split_array, split_reply};
 use smallvec::SmallVec;
 
@@ -88,6 +88,8 @@ pub(super) enum Goal {
     Exec(Vec<(&'static Row, OwnedArgs)>),
     /// That of the only command.
     Guard,
+    /// MSETNX's: 1, or 0 if one of the keys is there.
+    Msetnx,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -230,12 +232,7 @@ impl Session {
                     }
                 }
                 Stage::Reserving => {
-                    let count = half.participants.len() as u32;
-                    let votes = self.take_replies(|slots| {
-                        let each = (0..count).map(|slot| slots.get(slot).unwrap_or_default());
-                        each.map(<[u8]>::to_vec).collect::<Vec<_>>()
-                    });
-                    let Some(votes) = votes else {
+                    let Some(votes) = self.answers_of(&half.participants) else {
                         self.pending = Some(Pending::Over(half));
                         return Step::Replies;
                     };
@@ -253,7 +250,12 @@ impl Session {
                         if !is_unknown(refusal) {
                             abort_all(turn, &half);
                         }
-                        output.tail_mut().extend_from_slice(refusal);
+                        match half.goal {
+                            Goal::Msetnx if is_null(refusal) => {
+                                Reply::new(output, self.protocol).integer(0);
+                            }
+                            _ => output.tail_mut().extend_from_slice(refusal),
+                        }
                         return Step::Done;
                     }
                     abort_all(turn, &half);
@@ -270,12 +272,7 @@ impl Session {
                     };
                 }
                 Stage::Finishing => {
-                    let count = half.participants.len() as u32;
-                    let replies = self.take_replies(|slots| {
-                        let each = (0..count).map(|slot| slots.get(slot).unwrap_or_default());
-                        each.map(<[u8]>::to_vec).collect::<Vec<_>>()
-                    });
-                    let Some(replies) = replies else {
+                    let Some(replies) = self.answers_of(&half.participants) else {
                         self.pending = Some(Pending::Over(half));
                         return Step::Replies;
                     };
@@ -283,6 +280,15 @@ impl Session {
                 }
             }
         }
+    }
+
+    /// What the participants answered, in their order, once all did.
+    fn answers_of(&mut self, participants: &[Participant]) -> Option<Vec<Vec<u8>>> {
+        self.take_replies(|slots| {
+            let each = (0..participants.len() as u32).map(|slot| slots.get(slot));
+            each.map(|answer| answer.unwrap_or_default().to_vec())
+                .collect()
+        })
     }
 
     /// Asks all participants to reserve.
@@ -379,6 +385,10 @@ impl Session {
             .collect();
         let commands = match half.goal {
             Goal::Exec(commands) => commands,
+            Goal::Msetnx => {
+                Reply::new(output, self.protocol).integer(1);
+                return Step::Done;
+            }
             Goal::Guard => {
                 let how = half.plan.replies.first().expect("a guard has a command");
                 self.put_together(how, &mut rests, output);
@@ -427,13 +437,63 @@ impl Session {
         }
     }
 
-    /// LOCK.GUARD, if its keys live in several shards and one of them has replicas; none if it takes the usual way.
-    pub(super) fn guard_over(
+    /// A command that has to be a transaction because its keys live in several shards of which one has replicas; none if it
+    /// takes the usual way.
+    pub(super) fn run_over(
         &mut self,
         turn: Turn<'_>,
+        (row, execute): (&'static Row, Execute),
         args: Args<'_>,
         output: &mut Output,
     ) -> Option<Step> {
+        match row.name {
+            "lock.guard" => self.guard_over(turn, args, output),
+            "msetnx" => self.msetnx_over(turn, (row, execute), args, output),
+            _ => None,
+        }
+    }
+
+    /// MSETNX: all keys are looked at, and then set, in one transaction.
+    fn msetnx_over(
+        &mut self,
+        turn: Turn<'_>,
+        (row, execute): (&'static Row, Execute),
+        args: Args<'_>,
+        output: &mut Output,
+    ) -> Option<Step> {
+        let places = places_of(turn.node, row, args);
+        let shards: Vec<usize> = places.iter().map(|place| place.shard as usize).collect();
+        if !is_apart(turn, &shards) {
+            return None;
+        }
+        if args.len().is_multiple_of(2) {
+            // One that lacks a value is refused by its own function.
+            let call = self.call(turn, execute, args);
+            self.run_nowhere(turn, call, output);
+            return Some(Step::Done);
+        }
+        if let Some(refusal) = self.lacks_room(turn, row, args) {
+            Reply::new(output, self.protocol).error(refusal);
+            return Some(Step::Done);
+        }
+        let mut plan = Plan::default();
+        for place in &places {
+            let key = args.get(place.position as usize);
+            let absent = OwnedArgs::from_slices(&[key, &0_u64.to_le_bytes()]);
+            let check = self.operation(OpKind::Check, self.db, absent.args());
+            plan.add_condition(place.shard as usize, check);
+        }
+        let mset = commands::lookup(b"mset").expect("it has a row");
+        let mut words: Vec<&[u8]> = args.iter().collect();
+        words[0] = b"MSET";
+        let set = OwnedArgs::from_slices(&words);
+        let encode = |args: Args<'_>| self.operation(OpKind::Write, self.db, args);
+        let added = plan.add_command(mset, set.args(), &places, &encode);
+        added.expect("MSET can be taken apart");
+        Some(self.begin_over(turn, plan, Goal::Msetnx, output))
+    }
+
+    fn guard_over(&mut self, turn: Turn<'_>, args: Args<'_>, output: &mut Output) -> Option<Step> {
         let (token, command) = match commands::guard_of(args) {
             Ok(parts) => parts,
             Err(text) => {
@@ -444,14 +504,9 @@ impl Session {
         let row = commands::check(command).ok()?;
         let lock = turn.node.shard_of(args.get(1));
         let places = places_of(turn.node, row, command);
-        let mut shards = places.iter().map(|place| place.shard as usize);
-        if shards.all(|shard| shard == lock) {
-            return None;
-        }
         let mut shards: Vec<usize> = places.iter().map(|place| place.shard as usize).collect();
         shards.push(lock);
-        let is_grouped = |shard: &usize| turn.node.mode(*shard) == crate::group::Mode::Grouped;
-        if !shards.iter().any(is_grouped) {
+        if !is_apart(turn, &shards) {
             return None;
         }
         if let Some(refusal) = self.lacks_room(turn, row, command) {
@@ -504,6 +559,17 @@ impl Plan {
             }
         }
     }
+}
+
+/// Whether there are several shards among these, and one of them has replicas.
+fn is_apart(turn: Turn<'_>, shards: &[usize]) -> bool {
+    let is_grouped = |shard: &usize| turn.node.mode(*shard) == crate::group::Mode::Grouped;
+    shards.iter().any(|shard| *shard != shards[0]) && shards.iter().any(is_grouped)
+}
+
+/// Whether a reply is a null, in either protocol.
+fn is_null(reply: &[u8]) -> bool {
+    matches!(reply, b"*-1\r\n" | b"_\r\n")
 }
 
 /// How a data command is an operation.

@@ -197,9 +197,8 @@ impl Session {
     ) -> Step {
         match row.run {
             Run::Data(execute) => {
-                if row.name == "lock.guard"
-                    && !access.is_held()
-                    && let Some(step) = self.guard_over(turn, args, output)
+                if !access.is_held()
+                    && let Some(step) = self.run_over(turn, (row, execute), args, output)
                 {
                     return step;
                 }

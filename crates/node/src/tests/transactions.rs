@@ -5,7 +5,7 @@ use super::groups::{Asker, compare};
 use super::sessions::{pipeline, run};
 use crate::group::reservations::{Participant, TxId, participants_bytes};
 use crate::group::transact::{ABORT, COMMIT};
-use crate::group::{OpFlags, OpHead, OpKind, encode_op};
+use crate::group::{OpFlags, OpHead, OpKind, encode_op, life_of};
 use crate::questions;
 use crate::testing::Client;
 use crate::testing::network::Network;
@@ -112,6 +112,104 @@ fn a_part_that_comes_late_finds_the_transaction_aborted() {
     let (read, _) = asker.ask(&network, 1, OpKind::Read, "EXISTS m", 0);
     network.deliver();
     assert_eq!(asker.reply(read).as_deref(), Some(":0"));
+}
+
+#[test]
+fn what_is_prevented_stays_so_while_others_are_forgotten() {
+    // Breaks if a node that has not written to a shard before is taken for one whose life is over: its transaction, given up
+    // in one shard, would be carried out in the other.
+    let mut network = Network::of_three();
+    let mut asker = Asker::new(&network, 2);
+    Asker::new(&network, 3).write(&network, 1, "SET any 1");
+    let part = Part::new(&network, 1, 7);
+    part.reserve(&network, &mut asker, 0, "SET k t");
+    network.run_ms(RESOLVED_MS);
+    let over = life_of(network.node(3).cluster.origin);
+    let leader = network.leader(1).expect("settled");
+    let node = network.node(leader).clone();
+    let mut work = node.work(node.now());
+    node.on_shard(1, &mut work, |shard, work| {
+        shard.forget_origins(&|life| life == over, work);
+    });
+    node.finish(work);
+    network.run_ms(100);
+    let vote = part.reserve(&network, &mut asker, 1, "SET m t");
+    network.deliver();
+    assert_eq!(asker.reply(vote).as_deref(), Some("+ABORTED"));
+}
+
+#[test]
+fn long_replies_of_transactions_and_of_what_waited_come_whole() {
+    // Breaks if a reply that holds shared memory ends the process that applies it.
+    let mut network = Network::of_three();
+    let nodes = network.nodes.clone();
+    let mut client = Client::new(&nodes[0]);
+    let long = "x".repeat(40_000);
+    let lines = [
+        "MULTI",
+        &format!("SET long {long}"),
+        "GET long",
+        "GET a",
+        "GET b",
+        "GET c",
+        "EXEC",
+    ];
+    let replies = pipeline(&mut network, &mut client, &lines);
+    let end = format!("*5 +OK $40000 {long} $-1 $-1 $-1");
+    assert!(replies.ends_with(&end), "{} bytes", replies.len());
+    let mut asker = Asker::new(&network, 2);
+    let part = Part::new(&network, 1, 7);
+    part.reserve(&network, &mut asker, 0, "SET k t");
+    network.deliver();
+    let set = asker.write(&network, 0, &format!("SET k {long}"));
+    let got = asker.write(&network, 0, "GETDEL k");
+    network.run_ms(RESOLVED_MS);
+    assert_eq!(asker.reply(set).as_deref(), Some("+OK"));
+    assert_eq!(asker.reply(got), Some(format!("$40000 {long}")));
+}
+
+#[test]
+fn msetnx_sets_all_or_none_wherever_they_live() {
+    // Breaks if one of the keys is set though another was there.
+    let mut network = Network::of_three();
+    let nodes = network.nodes.clone();
+    let mut client = Client::new(&nodes[1]);
+    let all = "MSETNX m1 a m2 b m3 c m4 d m5 e";
+    assert_eq!(run(&mut network, &mut client, all), ":1");
+    assert_eq!(run(&mut network, &mut client, "DEL m1 m2 m4 m5"), ":4");
+    assert_eq!(run(&mut network, &mut client, all), ":0");
+    assert_eq!(
+        run(&mut network, &mut client, "EXISTS m1 m2 m3 m4 m5"),
+        ":1"
+    );
+    let wrong = run(&mut network, &mut client, "MSETNX m1 a m2");
+    assert!(
+        wrong.starts_with("-ERR wrong number of arguments"),
+        "{wrong}"
+    );
+}
+
+#[test]
+fn what_no_sound_node_asks_for_is_refused() {
+    // Breaks if bytes of a broken node end this one, or take keys for ever.
+    let mut network = Network::of_three();
+    let mut asker = Asker::new(&network, 2);
+    let mut part = Part::new(&network, 1, 7);
+    part.participants[1].shard = 1 << 20;
+    let vote = part.reserve(&network, &mut asker, 0, "SET k t");
+    network.run_ms(RESOLVED_MS);
+    assert_eq!(asker.reply(vote).as_deref(), Some("+RESERVED"));
+    let (read, _) = asker.ask(&network, 0, OpKind::Read, "GET k", 0);
+    network.deliver();
+    assert_eq!(asker.reply(read).as_deref(), Some("$-1"), "given up");
+    let mut part = Part::new(&network, 2, 7);
+    part.participants.remove(0);
+    let vote = part.reserve(&network, &mut asker, 0, "SET k t");
+    network.deliver();
+    assert_eq!(
+        asker.reply(vote).as_deref(),
+        Some("-ERR malformed transaction")
+    );
 }
 
 #[test]

@@ -14,6 +14,9 @@ const INCR: &str = "return redis.call('incr', KEYS[1])";
 /// A script that sets a key if it holds a certain value.
 const SWAP: &str = "if redis.call('get', KEYS[1]) ~= ARGV[1] then return false end return redis.call('set', KEYS[1], ARGV[2])";
 
+/// Length of a long value: more than a reply copies.
+const LONG_BYTES: usize = 20_000;
+
 /// Requests of one batch, about.
 const BATCH_MAX: u64 = 8;
 
@@ -396,9 +399,15 @@ impl Asking<'_> {
     }
 
     /// One that nobody else writes.
+    ///
+    /// Now and then a long one, that is handed on without a copy.
     fn value(&mut self) -> String {
         *self.made += 1;
-        format!("v{}.", self.made)
+        let mut value = format!("v{}.", self.made);
+        if self.random.chance(15_000) {
+            value.push_str(&"x".repeat(LONG_BYTES));
+        }
+        value
     }
 }
 
