@@ -274,7 +274,6 @@ impl Shard {
         self.collect_grants(applying.event_mask, out);
     }
 
-    /// Runs the operations of a transaction, unless a check fails: then null is its reply.
     /// The commands by which a script wrote, each with the draw that it had; the replies are the script's own business, and
     /// so are their events.
     fn run_commands(&mut self, op: &Op<'_>, stamp: Stamp, applying: Applying, out: &mut Applied) {
@@ -294,24 +293,35 @@ impl Shard {
         out.scratch.tail_mut().extend_from_slice(op.args().get(0));
     }
 
+    /// Runs the operations of a transaction, unless a check fails: then null is its reply.
     fn run_multi(&mut self, op: &Op<'_>, stamp: Stamp, applying: Applying, out: &mut Applied) {
-        let protocol = op.head.flags.protocol();
-        let mut commands_count = 0;
-        for nested in op.nested() {
-            if nested.head.kind != OpKind::Check {
-                commands_count += 1;
-                continue;
-            }
-            let args = nested.args();
-            let wanted = args.get(1).try_into().expect("8 bytes, as decoded");
-            let found = fingerprint(&self.cache, nested.head.db, args.get(0));
-            if found != u64::from_le_bytes(wanted) {
-                return Reply::new(&mut out.scratch, protocol).null_array();
-            }
+        let mut checks = op.nested().filter(|op| op.head.kind == OpKind::Check);
+        if !checks.all(|check| self.holds(&check)) {
+            let protocol = op.head.flags.protocol();
+            return Reply::new(&mut out.scratch, protocol).null_array();
         }
-        Reply::new(&mut out.scratch, protocol).array(commands_count);
-        let commands = op.nested().filter(|op| op.head.kind != OpKind::Check);
-        for (ordinal, nested) in commands.enumerate() {
+        self.run_nested(op, stamp, applying, out);
+    }
+
+    /// Whether a check's key holds what it must.
+    pub(super) fn holds(&self, check: &Op<'_>) -> bool {
+        let args = check.args();
+        let wanted = args.get(1).try_into().expect("8 bytes, as decoded");
+        fingerprint(&self.cache, check.head.db, args.get(0)) == u64::from_le_bytes(wanted)
+    }
+
+    /// Runs the commands of a transaction, or of its part here; their replies are one array.
+    pub(super) fn run_nested(
+        &mut self,
+        op: &Op<'_>,
+        stamp: Stamp,
+        applying: Applying,
+        out: &mut Applied,
+    ) {
+        let is_command = |op: &Op<'_>| !matches!(op.head.kind, OpKind::Check | OpKind::Fence);
+        let count = op.nested().filter(is_command).count();
+        Reply::new(&mut out.scratch, op.head.flags.protocol()).array(count);
+        for (ordinal, nested) in op.nested().filter(is_command).enumerate() {
             let stamp = stamp.of_op(1 + ordinal as u64);
             self.run_op(&nested, stamp, None, applying, out);
         }

@@ -76,10 +76,13 @@ fn keys_in(shard: &Shard, op: &Op<'_>) -> Keys {
 /// Applying.
 impl Shard {
     /// Puts an operation off that is about to run, if a transaction has one of its keys; whether it did.
+    #[inline]
     pub(super) fn defers(&mut self, op: &Op<'_>, origin: ReplicaId) -> bool {
-        if self.reservations.is_idle() {
-            return false;
-        }
+        !self.reservations.is_idle() && self.defers_beside_others(op, origin)
+    }
+
+    #[cold]
+    fn defers_beside_others(&mut self, op: &Op<'_>, origin: ReplicaId) -> bool {
         match op.head.kind {
             OpKind::Write
             | OpKind::Flush
@@ -175,18 +178,11 @@ impl Shard {
         let protocol = op.head.flags.protocol();
         let mut reply = Reply::new(&mut out.scratch, protocol);
         for nested in op.nested() {
-            let args = nested.args();
-            let db = nested.head.db;
             match nested.head.kind {
-                OpKind::Check => {
-                    let wanted = args.get(1).try_into().expect("8 bytes, as decoded");
-                    let found = super::apply::fingerprint(&self.cache, db, args.get(0));
-                    if found != u64::from_le_bytes(wanted) {
-                        return reply.null_array();
-                    }
-                }
+                OpKind::Check if !self.holds(&nested) => return reply.null_array(),
                 OpKind::Fence => {
-                    let lock = Key::new(self.cache.seed(), db, args.get(0));
+                    let args = nested.args();
+                    let lock = Key::new(self.cache.seed(), nested.head.db, args.get(0));
                     let token = args.get(1).try_into().expect("8 bytes, as decoded");
                     let token = i64::from_le_bytes(token);
                     if let Err(text) = commands::is_current(&self.cache, lock, token) {
@@ -223,7 +219,7 @@ impl Shard {
         let outer = std::mem::take(&mut out.scratch);
         if op.args().get(1) == COMMIT {
             let mark = out.scratch.mark();
-            self.run_reserved(&reserve, stamp, applying, out);
+            self.run_nested(&reserve, stamp, applying, out);
             let reply = stored_since(&mut out.scratch, mark);
             let participants = reserved.participants;
             self.reservations.commit(
@@ -237,23 +233,6 @@ impl Shard {
         self.settle_locks(&reserve);
         self.run_deferred(stamp, applying, out);
         out.scratch = outer;
-    }
-
-    /// Runs the commands of a transaction; their replies are one array.
-    fn run_reserved(
-        &mut self,
-        reserve: &Op<'_>,
-        stamp: Stamp,
-        applying: Applying,
-        out: &mut Applied,
-    ) {
-        let is_command = |op: &Op<'_>| matches!(op.head.kind, OpKind::Write | OpKind::Read);
-        let count = reserve.nested().filter(is_command).count();
-        Reply::new(&mut out.scratch, reserve.head.flags.protocol()).array(count);
-        for (ordinal, nested) in reserve.nested().filter(is_command).enumerate() {
-            let stamp = stamp.of_op(1 + ordinal as u64);
-            self.run_op(&nested, stamp, None, applying, out);
-        }
     }
 
     /// Applies that a transaction's reserve is refused unless it has come.
@@ -329,14 +308,18 @@ impl Shard {
 /// A leader's side.
 impl Shard {
     /// Whether a transaction has a key of a command, so that it cannot be read now.
+    #[inline]
     pub(super) fn is_held_back(&self, call: &Call<'_>) -> bool {
-        let mut held_back = false;
-        if !self.reservations.is_idle() {
-            each_key_of(call.db, call.args, &mut |db, key| {
-                held_back |= self.reservations.has(db, key);
-            });
-        }
-        held_back
+        !self.reservations.is_idle() && self.has_key_of(call)
+    }
+
+    #[cold]
+    fn has_key_of(&self, call: &Call<'_>) -> bool {
+        let mut has = false;
+        each_key_of(call.db, call.args, &mut |db, key| {
+            has |= self.reservations.has(db, key);
+        });
+        has
     }
 
     /// Whether a read cannot be answered yet: a transaction has one of its keys, or it asks about a transaction of which

@@ -85,8 +85,8 @@ impl Session {
         transaction: Transaction,
         output: &mut Output,
     ) -> Step {
-        let shards = match self.all_shards_of(turn, &transaction) {
-            Ok(shards) => shards,
+        let plan = match self.plan_of(turn, &transaction) {
+            Ok(plan) => plan,
             Err(refusal) => {
                 self.forget_watches(turn.node, &mut Access::Free);
                 Reply::new(output, self.protocol).error(refusal);
@@ -100,21 +100,14 @@ impl Session {
             Reply::new(output, self.protocol).null_array();
             return Step::Done;
         }
-        if shards.len() > 1 {
-            let plan = self.plan_of(turn, &transaction);
-            self.forget_watches(turn.node, &mut Access::Free);
-            return match plan {
-                Ok(plan) => self.begin_over(turn, plan, Goal::Exec(transaction.commands), output),
-                Err(NotSplit) => {
-                    Reply::new(output, self.protocol).error(SEVERAL_SHARDS);
-                    Step::Done
-                }
-            };
-        }
-        let shard = shards.first().copied().unwrap_or(0);
-        let operations = self.operations_of(turn, &transaction);
         self.watches.clear();
         self.client.facts.lock().watched = 0;
+        let (shard, operations) = match plan.into_one() {
+            Ok(one) => one,
+            Err(plan) => {
+                return self.begin_over(turn, plan, Goal::Exec(transaction.commands), output);
+            }
+        };
         let slices: Vec<&[u8]> = operations.iter().map(Vec::as_slice).collect();
         let operations = OwnedArgs::from_slices(&slices);
         let request = Request {
@@ -200,33 +193,9 @@ impl Session {
         last
     }
 
-    /// The shards that a transaction needs, or why it cannot be run.
-    fn all_shards_of(
-        &self,
-        turn: Turn<'_>,
-        transaction: &Transaction,
-    ) -> Result<Vec<usize>, &'static str> {
-        let mut shards: Vec<usize> = self.watches.iter().map(|watch| watch.shard).collect();
-        for (row, args) in &transaction.commands {
-            match row.run {
-                Run::Data(_) => {
-                    let places = places_of(turn.node, row, args.args());
-                    shards.extend(places.iter().map(|place| place.shard as usize));
-                }
-                Run::Session(command) if walks(command) && looks_at_all(command) => {
-                    return Err(WALKS);
-                }
-                Run::Session(_) | Run::Later => {}
-            }
-        }
-        shards.sort_unstable();
-        shards.dedup();
-        Ok(shards)
-    }
-
     /// What a transaction does in which shard: checks of watched keys, then its data commands, each in the database that
-    /// was selected then.
-    fn plan_of(&self, turn: Turn<'_>, transaction: &Transaction) -> Result<Plan, NotSplit> {
+    /// was selected then. Or why it cannot be run.
+    fn plan_of(&self, turn: Turn<'_>, transaction: &Transaction) -> Result<Plan, &'static str> {
         let mut plan = Plan::default();
         for watch in &self.watches {
             if let Seen::Contents(contents) = watch.seen {
@@ -241,35 +210,17 @@ impl Session {
                 Run::Data(_) => {
                     let places = places_of(turn.node, row, args.args());
                     let encode = |args: Args<'_>| self.operation(kind_of(row), db, args);
-                    plan.add_command(row, args.args(), &places, &encode)?;
+                    plan.add_command(row, args.args(), &places, &encode)
+                        .map_err(|NotSplit| SEVERAL_SHARDS)?;
+                }
+                Run::Session(command) if walks(command) && looks_at_all(command) => {
+                    return Err(WALKS);
                 }
                 Run::Session(SessionCommand::Select) => db = selected(turn, args).unwrap_or(db),
                 Run::Session(_) | Run::Later => {}
             }
         }
         Ok(plan)
-    }
-
-    /// The transaction's parts as operations: checks of watched keys, then its data commands, each in the database
-    /// that was selected then.
-    fn operations_of(&self, turn: Turn<'_>, transaction: &Transaction) -> Vec<Vec<u8>> {
-        let operation = |kind, db, args: &OwnedArgs| self.operation(kind, db, args.args());
-        let mut operations = Vec::new();
-        for watch in &self.watches {
-            if let Seen::Contents(contents) = watch.seen {
-                let check = OwnedArgs::from_slices(&[&watch.key, &contents.to_le_bytes()]);
-                operations.push(operation(OpKind::Check, watch.db, &check));
-            }
-        }
-        let mut db = self.db;
-        for (row, args) in &transaction.commands {
-            match row.run {
-                Run::Data(_) => operations.push(operation(kind_of(row), db, args)),
-                Run::Session(SessionCommand::Select) => db = selected(turn, args).unwrap_or(db),
-                Run::Session(_) | Run::Later => {}
-            }
-        }
-        operations
     }
 }
 

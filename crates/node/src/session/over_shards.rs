@@ -100,6 +100,19 @@ enum Stage {
 }
 
 impl Plan {
+    /// The shard and its operations, if there is but one.
+    pub fn into_one(mut self) -> Result<(usize, Vec<Vec<u8>>), Plan> {
+        match self.parts.len() {
+            0 => Ok((0, Vec::new())),
+            1 => Ok(self
+                .parts
+                .pop()
+                .map(|part| (part.shard, part.operations))
+                .expect("one")),
+            _ => Err(self),
+        }
+    }
+
     /// The part of a shard.
     fn part(&mut self, shard: usize) -> usize {
         let found = self.parts.iter().position(|part| part.shard == shard);
