@@ -48,6 +48,15 @@ pub(crate) fn are_triples(args: Args<'_>) -> bool {
     args.len().is_multiple_of(3) && (1..args.len()).step_by(3).all(|at| is_whole(args.get(at)))
 }
 
+/// Whether triples can be applied: each value fits its head.
+pub(crate) fn are_sound(triples: Args<'_>) -> bool {
+    let fits = |at: usize| {
+        let (head, value) = (triples.get(at + 1), triples.get(at + 2));
+        head[0] & COLLECTION == 0 || Collection::decode(value).is_ok()
+    };
+    (0..triples.len()).step_by(3).all(fits)
+}
+
 /// Whether these bytes are a head: of its length, no unknown flag, and nothing said of a key that is gone.
 pub(crate) fn is_head(bytes: &[u8]) -> bool {
     let Some(&flags) = bytes.first() else {
@@ -84,6 +93,16 @@ pub(crate) fn is_unnumbered(head: &[u8]) -> bool {
 /// Whether a head is that of a further piece of a collection.
 pub(crate) fn is_further(head: &[u8]) -> bool {
     head[0] & FURTHER != 0
+}
+
+/// Moves the expiry that a head says, if it says one, by so many milliseconds: log times of shards differ.
+pub(crate) fn shift_expiry(head: &mut [u8], by_ms: i64) {
+    let field = &mut head[1..HEAD_BYTES];
+    let expires_at = u64::from_le_bytes((&*field).try_into().expect("8 bytes"));
+    if expires_at != 0 {
+        let moved = expires_at.saturating_add_signed(by_ms).max(1);
+        field.copy_from_slice(&moved.to_le_bytes());
+    }
 }
 
 /// Makes the head of a collection's first piece that of a further one.

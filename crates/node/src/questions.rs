@@ -13,10 +13,14 @@
 //! | `finish` | a transaction, number of its reserve, outcome | what its commands came to, or that it is gone (`group/transact.rs`) |
 //! | `ask` | a transaction, number of its reserve | what the shard said to it |
 //! | `fingerprint` | key … | array of bulks: 8 bytes each, what [`fingerprint`] says |
+//! | `records` | database (1 byte) and key … | array: the shard's log time, ms; then of each key head and value (`effects.rs`) and fingerprint, or an error: [`TOO_MUCH`], [`IS_LOCK`] |
 
+use crate::effects;
+use crate::entry::DATABASES;
 use crate::group::apply::fingerprint;
 use crate::shard::Shard;
 use commands::walk::{answer_step, draw_within};
+use cache::{Cache, Key};
 use paxos::ReplicaId;
 use resp::{Args, Reply, parse_u64};
 
@@ -36,6 +40,17 @@ pub(crate) const FINISH: &[u8] = b"finish";
 pub(crate) const ASK: &[u8] = b"ask";
 /// What watched keys hold.
 pub(crate) const FINGERPRINT: &[u8] = b"fingerprint";
+
+/// What keys hold, whole. They are pairs of a database and a key.
+pub(crate) const RECORDS: &[u8] = b"records";
+
+/// Bytes of records that one command may bring together from several shards: they are read under the shard's lock, and
+/// what becomes of them has to fit into log entries.
+pub(crate) const RECORDS_BYTES_MAX: usize = 64 << 20;
+/// The refusal of more.
+pub(crate) const TOO_MUCH: &str = "ERR the keys hold more than 64 MiB together, too much for a command over several shards (give them one {hash tag})";
+/// The refusal of a key that is more than a record: a queue belongs to its shard.
+pub(crate) const IS_LOCK: &str = "CROSSSLOT A lock of LOCK.ACQUIRE and keys of other shards cannot be used in one command (give them one {hash tag})";
 
 /// Answers a question about database `db` of a shard, whose cache stands at the log time of the answer.
 pub(crate) fn answer(shard: &Shard, db: u8, args: Args<'_>, reply: &mut Reply<'_>) {
@@ -62,7 +77,39 @@ pub(crate) fn answer(shard: &Shard, db: u8, args: Args<'_>, reply: &mut Reply<'_
                 reply.bulk(&fingerprint(cache, db, key).to_le_bytes());
             }
         }
+        RECORDS => answer_records(cache, args.from(1), reply),
         _ => refuse(reply),
+    }
+}
+
+/// The database and the key of each pair behind [`RECORDS`]; none if that is not what they are.
+pub(crate) fn pairs_of(pairs: Args<'_>) -> Option<impl Iterator<Item = (u8, &[u8])>> {
+    let is_database = |at: usize| matches!(pairs.get(at), [db] if *db < DATABASES);
+    let are_pairs = pairs.len().is_multiple_of(2) && (0..pairs.len()).step_by(2).all(is_database);
+    let pair = move |at: usize| (pairs.get(at)[0], pairs.get(at + 1));
+    are_pairs.then(|| (0..pairs.len()).step_by(2).map(pair))
+}
+
+fn answer_records(cache: &Cache, pairs: Args<'_>, reply: &mut Reply<'_>) {
+    let Some(keys) = pairs_of(pairs) else {
+        return refuse(reply);
+    };
+    let keys: Vec<(u8, &[u8])> = keys.collect();
+    let bytes_of = |(db, key): &(u8, &[u8])| cache.entry_bytes(Key::new(cache.seed(), *db, key));
+    let bytes = keys.iter().filter_map(bytes_of);
+    if bytes.sum::<usize>() > RECORDS_BYTES_MAX {
+        return reply.error(TOO_MUCH);
+    }
+    if keys.iter().any(|(db, key)| cache.locks().has(*db, key)) {
+        return reply.error(IS_LOCK);
+    }
+    reply.array(1 + 3 * keys.len());
+    reply.integer(cache.now_ms() as i64);
+    for (db, key) in keys {
+        let entry = cache.peek(Key::new(cache.seed(), db, key));
+        reply.bulk(&effects::head_of(entry));
+        reply.bulk(&effects::value_of(entry));
+        reply.bulk(&fingerprint(cache, db, key).to_le_bytes());
     }
 }
 

@@ -16,6 +16,7 @@ mod data;
 mod debug;
 mod diagnostics;
 mod exec;
+mod gathered;
 mod grouped;
 mod holes;
 mod info;
@@ -44,7 +45,7 @@ use crate::settings::Settings;
 use crate::tracking::Caching;
 use access::Access;
 use commands::context::Touch;
-use commands::{Flags, Row, Run};
+use commands::{Flags, Row, Run, Split};
 use holes::Filling;
 use pending::{Pending, ReplicasReply};
 use resp::{Args, Batch, Output, Protocol, Reply};
@@ -349,6 +350,7 @@ impl Session {
             && !turn.node.pause.is_on()
             && row.flags.has_any(Flags::FAST.and(Flags::BRIEF))
             && !row.flags.has(Flags::BLOCKING)
+            && (places.len() < 2 || row.split != Split::Whole)
             && (self.session_locks.is_empty() || row.name != "lock.release")
             && turn.settings.slowlog_log_slower_than_us >= SLOWLOG_PRECISE_US
         {

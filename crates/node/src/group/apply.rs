@@ -153,7 +153,8 @@ impl Shard {
                     number: op.head.seq,
                 });
                 if op.head.kind == OpKind::Reserve {
-                    self.apply_reserve(&op, run.origin, applying, out);
+                    let stamp = stamp.of_op(*ordinal);
+                    self.apply_reserve(&op, run.origin, (stamp, applying), out);
                 } else if !self.defers(&op, run.origin) {
                     self.run_op(&op, stamp.of_op(*ordinal), request, applying, out);
                 }
@@ -264,7 +265,12 @@ impl Shard {
                 out.scratch.tail_mut().extend_from_slice(op.args().get(0));
             }
             OpKind::Commands => self.run_commands(op, stamp, applying, out),
-            OpKind::Internal | OpKind::Check | OpKind::Fence | OpKind::Script | OpKind::Reserve => {
+            OpKind::Internal
+            | OpKind::Check
+            | OpKind::Expect
+            | OpKind::Fence
+            | OpKind::Script
+            | OpKind::Reserve => {
                 panic!(
                     "{:?} is never logged, or has a way of its own",
                     op.head.kind
@@ -310,7 +316,7 @@ impl Shard {
         fingerprint(&self.cache, check.head.db, args.get(0)) == u64::from_le_bytes(wanted)
     }
 
-    /// Runs the commands of a transaction, or of its part here; their replies are one array.
+    /// Runs the commands of a transaction, or of its part here; their replies are one array. Effects have none.
     pub(super) fn run_nested(
         &mut self,
         op: &Op<'_>,
@@ -318,8 +324,11 @@ impl Shard {
         applying: Applying,
         out: &mut Applied,
     ) {
-        let is_command = |op: &Op<'_>| !matches!(op.head.kind, OpKind::Check | OpKind::Fence);
-        let count = op.nested().filter(is_command).count();
+        let is_condition =
+            |kind: OpKind| matches!(kind, OpKind::Check | OpKind::Expect | OpKind::Fence);
+        let is_command = |op: &Op<'_>| !is_condition(op.head.kind);
+        let has_reply = |op: &Op<'_>| is_command(op) && op.head.kind != OpKind::Effects;
+        let count = op.nested().filter(has_reply).count();
         Reply::new(&mut out.scratch, op.head.flags.protocol()).array(count);
         for (ordinal, nested) in op.nested().filter(is_command).enumerate() {
             let stamp = stamp.of_op(1 + ordinal as u64);

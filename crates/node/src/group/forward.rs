@@ -1,6 +1,7 @@
 //! A leader's side of forwarding: requests of other nodes that are to be proposed or executed.
 
 use super::op::{Op, OpKind};
+use crate::effects;
 use crate::wire::RequestKind;
 use bytes::Bytes;
 use commands::{Flags, Run};
@@ -234,6 +235,7 @@ fn has_write(op: &Op<'_>, holds: fn(Args<'_>) -> bool) -> bool {
         | OpKind::Prevent
         | OpKind::Release
         | OpKind::Fence
+        | OpKind::Expect
         | OpKind::Effects => false,
     }
 }
@@ -255,6 +257,8 @@ pub(crate) fn is_asked_by_nodes(op: &Op<'_>) -> bool {
         OpKind::Multi | OpKind::Reserve => op.nested().all(|nested| match nested.head.kind {
             OpKind::Write | OpKind::Read => is_asked_by_nodes(&nested),
             OpKind::Flush | OpKind::Check | OpKind::Fence => true,
+            OpKind::Expect => is_asked_by_nodes(&nested.expected().0),
+            OpKind::Effects => effects::are_sound(nested.args()),
             OpKind::Multi
             | OpKind::Internal
             | OpKind::Evict
@@ -269,8 +273,7 @@ pub(crate) fn is_asked_by_nodes(op: &Op<'_>) -> bool {
             | OpKind::Reserve
             | OpKind::Finish
             | OpKind::Prevent
-            | OpKind::Release
-            | OpKind::Effects => false,
+            | OpKind::Release => false,
         }),
         OpKind::Flush | OpKind::Internal | OpKind::Script | OpKind::LockWord | OpKind::Release => {
             true
@@ -287,6 +290,7 @@ pub(crate) fn is_asked_by_nodes(op: &Op<'_>) -> bool {
         | OpKind::Finish
         | OpKind::Prevent
         | OpKind::Fence
+        | OpKind::Expect
         | OpKind::Effects => false,
     }
 }

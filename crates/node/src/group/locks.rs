@@ -137,6 +137,7 @@ pub(super) fn each_key(op: &Op<'_>, cache: &Cache, tell: &mut dyn FnMut(u8, &[u8
             .for_each(|at| tell(db, args.get(at))),
         OpKind::LockWord => tell(db, args.get(1)),
         OpKind::Fence => tell(db, args.get(0)),
+        OpKind::Expect => each_key(&op.expected().0, cache, tell),
         OpKind::Silent => {
             for origin in args.from(1).iter() {
                 let names = cache.locks().names_with(lock_origin(replica_of(origin)));
@@ -156,7 +157,7 @@ pub(super) fn each_key(op: &Op<'_>, cache: &Cache, tell: &mut dyn FnMut(u8, &[u8
 }
 
 /// The same for a client's command.
-pub(super) fn each_key_of(db: u8, args: Args<'_>, tell: &mut dyn FnMut(u8, &[u8])) {
+pub(crate) fn each_key_of(db: u8, args: Args<'_>, tell: &mut dyn FnMut(u8, &[u8])) {
     let mut positions = commands::KeyPositions::new();
     let row = commands::check(args).expect("a logged command has a row");
     // Arguments that do not tell their keys are refused by the command itself.

@@ -43,7 +43,7 @@ mod work;
 
 pub(crate) use decide::locks_by_database;
 pub(crate) use lead::LOCK_BYTES;
-pub(crate) use locks::{LockWord, Verb, lock_origin, silent_args};
+pub(crate) use locks::{LockWord, Verb, each_key_of, lock_origin, silent_args};
 pub(crate) use op::encode as encode_op;
 pub(crate) use op::is_applicable;
 pub use op::{OpError, OpFlags, OpHead, OpKind};

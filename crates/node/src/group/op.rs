@@ -18,7 +18,7 @@
 //! ```
 //!
 //! The arguments of a *multi* are operations themselves, of kinds write, read, flush and check; those of a *reserve* are,
-//! behind the first three ([`super::reservations`]), of kinds write, read, check and fence. Example, `DEL a` in
+//! behind the first three ([`super::reservations`]), of kinds write, read, effects, check, expect and fence. Example, `DEL a` in
 //! database 0 as write 7: `01 00 00 00  28 00 00 00  07 00 00 00 00 00 00 00  00 00 00 00 00 00 00 00  02 00 00 00
 //! 03 00 00 00  01 00 00 00  'D' 'E' 'L' 'a'`.
 
@@ -86,6 +86,8 @@ pub enum OpKind {
     Release = 20,
     /// In a reserve: the arguments are a lock and the token (8 bytes, i64) under which it must be held.
     Fence = 21,
+    /// In a reserve: the arguments are an operation of kind read, and the reply that it must have.
+    Expect = 22,
 }
 
 impl OpKind {
@@ -112,6 +114,7 @@ impl OpKind {
             19 => OpKind::Prevent,
             20 => OpKind::Release,
             21 => OpKind::Fence,
+            22 => OpKind::Expect,
             _ => return None,
         })
     }
@@ -213,6 +216,12 @@ impl<'a> Op<'a> {
         })
     }
 
+    /// In an expect: what is read, and the reply that it must have.
+    pub fn expected(&self) -> (Op<'a>, &'a [u8]) {
+        let (read, _) = split_first(self.argument(0)).expect("looked at when it was decoded");
+        (read, self.argument(1))
+    }
+
     /// The whole operation's bytes.
     pub fn bytes(&self) -> &'a [u8] {
         self.bytes
@@ -248,6 +257,11 @@ impl<'a> Op<'a> {
                     })
             }
             OpKind::Check | OpKind::Fence => args.len() == 2 && args.get(1).len() == 8,
+            OpKind::Expect => {
+                args.len() == 2
+                    && split_first(args.get(0))
+                        .is_ok_and(|(op, rest)| rest.is_empty() && op.head.kind == OpKind::Read)
+            }
             OpKind::Finish => {
                 args.len() == 2
                     && args.get(0).len() == TX_ID_BYTES
@@ -264,7 +278,12 @@ impl<'a> Op<'a> {
                             rest.is_empty()
                                 && matches!(
                                     op.head.kind,
-                                    OpKind::Write | OpKind::Read | OpKind::Check | OpKind::Fence
+                                    OpKind::Write
+                                        | OpKind::Read
+                                        | OpKind::Effects
+                                        | OpKind::Check
+                                        | OpKind::Expect
+                                        | OpKind::Fence
                                 )
                         })
                     })
@@ -292,6 +311,7 @@ impl<'a> Op<'a> {
                             | OpKind::Prevent
                             | OpKind::Release
                             | OpKind::Fence
+                            | OpKind::Expect
                             | OpKind::Effects => false,
                         }
                 })
@@ -410,6 +430,7 @@ pub(crate) fn is_applicable(op: &Op<'_>) -> bool {
         OpKind::Multi | OpKind::Reserve => op.nested().all(|nested| {
             matches!(nested.head.kind, OpKind::Check | OpKind::Fence) || is_applicable(&nested)
         }),
+        OpKind::Expect => is_applicable(&op.expected().0),
         OpKind::Flush
         | OpKind::Evict
         | OpKind::Forget

@@ -86,6 +86,7 @@ impl OpKind {
             | OpKind::Prevent
             | OpKind::Release
             | OpKind::Fence
+            | OpKind::Expect
             | OpKind::Effects => RequestKind::Write,
         }
     }

@@ -24,8 +24,10 @@ use crate::questions;
 use crate::shard::{Call, Shard};
 use crate::transactions::{Goal, Unresolved};
 use cache::{Key, LockRequest};
+use commands::Run;
+use commands::context::Touch;
 use paxos::ReplicaId;
-use resp::{Args, Reply};
+use resp::{Args, Output, Reply};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// A vote for a transaction.
@@ -97,6 +99,7 @@ impl Shard {
             | OpKind::Internal
             | OpKind::Forget
             | OpKind::Check
+            | OpKind::Expect
             | OpKind::Fence
             | OpKind::Effects
             | OpKind::Refused
@@ -148,7 +151,7 @@ impl Shard {
         &mut self,
         op: &Op<'_>,
         origin: ReplicaId,
-        applying: Applying,
+        (stamp, applying): (Stamp, Applying),
         out: &mut Applied,
     ) {
         let age = age_of(op);
@@ -180,6 +183,9 @@ impl Shard {
         for nested in op.nested() {
             match nested.head.kind {
                 OpKind::Check if !self.holds(&nested) => return reply.null_array(),
+                OpKind::Expect if !self.is_as_expected(&nested, stamp) => {
+                    return reply.null_array();
+                }
                 OpKind::Fence => {
                     let args = nested.args();
                     let lock = Key::new(self.cache.seed(), nested.head.db, args.get(0));
@@ -194,6 +200,31 @@ impl Shard {
         }
         self.reservations.reserve(op, keys);
         out.scratch.tail_mut().extend_from_slice(RESERVED);
+    }
+
+    /// Whether a read of this shard has the reply that it must have.
+    fn is_as_expected(&mut self, expect: &Op<'_>, stamp: Stamp) -> bool {
+        let (read, wanted) = expect.expected();
+        let row = commands::check(read.args()).expect("a logged command has a row");
+        let Run::Data(execute) = row.run else {
+            panic!("{} is logged but is no data command", row.name)
+        };
+        let call = Call {
+            execute,
+            db: read.head.db,
+            args: read.args(),
+            stamp,
+            first_key_hash: None,
+            touch: Touch::No,
+            request: None,
+            event_mask: 0,
+        };
+        let mut output = Output::new();
+        self.run(
+            call,
+            &mut Reply::new(&mut output, read.head.flags.protocol()),
+        );
+        output.into_bytes()[..] == *wanted
     }
 
     /// Applies what has become of a transaction.
@@ -273,7 +304,7 @@ impl Shard {
             let mark = out.scratch.mark();
             let is_own = deferred.origin == ReplicaId::default();
             if op.head.kind == OpKind::Reserve {
-                self.apply_reserve(&op, deferred.origin, applying, out);
+                self.apply_reserve(&op, deferred.origin, (stamp, applying), out);
             } else {
                 let request = (!is_own).then(|| LockRequest {
                     origin: lock_origin(deferred.origin),
@@ -340,6 +371,9 @@ impl Shard {
                     keys.any(|key| self.reservations.has(op.head.db, key))
                 }
                 questions::SCRIPT => self.has_script_keys(op),
+                questions::RECORDS => questions::pairs_of(args.from(1)).is_some_and(|mut keys| {
+                    keys.any(|(db, key)| self.reservations.has(db, key))
+                }),
                 _ => false,
             },
             _ => false,

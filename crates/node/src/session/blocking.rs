@@ -427,7 +427,7 @@ impl Session {
     pub(super) fn leave_blocked(&mut self, node: &Node) {
         let delay_ms = node.settings.load().lock_delay_ms;
         let mut words: Vec<(usize, LockWord)> = Vec::new();
-        if let Some(Pending::Pop(half)) = &self.pending {
+        if let Some(half) = self.pending.as_ref().and_then(Pending::pop) {
             half.end_waits(node, node.now().monotonic_us);
         }
         if let Some(Pending::Blocked(half)) = self.pending.take()

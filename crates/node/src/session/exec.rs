@@ -5,9 +5,10 @@
 //! there, and answer in their places.
 
 use super::access::Access;
-use super::over_shards::{Goal, NotSplit, Plan, kind_of};
+use super::gathered::What;
+use super::over_shards::{Goal, Plan, kind_of};
 use super::pending::Pending;
-use super::transaction::{Seen, Transaction, Watch, walks};
+use super::transaction::{Seen, Transaction, Watch, runs_script, walks};
 use super::window::places_of;
 use super::{Session, Step, Turn};
 use crate::group::{Mode, OpKind, Request};
@@ -16,9 +17,7 @@ use commands::context::Touch;
 use commands::{Row, Run, Session as SessionCommand};
 use resp::{Args, Output, OwnedArgs, Reply, parse_u64, split_array, split_reply};
 
-/// What EXEC says of a command with keys in several shards that cannot be taken apart.
-const SEVERAL_SHARDS: &str = "CROSSSLOT A command in MULTI/EXEC has keys that don't hash to the same shard (give them one {hash tag})";
-/// The same of commands that look at all shards.
+/// What EXEC says of commands that look at all shards.
 const WALKS: &str = "CROSSSLOT KEYS, SCAN, DBSIZE, RANDOMKEY, FLUSHDB and FLUSHALL look at all shards and cannot be part of a transaction";
 
 /// An EXEC whose operation is on its way.
@@ -85,14 +84,11 @@ impl Session {
         transaction: Transaction,
         output: &mut Output,
     ) -> Step {
-        let plan = match self.plan_of(turn, &transaction) {
-            Ok(plan) => plan,
-            Err(refusal) => {
-                self.forget_watches(turn.node, &mut Access::Free);
-                Reply::new(output, self.protocol).error(refusal);
-                return Step::Done;
-            }
-        };
+        if has_walk(&transaction) {
+            self.forget_watches(turn.node, &mut Access::Free);
+            Reply::new(output, self.protocol).error(WALKS);
+            return Step::Done;
+        }
         let is_lost = |watch: &Watch| matches!(watch.seen, Seen::Version { .. });
         if self.watches.iter().any(is_lost) {
             // The shard had no replicas when the key was watched: what happened since is not known.
@@ -100,11 +96,16 @@ impl Session {
             Reply::new(output, self.protocol).null_array();
             return Step::Done;
         }
-        self.watches.clear();
+        let plan = self.plan_of(turn, &transaction);
+        let watches = std::mem::take(&mut self.watches);
         self.client.facts.lock().watched = 0;
-        let (shard, operations) = match plan.into_one() {
-            Ok(one) => one,
-            Err(plan) => {
+        let (shard, operations) = match plan.map(Plan::into_one) {
+            Some(Ok(one)) => one,
+            None => {
+                let commands = transaction.commands;
+                return self.gather(turn, What::Exec { commands, watches }, None, output);
+            }
+            Some(Err(plan)) => {
                 return self.begin_over(turn, plan, Goal::Exec(transaction.commands), output);
             }
         };
@@ -177,6 +178,7 @@ impl Session {
             let mark = output.mark();
             match row.run {
                 Run::Data(_) => next(self, output),
+                Run::Session(command) if runs_script(command) => next(self, output),
                 Run::Session(_) | Run::Later => {
                     let step =
                         self.dispatch(turn, row, args.args(), &mut Access::InTransaction, output);
@@ -194,14 +196,14 @@ impl Session {
     }
 
     /// What a transaction does in which shard: checks of watched keys, then its data commands, each in the database that
-    /// was selected then. Or why it cannot be run.
-    fn plan_of(&self, turn: Turn<'_>, transaction: &Transaction) -> Result<Plan, &'static str> {
+    /// was selected then. None if there is one among them that runs on copies of its keys: then so do all.
+    fn plan_of(&self, turn: Turn<'_>, transaction: &Transaction) -> Option<Plan> {
         let mut plan = Plan::default();
         for watch in &self.watches {
             if let Seen::Contents(contents) = watch.seen {
                 let check = OwnedArgs::from_slices(&[&watch.key, &contents.to_le_bytes()]);
                 let operation = self.operation(OpKind::Check, watch.db, check.args());
-                plan.add_condition(watch.shard, operation);
+                plan.add_operation(watch.shard, operation);
             }
         }
         let mut db = self.db;
@@ -210,22 +212,27 @@ impl Session {
                 Run::Data(_) => {
                     let places = places_of(turn.node, row, args.args());
                     let encode = |args: Args<'_>| self.operation(kind_of(row), db, args);
-                    plan.add_command(row, args.args(), &places, &encode)
-                        .map_err(|NotSplit| SEVERAL_SHARDS)?;
+                    plan.add_command(row, args.args(), &places, &encode).ok()?;
                 }
-                Run::Session(command) if walks(command) && looks_at_all(command) => {
-                    return Err(WALKS);
-                }
+                Run::Session(command) if runs_script(command) => return None,
                 Run::Session(SessionCommand::Select) => db = selected(turn, args).unwrap_or(db),
                 Run::Session(_) | Run::Later => {}
             }
         }
-        Ok(plan)
+        Some(plan)
     }
 }
 
+fn has_walk(transaction: &Transaction) -> bool {
+    let mut rows = transaction.commands.iter().map(|(row, _)| row);
+    rows.any(|row| match row.run {
+        Run::Session(command) => walks(command) && looks_at_all(command),
+        Run::Data(_) | Run::Later => false,
+    })
+}
+
 /// The database that a SELECT chooses, if there is such a one.
-fn selected(turn: Turn<'_>, select: &OwnedArgs) -> Option<u8> {
+pub(super) fn selected(turn: Turn<'_>, select: &OwnedArgs) -> Option<u8> {
     let wanted = select.args().iter().nth(1).and_then(parse_u64)?;
     (wanted < turn.settings.databases as u64).then_some(wanted as u8)
 }

@@ -10,6 +10,7 @@
 //! If the session goes away in between, the leaders of the participants see to the end.
 
 use super::access::{held, lock_all};
+use super::gathered::{Gathered, What, is_whole};
 use super::holes::integer_of;
 use super::pending::Pending;
 use super::window::{Place, places_of};
@@ -68,21 +69,49 @@ pub(super) struct Plan {
 }
 
 /// A transaction that is under way.
-#[derive(Debug)]
 pub(super) struct HalfOver {
     plan: Plan,
     goal: Goal,
     id: TxId,
     participants: Vec<Participant>,
+    trying: Trying,
+    stage: Stage,
+}
+
+/// Since when something is tried.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Trying {
     /// When it was first asked for, ms by the wall clock.
     age_ms: u64,
     since_us: u64,
     tries: u32,
-    stage: Stage,
+}
+
+impl Trying {
+    /// It is asked for now.
+    pub fn new(turn: Turn<'_>) -> Trying {
+        let wall_ms = turn.now.log_ms as i64 + turn.now.wall_offset_ms;
+        Trying {
+            age_ms: wall_ms.max(0) as u64,
+            since_us: turn.now.monotonic_us,
+            tries: 0,
+        }
+    }
+
+    /// Whether it was tried for long enough.
+    fn is_over(&self, turn: Turn<'_>) -> bool {
+        turn.now.monotonic_us.saturating_sub(self.since_us) > PATIENCE_US
+    }
+
+    /// When to try again, us.
+    pub fn back_off_until_us(&self, turn: Turn<'_>) -> u64 {
+        let longest_us = (BACK_OFF_US << self.tries.min(10)).min(BACK_OFF_US_MAX);
+        let drawn_us = turn.node.host.random() % longest_us;
+        turn.now.monotonic_us + longest_us / 2 + drawn_us / 2
+    }
 }
 
 /// Whose reply it is.
-#[derive(Debug)]
 pub(super) enum Goal {
     /// EXEC's, with these commands.
     Exec(Vec<(&'static Row, OwnedArgs)>),
@@ -90,6 +119,18 @@ pub(super) enum Goal {
     Guard,
     /// MSETNX's: 1, or 0 if one of the keys is there.
     Msetnx,
+    /// That of what ran on copies of the keys. If a check fails it runs again.
+    Gathered(Box<Gathered>),
+}
+
+impl HalfOver {
+    /// The pop that this is a try of, if it is one.
+    pub fn pop(&self) -> Option<&super::popping::HalfPop> {
+        match &self.goal {
+            Goal::Gathered(gathered) => gathered.half.pop(),
+            _ => None,
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -125,8 +166,8 @@ impl Plan {
         })
     }
 
-    /// Adds what refuses the transaction if it does not hold in a shard.
-    pub fn add_condition(&mut self, shard: usize, operation: Vec<u8>) {
+    /// Adds what is done in a shard whatever the commands, or what refuses the transaction if it does not hold there.
+    pub fn add_operation(&mut self, shard: usize, operation: Vec<u8>) {
         let part = self.part(shard);
         self.parts[part].operations.push(operation);
     }
@@ -204,20 +245,29 @@ impl Session {
     pub(super) fn begin_over(
         &mut self,
         turn: Turn<'_>,
-        mut plan: Plan,
+        plan: Plan,
         goal: Goal,
         output: &mut Output,
     ) -> Step {
+        self.begin_over_since(turn, plan, goal, Trying::new(turn), output)
+    }
+
+    /// The same for what has been tried before.
+    pub(super) fn begin_over_since(
+        &mut self,
+        turn: Turn<'_>,
+        mut plan: Plan,
+        goal: Goal,
+        trying: Trying,
+        output: &mut Output,
+    ) -> Step {
         plan.sort();
-        let wall_ms = turn.now.log_ms as i64 + turn.now.wall_offset_ms;
         let half = HalfOver {
             plan,
             goal,
             id: turn.node.name_transaction(),
             participants: Vec::new(),
-            age_ms: wall_ms.max(0) as u64,
-            since_us: turn.now.monotonic_us,
-            tries: 0,
+            trying,
             stage: Stage::BackingOff { until_us: 0 },
         };
         self.wait_alone(turn, Pending::Over(Box::new(half)), output)
@@ -240,8 +290,7 @@ impl Session {
                 }
                 Stage::BackingOff { .. } => {
                     if let Err(refusal) = self.reserve_all(turn, &mut half) {
-                        Reply::new(output, self.protocol).error(&refusal);
-                        return Step::Done;
+                        return self.refuse_over(turn, *half, &error_of(&refusal), output);
                     }
                 }
                 Stage::Reserving => {
@@ -251,8 +300,7 @@ impl Session {
                     };
                     if votes.iter().all(|vote| vote == RESERVED) {
                         if let Err(refusal) = self.finish_all(turn, &mut half) {
-                            Reply::new(output, self.protocol).error(&refusal);
-                            return Step::Done;
+                            return self.refuse_over(turn, *half, &error_of(&refusal), output);
                         }
                         continue;
                     }
@@ -263,25 +311,31 @@ impl Session {
                         if !is_unknown(refusal) {
                             abort_all(turn, &half);
                         }
-                        match half.goal {
-                            Goal::Msetnx if is_null(refusal) => {
+                        let has_failed = is_null(refusal);
+                        return match half.goal {
+                            Goal::Msetnx if has_failed => {
                                 Reply::new(output, self.protocol).integer(0);
+                                Step::Done
                             }
-                            _ => output.tail_mut().extend_from_slice(refusal),
-                        }
-                        return Step::Done;
+                            Goal::Gathered(mut gathered)
+                                if has_failed && !half.trying.is_over(turn) =>
+                            {
+                                gathered.half.trying = half.trying;
+                                self.gather_again(turn, gathered.half, output)
+                            }
+                            Goal::Gathered(_) if has_failed => {
+                                self.refuse_over(turn, *half, &error_of(TOO_BUSY), output)
+                            }
+                            _ => self.refuse_over(turn, *half, refusal, output),
+                        };
                     }
                     abort_all(turn, &half);
-                    let now_us = turn.now.monotonic_us;
-                    if now_us.saturating_sub(half.since_us) > PATIENCE_US {
-                        Reply::new(output, self.protocol).error(TOO_BUSY);
-                        return Step::Done;
+                    if half.trying.is_over(turn) {
+                        return self.refuse_over(turn, *half, &error_of(TOO_BUSY), output);
                     }
-                    let longest_us = (BACK_OFF_US << half.tries.min(10)).min(BACK_OFF_US_MAX);
-                    let drawn_us = turn.node.host.random() % longest_us;
                     half.id = turn.node.name_transaction();
                     half.stage = Stage::BackingOff {
-                        until_us: now_us + longest_us / 2 + drawn_us / 2,
+                        until_us: half.trying.back_off_until_us(turn),
                     };
                 }
                 Stage::Finishing => {
@@ -293,6 +347,21 @@ impl Session {
                 }
             }
         }
+    }
+
+    /// Whoever asked for it is told that it was not carried out, or that nobody knows.
+    fn refuse_over(
+        &mut self,
+        turn: Turn<'_>,
+        half: HalfOver,
+        refusal: &[u8],
+        output: &mut Output,
+    ) -> Step {
+        if let Goal::Gathered(gathered) = half.goal {
+            return self.end_gather(turn, *gathered.half, refusal, output);
+        }
+        output.tail_mut().extend_from_slice(refusal);
+        Step::Done
     }
 
     /// What the participants answered, in their order, once all did.
@@ -318,7 +387,7 @@ impl Session {
             .collect();
         let head: [&[u8]; RESERVE_HEAD_ARGS] = [
             &half.id.bytes(),
-            &half.age_ms.to_le_bytes(),
+            &half.trying.age_ms.to_le_bytes(),
             &participants_bytes(&half.participants),
         ];
         let mut refused = None;
@@ -343,7 +412,7 @@ impl Session {
         }
         drop(guards);
         turn.node.request_flush();
-        half.tries += 1;
+        half.trying.tries += 1;
         half.stage = Stage::Reserving;
         match refused {
             None => Ok(()),
@@ -384,12 +453,10 @@ impl Session {
         output: &mut Output,
     ) -> Step {
         if let Some(refusal) = replies.iter().find(|reply| reply.starts_with(b"-")) {
-            output.tail_mut().extend_from_slice(refusal);
-            return Step::Done;
+            return self.refuse_over(turn, half, refusal, output);
         }
         if replies.iter().any(|reply| split_array(reply).is_none()) {
-            Reply::new(output, self.protocol).error(LOST);
-            return Step::Done;
+            return self.refuse_over(turn, half, &error_of(LOST), output);
         }
         turn.node.release(half.id, &half.participants);
         let mut rests: Vec<&[u8]> = replies
@@ -402,6 +469,7 @@ impl Session {
                 Reply::new(output, self.protocol).integer(1);
                 return Step::Done;
             }
+            Goal::Gathered(gathered) => return self.end_gathered(turn, *gathered, output),
             Goal::Guard => {
                 let how = half.plan.replies.first().expect("a guard has a command");
                 self.put_together(how, &mut rests, output);
@@ -462,6 +530,9 @@ impl Session {
         match row.name {
             "lock.guard" => self.guard_over(turn, args, output),
             "msetnx" => self.msetnx_over(turn, (row, execute), args, output),
+            _ if is_whole(row) && !row.blocks.is_some_and(|blocks| blocks.waits(args)) => {
+                self.gather_command(turn, (row, execute), args, output)
+            }
             _ => None,
         }
     }
@@ -494,7 +565,7 @@ impl Session {
             let key = args.get(place.position as usize);
             let absent = OwnedArgs::from_slices(&[key, &0_u64.to_le_bytes()]);
             let check = self.operation(OpKind::Check, self.db, absent.args());
-            plan.add_condition(place.shard as usize, check);
+            plan.add_operation(place.shard as usize, check);
         }
         let mset = commands::lookup(b"mset").expect("it has a row");
         let mut words: Vec<&[u8]> = args.iter().collect();
@@ -528,12 +599,13 @@ impl Session {
         }
         let mut plan = Plan::default();
         let fence = OwnedArgs::from_slices(&[args.get(1), &token.to_le_bytes()]);
-        plan.add_condition(lock, self.operation(OpKind::Fence, self.db, fence.args()));
+        let fence = self.operation(OpKind::Fence, self.db, fence.args());
+        plan.add_operation(lock, fence.clone());
         let kind = kind_of(row);
         let encode = |args: Args<'_>| self.operation(kind, self.db, args);
         if plan.add_command(row, command, &places, &encode).is_err() {
-            Reply::new(output, self.protocol).error(super::grouped::CROSSSLOT);
-            return Some(Step::Done);
+            let what = What::Command(row, command.to_owned());
+            return Some(self.gather(turn, what, Some((lock, fence)), output));
         }
         Some(self.begin_over(turn, plan, Goal::Guard, output))
     }
@@ -575,14 +647,19 @@ impl Plan {
 }
 
 /// Whether there are several shards among these, and one of them has replicas.
-fn is_apart(turn: Turn<'_>, shards: &[usize]) -> bool {
+pub(super) fn is_apart(turn: Turn<'_>, shards: &[usize]) -> bool {
     let is_grouped = |shard: &usize| turn.node.mode(*shard) == crate::group::Mode::Grouped;
     shards.iter().any(|shard| *shard != shards[0]) && shards.iter().any(is_grouped)
 }
 
 /// Whether a reply is a null, in either protocol.
-fn is_null(reply: &[u8]) -> bool {
-    matches!(reply, b"*-1\r\n" | b"_\r\n")
+pub(super) fn is_null(reply: &[u8]) -> bool {
+    matches!(reply, b"$-1\r\n" | b"*-1\r\n" | b"_\r\n")
+}
+
+/// An error as a reply.
+fn error_of(text: &str) -> Vec<u8> {
+    format!("-{text}\r\n").into_bytes()
 }
 
 /// How a data command is an operation.

@@ -2,7 +2,7 @@
 
 use super::holes::Fill;
 use super::{
-    Session, Step, Turn, blocking, exec, long_scripts, over_shards, popping, random, scripting,
+    Session, Step, Turn, blocking, exec, gathered, long_scripts, over_shards, popping, random, scripting,
     wait, walk,
 };
 use crate::client::ClientFlag;
@@ -20,6 +20,8 @@ pub(super) enum Pending {
     Watch(exec::HalfWatch),
     /// EXEC whose operation is on its way.
     Exec(exec::HalfExec),
+    /// What brings records of several shards together.
+    Gather(Box<gathered::HalfGather>),
     /// A transaction over several shards.
     Over(Box<over_shards::HalfOver>),
     /// FLUSHDB or FLUSHALL of `db`: what the shards' answers come to.
@@ -52,6 +54,18 @@ pub(super) enum ReplicasReply {
     WaitAof,
 }
 
+impl Pending {
+    /// The pop that waits, or is tried.
+    pub fn pop(&self) -> Option<&popping::HalfPop> {
+        match self {
+            Pending::Pop(half) => Some(half),
+            Pending::Gather(half) => half.pop(),
+            Pending::Over(half) => half.pop(),
+            _ => None,
+        }
+    }
+}
+
 impl Session {
     /// Goes on with a request that gave way.
     pub(super) fn go_on(&mut self, turn: Turn<'_>, output: &mut Output) -> Step {
@@ -69,6 +83,7 @@ impl Session {
             Pending::Random(random) => self.go_on_random(turn, random, output),
             Pending::Watch(watch) => self.go_on_watch(watch, output),
             Pending::Exec(exec) => self.go_on_exec(turn, exec, output),
+            Pending::Gather(half) => self.go_on_gather(turn, half, output),
             Pending::Over(half) => self.go_on_over(turn, half, output),
             Pending::Script(lookup) => self.go_on_lookup(turn, lookup, output),
             Pending::LongScript(half) => self.go_on_long(turn, &half, output),

@@ -4,7 +4,6 @@
 //! Keys of several shards are tried shard by shard, in their order; the wait is at all of them.
 
 use super::access::Access;
-use super::grouped::CROSSSLOT;
 use super::window::places_of;
 use super::{Pending, Session, Step, Turn};
 use crate::client::Unblock;
@@ -59,8 +58,9 @@ impl Session {
         let node = turn.node;
         let keys = blocks.keys(args);
         let (Ok(timeout_ms), false) = (blocks.timeout_ms(args), keys.is_empty()) else {
-            // Its own function refuses it.
-            self.run_data(turn, row, execute, args, &[], &mut Access::Free, output);
+            // Its own function refuses it, whatever the keys hold.
+            let call = self.call(turn, execute, args);
+            self.run_nowhere(turn, call, output);
             return Step::Done;
         };
         let places = places_of(node, row, args);
@@ -136,11 +136,12 @@ impl Session {
     ) -> Step {
         let node = turn.node;
         let places = places_of(node, row, args);
-        if places
-            .iter()
-            .any(|place| node.mode(place.shard as usize) == Mode::Grouped)
+        if let Some(refusal) = self.lacks_room(turn, row, args)
+            && places
+                .iter()
+                .any(|place| node.judges_room(place.shard as usize))
         {
-            Reply::new(output, self.protocol).error(CROSSSLOT);
+            Reply::new(output, self.protocol).error(refusal);
             return Step::Done;
         }
         let timeout_ms = blocks.timeout_ms(args).expect("looked at by the caller");
@@ -163,8 +164,11 @@ impl Session {
 
     /// Tries for the first time.
     fn begin_pop(&mut self, turn: Turn<'_>, half: HalfPop, output: &mut Output) -> Step {
-        self.try_part(turn, &half, 0);
         self.client.begin_block();
+        if half.is_move(turn.node) {
+            return self.try_move(turn, Box::new(half), output);
+        }
+        self.try_part(turn, &half, 0);
         self.wait_alone(turn, Pending::Pop(Box::new(half)), output)
     }
 
@@ -252,11 +256,42 @@ impl Session {
                         return Step::Blocked { until_us };
                     }
                     self.void_tickets();
+                    if half.is_move(turn.node) {
+                        return self.try_move(turn, half, output);
+                    }
                     half.stage = Stage::Trying(0);
                     self.try_part(turn, &half, 0);
                 }
             }
         }
+    }
+
+    /// Tries to move an element between shards of which one has replicas.
+    fn try_move(&mut self, turn: Turn<'_>, half: Box<HalfPop>, output: &mut Output) -> Step {
+        let args = half.parts[0].args.clone();
+        let moved = self.move_of(turn, half.row, args.args());
+        let moved = moved.expect("it waits for its source alone");
+        self.begin_move(
+            turn,
+            half.execute,
+            args.args(),
+            moved,
+            Some(half),
+            output,
+        )
+    }
+
+    /// There was nothing to move.
+    pub(super) fn wait_after_move(
+        &mut self,
+        turn: Turn<'_>,
+        mut half: Box<HalfPop>,
+        null: Vec<u8>,
+        output: &mut Output,
+    ) -> Step {
+        self.wait_for_call(turn, &mut half);
+        half.stage = Stage::Waiting(null_of_waiting(null));
+        self.go_on_pop(turn, half, output)
     }
 
     /// Waits at all keys: the ticket is slot 0's.
@@ -285,7 +320,7 @@ impl Session {
     }
 
     /// The client is answered.
-    fn end_pop(
+    pub(super) fn end_pop(
         &mut self,
         turn: Turn<'_>,
         half: HalfPop,
@@ -305,6 +340,18 @@ impl Session {
 }
 
 impl HalfPop {
+    /// Whether it moves something between shards of which one has replicas.
+    fn is_move(&self, node: &Node) -> bool {
+        let [Part { shard, args }] = &self.parts[..] else {
+            return false;
+        };
+        let places = || places_of(node, self.row, args.args());
+        *shard == usize::MAX
+            && places()
+                .iter()
+                .any(|place| node.mode(place.shard as usize) == Mode::Grouped)
+    }
+
     /// The request is over, or its connection is: it waits nowhere any more.
     pub(super) fn end_waits(&self, node: &Node, now_us: u64) {
         for (shard, _, number) in &self.keys {

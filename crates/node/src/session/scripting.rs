@@ -4,9 +4,9 @@
 //! applied all that was loaded before it was asked, and only then answers NOSCRIPT.
 
 use super::access::{Access, Guards, held, lock_all};
-use super::grouped::CROSSSLOT;
 use super::holes::Fill;
 use super::long_scripts::HalfScript;
+use super::over_shards::is_apart;
 use super::pending::Pending;
 use super::transaction::Transaction;
 use super::{Session, Step, Turn, server};
@@ -37,6 +37,8 @@ enum Ran {
     TooLong,
 }
 
+/// What EVAL says at the moment at which a shard gets its replicas, or loses them.
+const CHANGING: &str = "TRYAGAIN The shard's replicas are changing, please try again";
 /// What EVAL says inside MULTI where the shard has replicas.
 const IN_MULTI: &str =
     "ERR scripts on shards with replicas cannot be part of a transaction: a script is one already";
@@ -84,6 +86,32 @@ impl Session {
         }
     }
 
+    /// The script that an EVAL or its kin means, as far as it is at hand, the count of its keys, and whether it may write.
+    pub(super) fn script_of(
+        &self,
+        turn: Turn<'_>,
+        row: &'static Row,
+        args: Args<'_>,
+    ) -> Result<(Script, usize, Writes), String> {
+        let count = keys_count(args)?;
+        let script = match row.name {
+            "eval" | "eval_ro" => {
+                let learned = turn.node.cluster.scripts.learn(args.get(1));
+                learned.map_err(|error| error.to_string())?
+            }
+            _ => {
+                let named = self.script_named(turn, args.get(1));
+                named.ok_or_else(|| NOSCRIPT.to_owned())?
+            }
+        };
+        let asked = match row.name {
+            "eval_ro" | "evalsha_ro" => Writes::Refused,
+            _ => Writes::Allowed,
+        };
+        let writes = writes_of(&script, asked)?;
+        Ok((script, count, writes))
+    }
+
     fn eval_found(
         &mut self,
         turn: Turn<'_>,
@@ -92,14 +120,12 @@ impl Session {
         access: &mut Access<'_>,
         output: &mut Output,
     ) -> Step {
-        let writes = match (writes, script.writes()) {
-            (Writes::Refused, true) if script.has_shebang() => {
-                Reply::new(output, self.protocol)
-                    .error("ERR Can not execute a script with write flag using *_ro command.");
+        let writes = match writes_of(script, writes) {
+            Ok(writes) => writes,
+            Err(refusal) => {
+                Reply::new(output, self.protocol).error(refusal);
                 return Step::Done;
             }
-            (_, false) => Writes::Refused,
-            (writes, true) => writes,
         };
         let invocation = Invocation {
             script,
@@ -113,6 +139,13 @@ impl Session {
             .collect();
         shards.sort_unstable();
         shards.dedup();
+        if matches!(access, Access::Free) && is_apart(turn, &shards) {
+            let memory = match writes == Writes::Refused || self.has_room(turn, args) {
+                true => Memory::Enough,
+                false => Memory::Full,
+            };
+            return self.gather_script(turn, &invocation, (writes, memory), output);
+        }
         match self.eval_on(turn, args, &invocation, writes, &shards, access, output) {
             Ran::Whole => Step::Done,
             Ran::TooLong => {
@@ -322,7 +355,8 @@ impl Session {
         output: &mut Output,
     ) {
         let [shard] = shards else {
-            return Reply::new(output, self.protocol).error(CROSSSLOT);
+            // They were without replicas a moment ago.
+            return Reply::new(output, self.protocol).error(CHANGING);
         };
         let (kind, what) = match writes {
             Writes::Allowed => (OpKind::Script, &b"w"[..]),
@@ -339,8 +373,7 @@ impl Session {
         if state.mode() == Mode::Solo {
             // It lost its replicas this moment.
             drop(state);
-            return Reply::new(output, self.protocol)
-                .error("TRYAGAIN The shard's replicas are changing, please try again");
+            return Reply::new(output, self.protocol).error(CHANGING);
         }
         let request = Request {
             kind,
@@ -585,6 +618,17 @@ fn keys_count(args: Args<'_>) -> Result<usize, &'static str> {
         }
         Some(count) if count < 0 => Err("ERR Number of keys can't be negative"),
         Some(count) => Ok(count as usize),
+    }
+}
+
+/// Whether a script may write that is run by a command which may or may not.
+fn writes_of(script: &Script, asked: Writes) -> Result<Writes, &'static str> {
+    match (asked, script.writes()) {
+        (Writes::Refused, true) if script.has_shebang() => {
+            Err("ERR Can not execute a script with write flag using *_ro command.")
+        }
+        (_, false) => Ok(Writes::Refused),
+        (writes, true) => Ok(writes),
     }
 }
 

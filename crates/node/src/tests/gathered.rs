@@ -1,0 +1,295 @@
+//! Commands that cannot be taken apart, with keys in several shards: they answer and leave what they would on one node, though
+//! others change their keys at the same time.
+
+use super::sessions::{finish, pipeline, run};
+use crate::session::Step;
+use crate::testing::network::Network;
+use crate::testing::{Client, node};
+
+/// Three keys in three shards, in the database of a network of three.
+fn keys_apart(network: &Network) -> [String; 3] {
+    let node = network.node(1);
+    let mut found: Vec<(usize, String)> = Vec::new();
+    for number in 0.. {
+        let key = format!("k{number}");
+        let shard = node.shard_of(key.as_bytes());
+        if found.iter().all(|(other, _)| *other != shard) {
+            found.push((shard, key));
+        }
+        if found.len() == 3 {
+            break;
+        }
+    }
+    let mut keys = found.into_iter().map(|(_, key)| key);
+    [(); 3].map(|()| keys.next().expect("three"))
+}
+
+/// With x, y and z for the keys.
+fn line_of(line: &str, keys: &[String; 3]) -> String {
+    let words = line.split(' ').map(|word| match word {
+        "x" => &keys[0],
+        "y" => &keys[1],
+        "z" => &keys[2],
+        other => other,
+    });
+    words.collect::<Vec<_>>().join(" ")
+}
+
+const LINES: &[&str] = &[
+    "RENAME x y",
+    "SET x 1 PX 100000",
+    "RENAME x y",
+    "PTTL y",
+    "EXISTS x y",
+    "RENAMENX y x",
+    "SET y 2",
+    "RENAMENX y x",
+    "COPY x y",
+    "COPY x y REPLACE",
+    "GET y",
+    "COPY x y DB 3",
+    "COPY x y DB 3",
+    "SELECT 3",
+    "GET y",
+    "DEL y",
+    "SELECT 0",
+    "SET x foof",
+    "SET y foobar",
+    "BITOP AND z x y",
+    "GET z",
+    "LCS x y",
+    "RPUSH x 1",
+    "DEL x y z",
+    "SADD x a b c",
+    "SADD y b c d",
+    "SINTER x y",
+    "SINTERCARD 2 x y",
+    "SDIFFSTORE z x y",
+    "SMEMBERS z",
+    "SUNIONSTORE z x y",
+    "SCARD z",
+    "SMOVE x y a",
+    "SMOVE x y nothing",
+    "SMOVE nothing y a",
+    "SCARD x",
+    "SISMEMBER y a",
+    "SINTERSTORE x x nothing",
+    "EXISTS x",
+    "SET x text",
+    "SMOVE x y a",
+    "SMOVE y x a",
+    "SUNION x y",
+    "SDIFFSTORE z x y",
+    "DEL x y z",
+    "ZADD x 1 a 2 b",
+    "ZADD y 3 b 4 c",
+    "ZUNIONSTORE z 2 x y WEIGHTS 2 1",
+    "ZRANGE z 0 -1 WITHSCORES",
+    "ZINTER 2 x y WITHSCORES",
+    "ZDIFF 2 x y",
+    "ZRANGESTORE z x 0 0",
+    "ZRANGE z 0 -1",
+    "ZMPOP 2 nothing x MIN",
+    "DEL x y z",
+    "PFADD x a b",
+    "PFADD y b c",
+    "PFCOUNT x y",
+    "PFMERGE z x y",
+    "PFCOUNT z",
+    "DEL x y z",
+    "LMOVE x y LEFT RIGHT",
+    "RPUSH x 1 2 3",
+    "LMOVE x y LEFT RIGHT",
+    "LMOVE x y RIGHT LEFT",
+    "RPOPLPUSH x y",
+    "RPOPLPUSH x y",
+    "LRANGE y 0 -1",
+    "EXISTS x",
+    "LMOVE y x LEFT MIDDLE",
+    "BLMOVE y x LEFT LEFT 0",
+    "BRPOPLPUSH y x 0",
+    "BLMOVE y x LEFT LEFT -1",
+    "BLMOVE y x LEFT UP 1",
+    "LRANGE x 0 -1",
+    "LMPOP 2 nothing x LEFT COUNT 5",
+    "SET z text",
+    "LMOVE y z LEFT LEFT",
+    "LMOVE z y LEFT LEFT",
+    "LMOVE nothing z LEFT LEFT",
+    "SORT y STORE z",
+    "LRANGE z 0 -1",
+    "SORT y BY nosort GET # STORE x",
+    "TYPE x",
+    "DEL x y z",
+    "HSET x f v",
+    "RENAME x y",
+    "HGETALL y",
+    "XADD x 1-1 f v",
+    "XADD z 2-2 f v",
+    "XREAD STREAMS x z 0 0",
+    "RENAME x z",
+    "XRANGE z - +",
+    "MULTI",
+    "RENAME y x",
+    "HSET x g w",
+    "HGETALL x",
+    "SELECT 1",
+    "SET y other",
+    "SELECT 0",
+    "EXEC",
+    "HGET x g",
+    "EVAL \"return{redis.call('HGET',KEYS[1],'g'),redis.call('SET',KEYS[2],ARGV[1])}\" 2 x y new",
+    "GET y",
+    "EVAL \"return#redis.call('SET',KEYS[2],redis.call('HGET',KEYS[1],'g'))+redis.error_reply('no')\" 2 x y",
+    "GET y",
+    "EVAL \"redis.call('SET',KEYS[2],'kept')redis.call('GET',KEYS[1])\" 2 x y",
+    "GET y",
+    "EVAL_RO \"return{redis.call('HLEN',KEYS[1]),redis.call('GET',KEYS[2])}\" 2 x y",
+    "EVAL_RO \"return{redis.call('SET',KEYS[2],'bad')}\" 2 x y",
+    "MULTI",
+    "EVAL \"return{redis.call('INCR',KEYS[1]),redis.call('APPEND',KEYS[2],'+')}\" 2 z y",
+    "GET y",
+    "EXEC",
+    "DEL z",
+    "MULTI",
+    "SET z 1",
+    "EVAL \"return{redis.call('INCR',KEYS[1]),redis.call('APPEND',KEYS[2],'+')}\" 2 z y",
+    "PING",
+    "RENAME z x",
+    "GET x",
+    "EXEC",
+    "MULTI",
+    "EVAL \"return{redis.call('INCRBY',KEYS[1],ARGV[1])}\" 1 x 40",
+    "INCR x",
+    "EXEC",
+    "DEL x y z",
+    "DBSIZE",
+];
+
+#[test]
+fn they_answer_as_one_node_does() {
+    // Breaks if a command with keys in several shards answers or leaves something else than one with all keys in one cache.
+    let mut network = Network::of_three();
+    let nodes = network.nodes.clone();
+    let keys = keys_apart(&network);
+    let (alone, _) = node();
+    for node in &nodes {
+        let mut client = Client::new(node);
+        let mut oracle = Client::new(&alone);
+        for line in LINES {
+            let line = line_of(line, &keys);
+            let expected = oracle.run(&line);
+            let found = run(&mut network, &mut client, &line);
+            if line.starts_with("PTTL") {
+                let ms: i64 = found[1..].parse().expect("a number");
+                assert!((99_000..=100_000).contains(&ms), "{line}: {found}");
+                continue;
+            }
+            assert_eq!(found, expected, "{line}");
+        }
+    }
+}
+
+#[test]
+fn a_change_in_between_has_them_run_again() {
+    // Breaks if what was read before somebody else's write decides what is written after it.
+    for rounds in 0..12 {
+        let mut network = Network::of_three();
+        let nodes = network.nodes.clone();
+        let [x, y, z] = keys_apart(&network);
+        let mut client = Client::new(&nodes[0]);
+        let mut other = Client::new(&nodes[1]);
+        for (line, expected) in [
+            (format!("SADD {x} a"), ":1"),
+            (format!("SADD {y} b"), ":1"),
+        ] {
+            assert_eq!(run(&mut network, &mut client, &line), expected);
+        }
+        let begun = client.run(&format!("SUNIONSTORE {z} {x} {y}"));
+        for _ in 0..rounds {
+            network.round();
+        }
+        let added = run(&mut network, &mut other, &format!("SADD {x} c"));
+        assert_eq!(added, ":1");
+        let came = client.poll();
+        let begun = format!("{begun}{came}");
+        let stored = finish(&mut network, &mut client, begun);
+        let is_before = run(&mut network, &mut client, &format!("SCARD {z}"));
+        assert_eq!(stored, is_before, "after {rounds} rounds");
+        assert!(stored == ":2" || stored == ":3", "{stored}");
+    }
+}
+
+#[test]
+fn a_waiting_move_gets_what_is_pushed() {
+    // Breaks if BLMOVE between shards answers before there is something, loses it, or sleeps through it.
+    let mut network = Network::of_three();
+    let nodes = network.nodes.clone();
+    let [x, y, _] = keys_apart(&network);
+    let mut waiters: Vec<Client> = nodes.iter().map(|node| Client::new(node)).collect();
+    let mut pusher = Client::new(&nodes[2]);
+    for waiter in &mut waiters {
+        let line = format!("BLMOVE {x} {y} LEFT RIGHT 0");
+        assert_eq!(run(&mut network, waiter, &line), "");
+        assert!(matches!(waiter.step, Step::Blocked { .. }), "{:?}", waiter.step);
+        // The leader hears of it.
+        network.tick();
+    }
+    for number in 0..3 {
+        let line = format!("RPUSH {x} job{number}");
+        assert_eq!(run(&mut network, &mut pusher, &line), ":1");
+        let got = (0..50).find_map(|_| {
+            network.tick();
+            let came = waiters[number].poll();
+            network.deliver();
+            (!came.is_empty()).then_some(came)
+        });
+        let got = got.unwrap_or_default();
+        assert_eq!(got, format!("$4 job{number}"), "in the order in which they came");
+    }
+    let moved = run(&mut network, &mut pusher, &format!("LRANGE {y} 0 -1"));
+    assert_eq!(moved, "*3 $4 job0 $4 job1 $4 job2");
+    assert_eq!(run(&mut network, &mut pusher, &format!("EXISTS {x}")), ":0");
+    // Its time may be over, too.
+    let line = format!("BLMOVE {x} {y} LEFT RIGHT 0.05");
+    assert_eq!(run(&mut network, &mut waiters[0], &line), "");
+    network.run_ms(100);
+    assert_eq!(waiters[0].poll(), "*-1");
+}
+
+#[test]
+fn a_guard_holds_for_them() {
+    // Breaks if a command over several shards is carried out under a former holder's fence.
+    let mut network = Network::of_three();
+    let nodes = network.nodes.clone();
+    let [x, y, z] = keys_apart(&network);
+    let mut client = Client::new(&nodes[1]);
+    let fence = run(&mut network, &mut client, &format!("LOCK.ACQUIRE {z} me 100000"));
+    let fence: u64 = fence[1..].parse().expect("a number");
+    assert_eq!(run(&mut network, &mut client, &format!("SET {x} v")), "+OK");
+    let stale = format!("LOCK.GUARD {z} {} RENAME {x} {y}", fence - 1);
+    let refused = run(&mut network, &mut client, &stale);
+    assert!(refused.starts_with("-STALELOCK"), "{refused}");
+    let line = format!("LOCK.GUARD {z} {fence} RENAME {x} {y}");
+    assert_eq!(run(&mut network, &mut client, &line), "+OK");
+    assert_eq!(run(&mut network, &mut client, &format!("GET {y}")), "$1 v");
+    // A lock that somebody waits for is more than a record.
+    let mut waiter = Client::new(&nodes[0]);
+    let line = format!("LOCK.ACQUIRE {z} other 100000 WAIT 100000");
+    assert_eq!(run(&mut network, &mut waiter, &line), "");
+    let refused = run(&mut network, &mut client, &format!("RENAME {z} {y}"));
+    assert!(refused.starts_with("-CROSSSLOT A lock"), "{refused}");
+    // One that was taken by SET is not: elsewhere it is another grant.
+    let line = format!("SET {x} me NX PX 100000");
+    assert_eq!(run(&mut network, &mut client, &line), "+OK");
+    let before = run(&mut network, &mut client, &format!("LOCK.FENCE {x}"));
+    let lines = [
+        format!("RENAME {x} {y}"),
+        format!("LOCK.FENCE {y}"),
+        format!("PTTL {y}"),
+    ];
+    let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
+    let after = pipeline(&mut network, &mut client, &lines);
+    assert!(after.starts_with("+OK :"), "{after}");
+    assert!(before.starts_with(':'), "{before}");
+}
