@@ -17,6 +17,8 @@ from network import address
 from nodes import PORT, until
 
 SECONDS_MAX = 60
+# Celery's own.
+QUEUE = "celery"
 TASKS = 300
 TASK_SECONDS = 0.02
 # Before the kill, and at least after it.
@@ -56,7 +58,7 @@ def celery_loses_no_task(world):
     """Tasks with acks_late are put in while workers carry them out, and the queue's leader is killed again and again."""
     with world.cluster() as cluster, tempfile.TemporaryDirectory() as directory:
         record = Record(directory)
-        leader = until("the queue's leader", lambda: cluster.leader(jobs.PREFIX))
+        leader = until("the queue's leader", lambda: cluster.leader(QUEUE))
         jobs.configure(PORT, ",".join(address(number) for number in survivors(cluster, leader)))
         # A message of which it is not known whether it arrived is sent again.
         patience = {"max_retries": 20, "interval_start": 0, "interval_step": 0.1, "interval_max": 0.5}
@@ -69,7 +71,7 @@ def celery_loses_no_task(world):
                     results.append(jobs.written_down.apply_async((record.path, number, TASK_SECONDS), retry_policy=patience))
                     if number == lap * TASKS + BEFORE_TASKS:
                         until("tasks before the kill", lambda: len(record.lines()) >= lap * TASKS + BEFORE_TASKS // 2)
-                        assert until("the same leader", lambda: cluster.leader(jobs.PREFIX)) == leader
+                        assert until("the same leader", lambda: cluster.leader(QUEUE)) == leader
                         cluster.kill(leader)
                 until("all tasks", lambda: len(record.counts()) == (lap + 1) * TASKS, SECONDS_MAX)
                 pauses_ms.append(record.longest_pause_ms(begun, time.monotonic()))
@@ -83,19 +85,16 @@ def rq_loses_no_job(world):
     """Jobs are carried out by two workers, one of them long, and the queue's leader is killed in the middle of them."""
     with world.cluster() as cluster, tempfile.TemporaryDirectory() as directory:
         record = Record(directory)
-        # A tag in all names: MULTI stays in one slot.
-        name = "{rq}"
-        leader = until("the queue's leader", lambda: cluster.leader(name))
+        name, key = "default", "rq:queue:default"
+        leader = until("the queue's leader", lambda: cluster.leader(key))
         hosts = [address(number) for number in survivors(cluster, leader)]
         jobs.configure(PORT, ",".join(hosts))
         connection = cluster.client(survivors(cluster, leader)[0], db=8)
-        queue = jobs.OneSlot(name, connection=connection, job_class=jobs.KeepsResult)
-        workers = [["rq", "worker", "--url", f"redis://{host}:{PORT}/8", "--name", f"{name}{host}", "--quiet", "--job-class",
-                    "jobs.KeepsResult", "--queue-class", "jobs.OneSlot", "--worker-class", "jobs.ForksInOneSlot", name]
-                   for host in hosts]
+        queue = rq.Queue(name, connection=connection)
+        workers = [["rq", "worker", "--url", f"redis://{host}:{PORT}/8", "--name", f"{name}{host}", "--quiet", name] for host in hosts]
 
         def enqueue(number, seconds):
-            return queue.enqueue(jobs.write_down, record.path, number, seconds, job_id=f"{name}{uuid.uuid4()}")
+            return queue.enqueue(jobs.write_down, record.path, number, seconds, job_id=str(uuid.uuid4()))
 
         done, pauses_ms = [], []
         with queues.processes(PORT, *workers):
@@ -105,7 +104,7 @@ def rq_loses_no_job(world):
                 done += [enqueue(number, TASK_SECONDS) for number in range(first + 1, first + BEFORE_TASKS)]
                 until("jobs before the kill", lambda: len(record.lines()) >= first + 5)
                 assert done[first].get_status(refresh=True) == "started", "the long job is not under way"
-                assert until("the same leader", lambda: cluster.leader(name)) == leader
+                assert until("the same leader", lambda: cluster.leader(key)) == leader
                 cluster.kill(leader)
                 until("all jobs", lambda: len(record.counts()) == len(done), SECONDS_MAX)
                 pauses_ms.append(record.longest_pause_ms(begun, time.monotonic()))

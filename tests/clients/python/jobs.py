@@ -4,11 +4,7 @@ import os
 import time
 
 import redis
-import rq
 from celery import Celery
-
-# One slot: what kombu and the result backend put together in MULTI stays in one shard.
-PREFIX = "{celery}:"
 
 app = Celery("jobs")
 
@@ -20,8 +16,6 @@ def configure(port, hosts="127.0.0.1"):
     app.conf.update(
         broker_url=";".join(f"redis://{host}:{port}/5" for host in hosts),
         result_backend=f"redis://{hosts[0]}:{port}/6",
-        broker_transport_options={"global_keyprefix": PREFIX},
-        result_backend_transport_options={"global_keyprefix": PREFIX},
         broker_connection_retry_on_startup=True,
     )
 
@@ -69,39 +63,6 @@ def second_time(self):
     if self.request.retries == 0:
         raise self.retry(countdown=0)
     return self.request.retries
-
-
-class KeepsResult(rq.job.Job):
-    """Keeps its result in its hash, as RQ does with a store without streams; Torc's version alone tells it that there are some."""
-
-    supports_redis_streams = False
-
-
-class Forks(rq.Worker):
-    """Carries out each job in a child."""
-
-    supports_redis_streams = False
-
-
-class Stays(rq.SimpleWorker):
-    """Carries out each job itself."""
-
-    supports_redis_streams = False
-
-
-class OneSlot(rq.Queue):
-    """For a cluster: with the tag in the queue's name and in those of its jobs and workers, all keys of a MULTI lie in one slot."""
-
-    redis_queues_keys = "rq:queues:{rq}"
-
-
-class ForksInOneSlot(Forks):
-    """The worker of such a queue."""
-
-    redis_workers_keys = "rq:workers:{rq}"
-
-    def check_for_suspension(self, burst):
-        """No `rq suspend`: it asks for a key without the tag, in a MULTI with the worker's own."""
 
 
 def count(key):

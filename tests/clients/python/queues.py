@@ -17,7 +17,7 @@ from rq.registry import FailedJobRegistry, ScheduledJobRegistry, StartedJobRegis
 
 import jobs
 import report
-from lock_scenarios import refused, together
+from lock_scenarios import together
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 SECONDS_MAX = 40
@@ -61,18 +61,17 @@ def processes(port, *commands):
 
 
 def rq_worker(port, name, *options):
-    return ["rq", "worker", "--url", f"redis://127.0.0.1:{port}/8", "--name", name, "--quiet", "--job-class", "jobs.KeepsResult",
-            *options, "default"]
+    return ["rq", "worker", "--url", f"redis://127.0.0.1:{port}/8", "--name", name, "--quiet", *options, "default"]
 
 
 def rq_burst(port):
     """Two workers empty a queue; each result is there, and so is the job that failed."""
     r = redis.Redis(port=port, db=8)
-    q = rq.Queue(connection=r, job_class=jobs.KeepsResult)
+    q = rq.Queue(connection=r)
     done = [q.enqueue(jobs.slow_square, number) for number in range(JOBS)]
     bad = q.enqueue(jobs.fail_at_once, "on purpose")
     assert q.count == JOBS + 1 and done[0].get_status() == "queued"
-    burst = [rq_worker(port, f"burst{number}", "--burst", "--worker-class", "jobs.Stays") for number in (1, 2)]
+    burst = [rq_worker(port, f"burst{number}", "--burst", "--worker-class", "rq.SimpleWorker") for number in (1, 2)]
     with processes(port, *burst) as workers:
         for worker in workers:
             assert worker.wait(timeout=SECONDS_MAX) == 0
@@ -90,8 +89,8 @@ def rq_burst(port):
 def rq_waits(port):
     """A worker that waits is fed, with children of its own; with jobs that depend on others, are due later, are taken back."""
     r = redis.Redis(port=port, db=8)
-    q = rq.Queue(connection=r, job_class=jobs.KeepsResult)
-    with processes(port, rq_worker(port, "waits", "--with-scheduler", "--worker-class", "jobs.Forks")):
+    q = rq.Queue(connection=r)
+    with processes(port, rq_worker(port, "waits", "--with-scheduler")):
         until("the worker", lambda: len(rq.Worker.all(connection=r)) == 1)
         until("the worker to wait", lambda: rq.Worker.all(connection=r)[0].get_state() == "idle")
         first = q.enqueue(jobs.square, 3)
@@ -103,26 +102,6 @@ def rq_waits(port):
         never.cancel()
         until("the scheduled job", lambda: later.return_value(refresh=True) == 25)
         assert never.get_status(refresh=True) == "canceled" and never.id not in ScheduledJobRegistry(queue=q)
-    r.flushdb()
-
-
-def moves_over_slots(r):
-    """Whether one command may have keys of any slots: on one node, not on a cluster. RQ's workers ask for it."""
-    try:
-        r.lmove("one", "another")
-    except redis.exceptions.ClusterCrossSlotError:
-        return False
-    return True
-
-
-def rq_refused(port):
-    """On a cluster a job comes in whole, though its keys are of several slots; that no worker can move it on is said."""
-    r = redis.Redis(port=port, db=8)
-    q = rq.Queue(connection=r, job_class=jobs.KeepsResult)
-    job = q.enqueue(jobs.square, 1)
-    assert q.job_ids == [job.id] and job.get_status(refresh=True) == "queued"
-    refused(redis.exceptions.ClusterCrossSlotError, r.lmove, q.key, q.intermediate_queue_key)
-    job.delete()
     r.flushdb()
 
 
@@ -186,11 +165,8 @@ def reliable_queue(port, protocol):
 
 def main(port):
     jobs.configure(port)
-    if moves_over_slots(redis.Redis(port=port)):
-        report.run("RQ two workers in burst mode", rq_burst, port)
-        report.run("RQ a worker that waits", rq_waits, port)
-    else:
-        report.run("RQ without a tag is refused", rq_refused, port)
+    report.run("RQ two workers in burst mode", rq_burst, port)
+    report.run("RQ a worker that waits", rq_waits, port)
     report.run("Celery", celery_tasks, port)
     for protocol in (2, 3):
         report.run(f"reliable queue RESP{protocol}", reliable_queue, port, protocol)

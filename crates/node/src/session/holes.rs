@@ -9,6 +9,7 @@
 //!   behind         ◦ :7 :8 ◦ $3 foo                     ◦ = a hole, filled from one slot or put together from several
 //! ```
 
+use super::gathered::is_whole;
 use super::transaction::runs_inside;
 use super::{Session, Turn};
 use crate::slots::{Slots, Ticket};
@@ -209,6 +210,7 @@ impl Session {
             }
             // It may have to.
             Run::Data(_) if matches!(row.name, "lock.guard" | "msetnx") => false,
+            Run::Data(_) if is_whole(row) && !is_of_one_slot(row, args) => false,
             Run::Data(_) => self.holes.as_ref().is_none_or(|holes| !holes.is_full()),
             Run::Session(command) => {
                 matches!(command, C::Ping | C::Echo | C::Select | C::Multi | C::Time)
@@ -402,6 +404,18 @@ fn sum_of(
 /// The number of a reply `:n`.
 pub(super) fn integer_of(reply: &[u8]) -> Option<i64> {
     parse_i64(reply.strip_prefix(b":")?.strip_suffix(b"\r\n")?)
+}
+
+/// Whether a command's keys cannot live apart.
+fn is_of_one_slot(row: &Row, args: Args<'_>) -> bool {
+    let mut positions = commands::KeyPositions::new();
+    // Arguments that do not tell their keys are refused by the command itself.
+    if commands::keys_of(row, args, &mut positions).is_err() {
+        return true;
+    }
+    let mut slots = positions.iter().map(|at| placement::slot_of(args.get(*at)));
+    let first = slots.next();
+    slots.all(|slot| Some(slot) == first)
 }
 
 fn gather(

@@ -14,10 +14,10 @@ use std::collections::BTreeMap;
 
 /// Seeds of these clients are not those of the world.
 const SEED_MIX: u64 = 0x7175_6575_6573_2e2e;
-/// The queues. The last two share a slot, and elements move between them.
-const PLACES: [&str; 6] = ["qa0", "qa1", "qz0", "qz1", "{qb}x", "{qb}y"];
-/// Elements of one queue or of the two that are one for the judge, by place.
-const BAGS: [usize; 6] = [0, 1, 2, 3, 4, 4];
+/// The queues. Elements move between the last two, and between the two before them, which share a slot.
+const PLACES: [&str; 8] = ["qa0", "qa1", "qz0", "qz1", "{qb}x", "{qb}y", "qm0", "qm1"];
+/// Elements of one queue or of two that are one for the judge, by place.
+const BAGS: [usize; 8] = [0, 1, 2, 3, 4, 4, 6, 6];
 /// Places that are lists by themselves, sorted sets, and lists that elements move between begin here.
 const SORTED_FROM: usize = 2;
 const MOVING_FROM: usize = 4;
@@ -225,7 +225,7 @@ impl QueueJudge {
             2 => vec![0, 1],
             3 => vec![SORTED_FROM + random.below(2) as usize],
             4 => vec![2, 3],
-            _ => vec![MOVING_FROM + random.below(2) as usize],
+            _ => vec![MOVING_FROM + random.below(4) as usize],
         };
         let is_sorted = (SORTED_FROM..MOVING_FROM).contains(&places[0]);
         let verb = match is_sorted {
@@ -267,9 +267,10 @@ impl QueueJudge {
     }
 }
 
-/// Moves an element between the two lists of one slot.
+/// Moves an element between two lists, of one slot or not.
 fn carry(random: &mut Random) -> Line {
-    let (mut from, mut to) = (PLACES[MOVING_FROM], PLACES[MOVING_FROM + 1]);
+    let pair = MOVING_FROM + 2 * random.below(2) as usize;
+    let (mut from, mut to) = (PLACES[pair], PLACES[pair + 1]);
     if random.chance(500_000) {
         (from, to) = (to, from);
     }
@@ -504,7 +505,7 @@ impl QueueJudge {
                 None if there.contains_key(number) => u64::MAX,
                 None => continue,
             };
-            if BAGS[MOVING_FROM] != element.bag {
+            if element.bag < BAGS[MOVING_FROM] {
                 rests.push((*number, element, from_us, until_us));
             }
         }

@@ -11,6 +11,8 @@ use std::collections::VecDeque;
 
 /// A script that counts.
 const INCR: &str = "return redis.call('incr', KEYS[1])";
+/// One that counts in several places.
+const INCR_ALL: &str = "local all = {} for i, key in ipairs(KEYS) do all[i] = redis.call('incr', key) end return all";
 /// A script that sets a key if it holds a certain value.
 const SWAP: &str = "if redis.call('get', KEYS[1]) ~= ARGV[1] then return false end return redis.call('set', KEYS[1], ARGV[2])";
 
@@ -196,6 +198,7 @@ impl Asking<'_> {
             }
             15 => self.transaction(&["{m}x", "{m}y"], bytes, expected),
             16 => match self.random.below(4) {
+                0 if self.random.chance(400_000) => self.count_all(bytes, expected),
                 0 => self.transaction(&["sa", "sb", "sc"], bytes, expected),
                 1 => self.guarded(key, bytes, expected),
                 _ => self.mixed(bytes, expected),
@@ -316,8 +319,13 @@ impl Asking<'_> {
         for _ in 0..self.random.between(2, 4) {
             let key = self.random.below(self.keys);
             let (register, counter, value) = (register(key), format!("c{key}"), self.value());
-            let (words, key, action): (Vec<&str>, &str, Action) = match self.random.below(5) {
+            let (words, key, action): (Vec<&str>, &str, Action) = match self.random.below(6) {
                 0 => (vec!["GET", &register], &register, Action::Read),
+                5 => (
+                    vec!["EVAL", INCR, "1", &counter],
+                    &counter,
+                    Action::Increment(1),
+                ),
                 1 | 2 => {
                     let action = Action::Write(value.clone().into());
                     (vec!["SET", &register, &value], &register, action)
@@ -379,6 +387,13 @@ impl Asking<'_> {
         }
         put(bytes, &["EXEC"]);
         expected.push_back(Expected::Exec(parts, Alike::Yes));
+    }
+
+    /// Counters of several shards go up together, by a script.
+    fn count_all(&mut self, bytes: &mut Vec<u8>, expected: &mut VecDeque<Expected>) {
+        put(bytes, &["EVAL", INCR_ALL, "3", "sa", "sb", "sc"]);
+        let parts = ["sa", "sb", "sc"].map(|key| Expected::One(self.ask(key, Action::Increment(1))));
+        expected.push_back(Expected::Exec(parts.into(), Alike::Yes));
     }
 
     fn swap(&mut self, key: u64, seen: Option<Bytes>, bytes: &mut Vec<u8>, asked: &mut Asked) {
