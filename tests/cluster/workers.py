@@ -26,7 +26,7 @@ BEFORE_TASKS = 60
 # Between two tasks that end: an election and a margin for a busy machine.
 PAUSE_MS_MAX = 3_000
 # One job is under way all the time, from before the kill until after the election.
-LONG_JOB_SECONDS = 3.0
+LONG_JOB_SECONDS = 6.0
 
 
 class Record:

@@ -231,11 +231,17 @@ fn transactions_work_within_a_slot_and_say_so_beyond() {
         client.ask("EXISTS spread:0 spread:1 spread:19"),
         Value::Integer(3)
     );
-    assert_eq!(client.ask("RENAME {t}a elsewhere:1"), Value::Simple(b"OK".to_vec()));
+    assert_eq!(
+        client.ask("RENAME {t}a elsewhere:1"),
+        Value::Simple(b"OK".to_vec())
+    );
     assert_eq!(client.ask("GET elsewhere:1"), bulk("7"));
     client.ask("RPUSH jobs 1 2");
     assert_eq!(client.ask("LMOVE jobs elsewhere:2 LEFT RIGHT"), bulk("1"));
-    assert_eq!(client.ask("BLMOVE jobs elsewhere:2 LEFT RIGHT 1"), bulk("2"));
+    assert_eq!(
+        client.ask("BLMOVE jobs elsewhere:2 LEFT RIGHT 1"),
+        bulk("2")
+    );
     assert_eq!(client.ask("LLEN elsewhere:2"), Value::Integer(2));
     client.ask("SADD one a b");
     client.ask("SADD other b c");

@@ -19,8 +19,8 @@ use crate::effects;
 use crate::entry::DATABASES;
 use crate::group::apply::fingerprint;
 use crate::shard::Shard;
-use commands::walk::{answer_step, draw_within};
 use cache::{Cache, Key};
+use commands::walk::{answer_step, draw_within};
 use paxos::ReplicaId;
 use resp::{Args, Reply, parse_u64};
 

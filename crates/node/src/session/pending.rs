@@ -2,8 +2,8 @@
 
 use super::holes::Fill;
 use super::{
-    Session, Step, Turn, blocking, exec, gathered, long_scripts, over_shards, popping, random, scripting,
-    wait, walk,
+    Session, Step, Turn, blocking, exec, gathered, long_scripts, over_shards, popping, random,
+    scripting, wait, walk,
 };
 use crate::client::ClientFlag;
 use crate::group::{Mode, OpFlags, OpKind, Request};

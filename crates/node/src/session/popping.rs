@@ -271,14 +271,7 @@ impl Session {
         let args = half.parts[0].args.clone();
         let moved = self.move_of(turn, half.row, args.args());
         let moved = moved.expect("it waits for its source alone");
-        self.begin_move(
-            turn,
-            half.execute,
-            args.args(),
-            moved,
-            Some(half),
-            output,
-        )
+        self.begin_move(turn, half.execute, args.args(), moved, Some(half), output)
     }
 
     /// There was nothing to move.

@@ -199,10 +199,7 @@ fn a_change_in_between_has_them_run_again() {
         let [x, y, z] = keys_apart(&network);
         let mut client = Client::new(&nodes[0]);
         let mut other = Client::new(&nodes[1]);
-        for (line, expected) in [
-            (format!("SADD {x} a"), ":1"),
-            (format!("SADD {y} b"), ":1"),
-        ] {
+        for (line, expected) in [(format!("SADD {x} a"), ":1"), (format!("SADD {y} b"), ":1")] {
             assert_eq!(run(&mut network, &mut client, &line), expected);
         }
         let begun = client.run(&format!("SUNIONSTORE {z} {x} {y}"));
@@ -231,21 +228,29 @@ fn a_waiting_move_gets_what_is_pushed() {
     for waiter in &mut waiters {
         let line = format!("BLMOVE {x} {y} LEFT RIGHT 0");
         assert_eq!(run(&mut network, waiter, &line), "");
-        assert!(matches!(waiter.step, Step::Blocked { .. }), "{:?}", waiter.step);
+        assert!(
+            matches!(waiter.step, Step::Blocked { .. }),
+            "{:?}",
+            waiter.step
+        );
         // The leader hears of it.
         network.tick();
     }
-    for number in 0..3 {
+    for (number, waiter) in waiters.iter_mut().enumerate() {
         let line = format!("RPUSH {x} job{number}");
         assert_eq!(run(&mut network, &mut pusher, &line), ":1");
         let got = (0..50).find_map(|_| {
             network.tick();
-            let came = waiters[number].poll();
+            let came = waiter.poll();
             network.deliver();
             (!came.is_empty()).then_some(came)
         });
         let got = got.unwrap_or_default();
-        assert_eq!(got, format!("$4 job{number}"), "in the order in which they came");
+        assert_eq!(
+            got,
+            format!("$4 job{number}"),
+            "in the order in which they came"
+        );
     }
     let moved = run(&mut network, &mut pusher, &format!("LRANGE {y} 0 -1"));
     assert_eq!(moved, "*3 $4 job0 $4 job1 $4 job2");
@@ -264,7 +269,11 @@ fn a_guard_holds_for_them() {
     let nodes = network.nodes.clone();
     let [x, y, z] = keys_apart(&network);
     let mut client = Client::new(&nodes[1]);
-    let fence = run(&mut network, &mut client, &format!("LOCK.ACQUIRE {z} me 100000"));
+    let fence = run(
+        &mut network,
+        &mut client,
+        &format!("LOCK.ACQUIRE {z} me 100000"),
+    );
     let fence: u64 = fence[1..].parse().expect("a number");
     assert_eq!(run(&mut network, &mut client, &format!("SET {x} v")), "+OK");
     let stale = format!("LOCK.GUARD {z} {} RENAME {x} {y}", fence - 1);

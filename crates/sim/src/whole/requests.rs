@@ -12,7 +12,8 @@ use std::collections::VecDeque;
 /// A script that counts.
 const INCR: &str = "return redis.call('incr', KEYS[1])";
 /// One that counts in several places.
-const INCR_ALL: &str = "local all = {} for i, key in ipairs(KEYS) do all[i] = redis.call('incr', key) end return all";
+const INCR_ALL: &str =
+    "local all = {} for i, key in ipairs(KEYS) do all[i] = redis.call('incr', key) end return all";
 /// A script that sets a key if it holds a certain value.
 const SWAP: &str = "if redis.call('get', KEYS[1]) ~= ARGV[1] then return false end return redis.call('set', KEYS[1], ARGV[2])";
 
@@ -392,7 +393,8 @@ impl Asking<'_> {
     /// Counters of several shards go up together, by a script.
     fn count_all(&mut self, bytes: &mut Vec<u8>, expected: &mut VecDeque<Expected>) {
         put(bytes, &["EVAL", INCR_ALL, "3", "sa", "sb", "sc"]);
-        let parts = ["sa", "sb", "sc"].map(|key| Expected::One(self.ask(key, Action::Increment(1))));
+        let parts =
+            ["sa", "sb", "sc"].map(|key| Expected::One(self.ask(key, Action::Increment(1))));
         expected.push_back(Expected::Exec(parts.into(), Alike::Yes));
     }
 
