@@ -134,6 +134,15 @@ impl Blocks {
         }
     }
 
+    /// Where its timeout stands. Without one that is a number the command's own function does nothing.
+    pub fn timeout_at(&self, args: Args<'_>) -> Option<usize> {
+        match self.shape {
+            BlockShape::KeysFirst | BlockShape::Source => Some(args.len() - 1),
+            BlockShape::TimeoutFirst => Some(1),
+            BlockShape::Streams => StreamsShape::of(args).and_then(|shape| shape.timeout_at),
+        }
+    }
+
     /// Positions of the keys that it waits for; empty if the arguments do not tell.
     pub fn keys(&self, args: Args<'_>) -> Range<usize> {
         match self.shape {

@@ -19,7 +19,8 @@ use crate::wire::Expected;
 use bytes::Bytes;
 use cache::{Cache, CollectionType, Key, Sought};
 use paxos::{NodeId, ReplicaId};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// What a ticket is filled with when there is something to try.
 pub(crate) const READY: &[u8] = b"+READY\r\n";
@@ -31,8 +32,42 @@ const CALLED_US: u64 = 1_000_000;
 const SILENCE_US: u64 = 5_000_000;
 /// Callers of one shard. More are not kept: they try again each second, when they are told again.
 const CALLERS_MAX: usize = 65_536;
+/// Keys that one request waits for, a long one counted as [`weight_of`] says. More are refused.
+pub(crate) const WAITS_PER_REQUEST_MAX: usize = 4096;
+/// The same of all connections of one node: some 100 MB with all that hangs on them.
+const WAITS_MAX: usize = 262_144;
+/// Ends that nobody was told, as nobody leads, are forgotten beyond so many: a leader forgets those of whom it hears nothing.
+const ENDED_MAX: usize = 65_536;
 /// Waits of one message.
 pub(crate) const EXPECTED_MAX: usize = 1024;
+
+/// For how many waits one at this key counts: one more for each whole KiB of it.
+pub(crate) fn weight_of(key: &[u8]) -> usize {
+    1 + key.len() / 1024
+}
+
+/// How much connections of this node wait for, all shards together: at most [`WAITS_MAX`].
+#[derive(Debug, Default)]
+pub(crate) struct WaitsCount(AtomicUsize);
+
+impl WaitsCount {
+    /// Takes so many, if there is room for them.
+    pub fn admit(&self, count: usize) -> bool {
+        let more = |present: usize| Some(present + count).filter(|sum| *sum <= WAITS_MAX);
+        self.0
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, more)
+            .is_ok()
+    }
+
+    /// Gives so many back.
+    pub fn release(&self, count: usize) {
+        let before = self.0.fetch_sub(count, Ordering::Relaxed);
+        assert!(
+            before >= count,
+            "{count} waits end where there are {before}"
+        );
+    }
+}
 
 /// One connection's wait at one key.
 #[derive(Debug)]
@@ -130,6 +165,11 @@ impl Waits {
         if leader.is_none() {
             self.tell_all_at_us = now_us + TELL_US;
             self.leader = None;
+            // Whoever leads next is told all.
+            self.untold.clear();
+            if self.ended.len() > ENDED_MAX {
+                self.ended.clear();
+            }
             return Default::default();
         }
         let is_new = self.leader != leader;
@@ -161,8 +201,73 @@ struct Caller {
     called_us: Option<u64>,
 }
 
-/// Who waits at one key for the same; by the order in which they came.
-type Queue = BTreeMap<u64, Caller>;
+/// Who waits at one key for the same, by the order in which they came.
+///
+/// Invariant: each caller is in just one of `fresh` (never called since it last spoke), `coming` and `late`; the latter two
+/// have it under when it was called. So whom to call next is found without a look at those who are not.
+#[derive(Debug, Default)]
+struct Queue {
+    callers: BTreeMap<u64, Caller>,
+    fresh: BTreeSet<u64>,
+    /// Called less than [`CALLED_US`] ago.
+    coming: BTreeSet<(u64, u64)>,
+    /// Called before that, and they did not come.
+    late: BTreeSet<(u64, u64)>,
+}
+
+impl Queue {
+    fn add(&mut self, order: u64, caller: Caller) {
+        self.callers.insert(order, caller);
+        self.fresh.insert(order);
+    }
+
+    /// It waits still.
+    fn hear(&mut self, order: u64, now_us: u64) {
+        let caller = self.callers.get_mut(&order).expect("its place");
+        caller.heard_us = now_us;
+        if let Some(called_us) = caller.called_us.take() {
+            let _ =
+                self.coming.remove(&(called_us, order)) || self.late.remove(&(called_us, order));
+            self.fresh.insert(order);
+        }
+    }
+
+    fn remove(&mut self, order: u64) {
+        match self.callers.remove(&order).and_then(|one| one.called_us) {
+            Some(called_us) => {
+                let called = (called_us, order);
+                let _ = self.coming.remove(&called) || self.late.remove(&called);
+            }
+            None => {
+                self.fresh.remove(&order);
+            }
+        }
+    }
+
+    /// Calls the first ones, so many that there is one of `items` for each who was called. Those who did not come when they
+    /// were called come behind, the longest ago first. O(log n) for each who is called, or whose time to come is over.
+    fn call(&mut self, items: usize, now_us: u64) -> Vec<(ReplicaId, u64)> {
+        while let Some(&first) = self.coming.first()
+            && first.0 + CALLED_US <= now_us
+        {
+            self.coming.remove(&first);
+            self.late.insert(first);
+        }
+        let mut called = Vec::new();
+        while self.coming.len() < items {
+            let late = |queue: &mut Queue| queue.late.pop_first().map(|(_, order)| order);
+            let Some(order) = self.fresh.pop_first().or_else(|| late(self)) else {
+                break;
+            };
+            let caller = self.callers.get_mut(&order).expect("its place");
+            caller.called_us = Some(now_us);
+            self.coming.insert((now_us, order));
+            called.push((caller.origin, caller.number));
+        }
+        called
+    }
+}
+
 /// What a queue is for.
 type Place = (u8, Bytes, Sought);
 
@@ -170,11 +275,13 @@ type Place = (u8, Bytes, Sought);
 ///
 /// Invariants:
 /// - `places` names every caller once, with its queue and its place in it;
+/// - `fresh` names the queues that have somebody who was not called;
 /// - the cache takes note of just the keys that have a queue.
 #[derive(Debug, Default)]
 pub(crate) struct Callers {
     queues: BTreeMap<Place, Queue>,
     places: BTreeMap<(ReplicaId, u64), (Place, u64)>,
+    fresh: BTreeSet<Place>,
     last_order: u64,
     look_at_us: u64,
     /// The latest time that was told.
@@ -220,8 +327,8 @@ impl Callers {
         let place = place_of(wait.db, &wait.key, wait.sought.clone());
         if let Some((there, order)) = self.places.get(&(origin, wait.number)) {
             let queue = self.queues.get_mut(there).expect("its queue");
-            let caller = queue.get_mut(order).expect("its place");
-            (caller.heard_us, caller.called_us) = (now_us, None);
+            queue.hear(*order, now_us);
+            self.fresh.insert(there.clone());
         } else if self.places.len() < CALLERS_MAX {
             if self.is_empty() {
                 self.look_at_us = now_us + CALLED_US;
@@ -235,7 +342,8 @@ impl Callers {
             };
             cache.await_key(wait.db, &wait.key);
             let queue = self.queues.entry(place.clone()).or_default();
-            queue.insert(self.last_order, caller);
+            queue.add(self.last_order, caller);
+            self.fresh.insert(place.clone());
             let id = (origin, wait.number);
             self.places.insert(id, (place.clone(), self.last_order));
         }
@@ -259,8 +367,11 @@ impl Callers {
     fn remove(&mut self, cache: &mut Cache, origin: ReplicaId, number: u64) -> Option<Place> {
         let (place, order) = self.places.remove(&(origin, number))?;
         let queue = self.queues.get_mut(&place).expect("its queue");
-        queue.remove(&order);
-        if queue.is_empty() {
+        queue.remove(order);
+        if queue.fresh.is_empty() {
+            self.fresh.remove(&place);
+        }
+        if queue.callers.is_empty() {
             self.queues.remove(&place);
             let (db, key, _) = &place;
             if self.places_at(*db, key).next().is_none() {
@@ -277,11 +388,14 @@ impl Callers {
         places.take_while(move |place| place.0 == db && place.1 == key)
     }
 
-    /// Keys that somebody waits for were written to. Returns who is to be called.
+    /// Keys that somebody waits for were written to. Returns who is to be called. Queues in which all were called are passed
+    /// over without a look: who does not come is called again by [`Callers::tick`].
     pub fn written(&mut self, cache: &mut Cache, now_us: u64) -> Vec<(ReplicaId, u64)> {
         let mut called = Vec::new();
         for (db, key) in cache.take_awaited() {
-            let places: Vec<Place> = self.places_at(db, &key).cloned().collect();
+            let places = self.fresh.range(place_of(db, &key, SOUGHT_FIRST)..);
+            let places = places.take_while(|place| place.0 == db && *place.1 == *key);
+            let places: Vec<Place> = places.cloned().collect();
             for place in places {
                 called.extend(self.call(cache, &place, now_us));
             }
@@ -291,35 +405,18 @@ impl Callers {
 
     /// Calls the first ones at a key, so many that there is an item for each who was called.
     fn call(&mut self, cache: &Cache, place: &Place, now_us: u64) -> Vec<(ReplicaId, u64)> {
+        // A write comes with the time that was told last.
+        self.known_us = self.known_us.max(now_us);
         let Some(queue) = self.queues.get_mut(place) else {
             return Vec::new();
         };
         let key = Key::new(cache.seed(), place.0, &place.1);
-        let items = cache.found_len(key, &place.2);
-        if items == 0 {
-            return Vec::new();
-        }
-        let is_coming = |caller: &Caller| {
-            caller
-                .called_us
-                .is_some_and(|at| now_us.saturating_sub(at) < CALLED_US)
+        let called = match cache.found_len(key, &place.2) {
+            0 => return Vec::new(),
+            items => queue.call(items, self.known_us),
         };
-        let coming = queue.values().filter(|caller| is_coming(caller)).count();
-        let called_max = items.saturating_sub(coming);
-        let mut called = Vec::new();
-        let mut take = |caller: &mut Caller| {
-            caller.called_us = Some(now_us);
-            called.push((caller.origin, caller.number));
-        };
-        let fresh = queue.values_mut().filter(|one| one.called_us.is_none());
-        let fresh_count = fresh.take(called_max).map(&mut take).count();
-        if fresh_count < called_max {
-            // Those who did not come when they were called come behind, the longest ago first.
-            let is_late = |one: &&mut Caller| one.called_us.is_some() && !is_coming(one);
-            let mut late: Vec<&mut Caller> = queue.values_mut().filter(is_late).collect();
-            late.sort_by_key(|one| one.called_us);
-            let late = late.into_iter().take(called_max - fresh_count);
-            late.for_each(take);
+        if queue.fresh.is_empty() {
+            self.fresh.remove(place);
         }
         called
     }
@@ -334,7 +431,7 @@ impl Callers {
         let silent: Vec<(ReplicaId, u64)> = self
             .queues
             .values()
-            .flat_map(Queue::values)
+            .flat_map(|queue| queue.callers.values())
             .filter(|caller| now_us.saturating_sub(caller.heard_us) > SILENCE_US)
             .map(|caller| (caller.origin, caller.number))
             .collect();
@@ -359,54 +456,4 @@ impl Callers {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use cache::{List, Vacant};
-    use paxos::Incarnation;
-
-    fn of(node: u32) -> ReplicaId {
-        ReplicaId {
-            node: NodeId(node),
-            incarnation: Incarnation(1),
-        }
-    }
-
-    fn wait(number: u64) -> Expected {
-        Expected {
-            number,
-            db: 0,
-            sought: Sought::Any(CollectionType::List),
-            key: Bytes::from_static(b"k"),
-        }
-    }
-
-    fn push(cache: &mut Cache) {
-        let key = Key::new(cache.seed(), 0, b"k");
-        let change = |list: &mut List| (list.push_back(b"x"), cache::Changed::Yes);
-        cache
-            .edit_collection(key, Vacant::Make, change)
-            .expect("a list");
-    }
-
-    // Breaks if a caller that does not come, as its node is gone, is called again and again while others wait behind it.
-    #[test]
-    fn who_does_not_come_lets_the_next_one_pass() {
-        let (mut cache, mut callers) = (Cache::new(1), Callers::default());
-        for node in [1, 2, 3] {
-            let called = callers.expect(&mut cache, of(node), &wait(7), 10);
-            assert_eq!(called, []);
-        }
-        push(&mut cache);
-        assert_eq!(callers.written(&mut cache, 20), [(of(1), 7)]);
-        let mut now_us = 20;
-        for next in [2, 3, 1] {
-            now_us += CALLED_US + 20;
-            assert_eq!(callers.tick(&mut cache, now_us), [(of(next), 7)]);
-        }
-        // Who says that it is there has its old place.
-        assert_eq!(
-            callers.expect(&mut cache, of(1), &wait(7), now_us),
-            [(of(1), 7)]
-        );
-    }
-}
+mod tests;

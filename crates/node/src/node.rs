@@ -1,6 +1,7 @@
 //! The node: what all connections share. Shards behind their own short locks, the memory budget, the registry
 //! of clients, publish/subscribe, statistics.
 
+use crate::awaiting::WaitsCount;
 use crate::balance::Balance;
 use crate::client::{Client, ClientClass, ClientFlag, ClientId};
 use crate::cluster::{Cluster, Membership};
@@ -72,6 +73,8 @@ pub struct Node {
     /// Live connections.
     pub clients: DashMap<ClientId, Arc<Client>>,
     next_client: AtomicU64,
+    /// How much all of them wait for.
+    pub(crate) waits_count: WaitsCount,
     /// What connections on other nodes are told, and what they ask.
     pub(crate) telling: Telling,
     /// What nodes report of themselves.
@@ -237,6 +240,7 @@ impl Node {
             policy: AtomicU8::new(settings.maxmemory_policy as u8),
             clients: DashMap::new(),
             next_client: AtomicU64::new(1),
+            waits_count: WaitsCount::default(),
             telling: Telling::default(),
             reports: Reports::default(),
             balance: Balance::default(),

@@ -34,7 +34,7 @@ pub enum Operation<'a> {
     /// A node that holds nothing leaves for good.
     Remove(&'a [u8]),
     /// A node's share of replicas, relative to others'.
-    Weigh(&'a [u8], u32),
+    Weigh(&'a [u8], u32, Insistence),
     /// Where a node stands.
     Zone(&'a [u8], &'a [u8]),
     /// A node's replica of a shard is to be another's.
@@ -51,7 +51,7 @@ pub enum Operation<'a> {
     /// All shards that this node holds are to be led by it.
     LeadAll,
     /// The ring is to say again who holds and leads what, with these weights.
-    Rebalance(Vec<(&'a [u8], u32)>),
+    Rebalance(Vec<(&'a [u8], u32)>, Insistence),
 }
 
 /// What is to move until the cluster is as wanted.
@@ -113,11 +113,7 @@ impl Node {
         let view = self.view();
         match operation {
             Operation::Drain(node, insistence) => {
-                let node = node_of(&view, node)?;
-                if *insistence == Insistence::Careful && node.is_active() {
-                    self.check_drain(&view, node, now)?;
-                }
-                Ok(weigh(node, 0))
+                self.operation(&Operation::Weigh(node, 0, *insistence), now)
             }
             Operation::Remove(node) => {
                 let node = node_of(&view, node)?;
@@ -127,10 +123,14 @@ impl Node {
                     epoch: view.epoch,
                 })
             }
-            Operation::Weigh(node, 0) => {
-                self.operation(&Operation::Drain(node, Insistence::Careful), now)
+            Operation::Weigh(node, weight, insistence) => {
+                let (node, weight) = (node_of(&view, node)?.id.0, *weight);
+                if *insistence == Insistence::Force {
+                    return Ok(MetaCommand::Weigh { node, weight });
+                }
+                self.check_weights(&view, &[(node, weight)], now)?;
+                Ok(MetaCommand::WeighSafely { node, weight })
             }
-            Operation::Weigh(node, weight) => Ok(weigh(node_of(&view, node)?, *weight)),
             Operation::Zone(node, zone) => Ok(MetaCommand::Zone {
                 node: node_of(&view, node)?.id.0,
                 zone: String::from_utf8(zone.to_vec())
@@ -176,38 +176,44 @@ impl Node {
                     }),
                 }
             }
-            Operation::Rebalance(weights) => Ok(MetaCommand::Rebalance {
-                weights: weights_of(&view, weights)?,
-            }),
+            Operation::Rebalance(weights, insistence) => {
+                let weights = weights_of(&view, weights)?;
+                if *insistence == Insistence::Force {
+                    return Ok(MetaCommand::Rebalance { weights });
+                }
+                self.check_weights(&view, &weights, now)?;
+                Ok(MetaCommand::RebalanceSafely { weights })
+            }
         }
     }
 
-    fn check_drain(&self, view: &ClusterView, node: &NodeView, now: Now) -> Result<(), String> {
+    /// Whether enough nodes would be left, and live, to hold as many replicas as are wanted. The state counts them once more
+    /// when it takes the command over, as two operators may ask at a time; who lives it cannot know.
+    fn check_weights(
+        &self,
+        view: &ClusterView,
+        weights: &[(u32, u32)],
+        now: Now,
+    ) -> Result<(), String> {
+        let shares = self.with_meta(|group| group.state().shares_after(weights));
+        shares.check()?;
         let overview = self.overview(now);
-        let others = view
+        let is_left = |node: &&NodeView| shares.left.contains(&node.id.0);
+        let (alive, dead): (Vec<&NodeView>, Vec<&NodeView>) = view
             .nodes
             .iter()
-            .filter(|other| other.id != node.id && other.is_active());
-        let (alive, dead): (Vec<&NodeView>, Vec<&NodeView>) =
-            others.partition(|other| overview.is_alive(other.id));
-        let voters = view.voters_count();
-        if alive.len() + dead.len() < voters {
-            return Err(format!(
-                "{} nodes would be left for {voters} replicas of each shard; FORCE does it all the same",
-                alive.len() + dead.len()
-            ));
-        }
-        if let Some(dead) = dead.first()
-            && alive.len() < voters
-        {
-            return Err(format!(
-                "node {} is not alive, and without it {} nodes would be left for {voters} replicas of each shard; FORCE \
-                 does it all the same",
+            .filter(is_left)
+            .partition(|node| overview.is_alive(node.id));
+        match dead.first() {
+            Some(dead) if shares.takes_away && alive.len() < shares.needed_count => Err(format!(
+                "node {} is not alive, and without it {} nodes would be left for {} replicas of each shard; FORCE does it \
+                 all the same",
                 dead.id.0,
-                alive.len()
-            ));
+                alive.len(),
+                shares.needed_count
+            )),
+            _ => Ok(()),
         }
-        Ok(())
     }
 
     fn check_remove(&self, view: &ClusterView, node: &NodeView, now: Now) -> Result<(), String> {
@@ -236,10 +242,12 @@ impl Node {
                 ));
             }
         }
-        let votes_in_meta = self.with_meta(|group| {
-            let voters = &group.replica().config().voters;
-            voters.len() > 1 && voters.iter().any(|id| id.node == node.id)
-        });
+        // It may vote there for want of others, until it is gone: then those that are left go on without it.
+        let votes_in_meta = !view.lacks_active()
+            && self.with_meta(|group| {
+                let voters = &group.replica().config().voters;
+                voters.len() > 1 && voters.iter().any(|id| id.node == node.id)
+            });
         match votes_in_meta {
             true => Err(format!(
                 "node {} still votes on the cluster's own state",
@@ -341,13 +349,6 @@ fn replicas_of(by_shard: &[Vec<NodeId>]) -> placement::Replicas {
     let ids = |holders: &Vec<NodeId>| holders.iter().map(|id| u64::from(id.0)).collect();
     placement::Replicas {
         by_shard: by_shard.iter().map(ids).collect(),
-    }
-}
-
-fn weigh(node: &NodeView, weight: u32) -> MetaCommand {
-    MetaCommand::Weigh {
-        node: node.id.0,
-        weight,
     }
 }
 

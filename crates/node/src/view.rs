@@ -165,6 +165,22 @@ impl ClusterView {
         voters_count(self.replicas_wanted as usize, active.count())
     }
 
+    /// How many of so many who may vote do.
+    pub fn voters_count_among(&self, count: usize) -> usize {
+        voters_count(self.replicas_wanted as usize, count)
+    }
+
+    /// Whether fewer nodes have a share than could vote if all had one.
+    pub fn lacks_active(&self) -> bool {
+        self.voters_count() < self.voters_count_among(self.nodes.len())
+    }
+
+    /// Whether a node may vote on the cluster's own state as long as too few others can, though it is being drained.
+    pub fn may_fill_in(&self, id: NodeId) -> bool {
+        self.node(id)
+            .is_some_and(|node| node.weight == 0 && !node.is_lost)
+    }
+
     /// Whether a node may vote: it is neither being drained nor lost.
     pub fn may_vote(&self, id: NodeId) -> bool {
         self.node(id).is_some_and(NodeView::is_active)

@@ -1,5 +1,6 @@
 //! The group's work under the shard's lock: what goes into the replica, and what is done about what comes out.
 
+use super::Fate;
 use super::apply::{Applying, touch_payload};
 use super::{Mode, NotHere, QueueFull, Request, Work};
 use crate::host::Now;
@@ -65,6 +66,12 @@ impl Shard {
         self.group
             .requests
             .enqueue(request, ticket, now.monotonic_us)
+    }
+
+    /// Takes back a write that was queued here and that nobody has seen: `at` says which of its arguments must be a number for
+    /// it to do anything.
+    pub(crate) fn withdraw_write(&mut self, number: u64, at: usize) -> Fate {
+        self.group.requests.withdraw_write(number, at)
     }
 
     /// The last write that was queued here, 0 before the first.

@@ -48,6 +48,7 @@ pub(crate) use op::encode as encode_op;
 pub(crate) use op::is_applicable;
 pub use op::{OpError, OpFlags, OpHead, OpKind};
 pub(crate) use origins::{life_of, origin_of};
+pub(crate) use requests::Fate;
 pub use requests::Request;
 pub(crate) use room::QueueBudget;
 pub use room::QueueFull;

@@ -337,6 +337,23 @@ pub enum OpError {
     Shape,
 }
 
+/// Makes argument `at` of the operation that `bytes` begin with one that is no number, of the same length.
+///
+/// # Panics
+/// If there is no such argument.
+pub(super) fn spoil_argument(bytes: &mut [u8], at: usize) {
+    let number_at = |place: usize| {
+        let number = bytes[place..place + 4].try_into().expect("four bytes");
+        u32::from_le_bytes(number) as usize
+    };
+    let count = number_at(HEAD_BYTES - 4);
+    assert!(at < count, "argument {at} of {count}");
+    let length_of = |argument: usize| number_at(HEAD_BYTES + 4 * argument);
+    let start = HEAD_BYTES + 4 * count + (0..at).map(length_of).sum::<usize>();
+    let end = start + length_of(at);
+    bytes[start..end].fill(b'x');
+}
+
 /// Appends an operation to `out`; returns its length in bytes.
 ///
 /// # Panics

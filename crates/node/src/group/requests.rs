@@ -692,5 +692,9 @@ impl Lane {
     }
 }
 
+mod withdraw;
+
+pub(crate) use withdraw::Fate;
+
 #[cfg(test)]
 mod tests;

@@ -168,6 +168,18 @@ pub enum MetaCommand {
         /// The changes.
         changes: Vec<ScriptChange>,
     },
+    /// As Weigh, unless too few nodes were left for as many replicas as are wanted.
+    WeighSafely {
+        /// Which.
+        node: u32,
+        /// Its share of replicas relative to others'.
+        weight: u32,
+    },
+    /// As Rebalance, with the same condition.
+    RebalanceSafely {
+        /// Nodes and their weights.
+        weights: Vec<(u32, u32)>,
+    },
 }
 
 /// One change of the scripts that all nodes know.
@@ -360,6 +372,10 @@ mod tests {
                 node: Some(3),
             },
             MetaCommand::Rebalance {
+                weights: vec![(1, 2)],
+            },
+            MetaCommand::WeighSafely { node: 1, weight: 0 },
+            MetaCommand::RebalanceSafely {
                 weights: vec![(1, 2)],
             },
             MetaCommand::Scripts {

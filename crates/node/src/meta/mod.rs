@@ -19,6 +19,7 @@ mod pace;
 mod presence;
 mod reconcile;
 mod scripts;
+mod shares;
 mod state;
 #[cfg(test)]
 pub(crate) mod testing;

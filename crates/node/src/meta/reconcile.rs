@@ -8,6 +8,7 @@
 //! - A group never gets an even number of voters, and none it has leaves before its place can be taken.
 //! - Whoever votes after a step can go on without those that leave with it: most of them are alive and have everything.
 //! - A replica whose life is over is replaced by its node's next life, or by another node, in one entry.
+//! - The meta group does not shrink while there are nodes that live and could vote, though they are being drained.
 //! - Whoever votes and is wanted stays a voter: members change no more than they must.
 //! - A node becomes a learner only when there is room for one more state on its way (`pace`).
 //! - A leader that is to leave hands over first, if it can: an election would take longer.
@@ -206,17 +207,30 @@ impl Standing<'_> {
 }
 
 /// Who should vote in the end, sorted: of the wanted those that do, as far as there is room those that are alive, then those
-/// in front.
+/// in front. Where too few have a share of the replicas, nodes that are being drained go on voting on the cluster's own state
+/// as long as they live: a state that one node alone holds is lost with it.
 fn target_voters(
     view: &ClusterView,
     standing: &Standing<'_>,
     wanted: &[ReplicaId],
 ) -> Vec<ReplicaId> {
-    let may_vote = wanted.iter().copied().filter(|id| view.may_vote(id.node));
-    let mut target: Vec<ReplicaId> = may_vote.collect();
-    let count = view.voters_count().min(target.len());
+    let is_active = |id: &ReplicaId| view.may_vote(id.node);
+    let fills_in = |id: &ReplicaId| {
+        standing.group == GroupId(0) && view.may_fill_in(id.node) && standing.is_alive(*id)
+    };
+    let may_vote = wanted.iter().copied();
+    let mut target: Vec<ReplicaId> = may_vote
+        .filter(|id| is_active(id) || fills_in(id))
+        .collect();
+    let count = match standing.group {
+        GroupId(0) => view.voters_count_among(target.len()),
+        _ => view.voters_count().min(target.len()),
+    };
     let votes = |id: &ReplicaId| standing.config.voters.contains(id);
-    target.sort_by_key(|id| (!votes(id), votes(id) && !standing.is_alive(*id)));
+    target.sort_by_key(|id| {
+        let is_dead = votes(id) && !standing.is_alive(*id);
+        (!is_active(id), !votes(id), is_dead)
+    });
     target.truncate(count);
     target.sort_unstable();
     target

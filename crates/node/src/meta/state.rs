@@ -4,6 +4,7 @@ use super::command::{
     MetaAnswer, MetaCommand, MetaError, MetaRequest, NodeAddresses, RequestId, decode, encode,
 };
 use super::scripts::ScriptStore;
+use super::shares::Shares;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, VecDeque};
 
@@ -145,6 +146,11 @@ impl MetaState {
         u128::from_str_radix(&self.cluster_id, 16).ok()
     }
 
+    /// Who would have a share of the replicas with these weights, of which the last one for a node counts.
+    pub(crate) fn shares_after(&self, weights: &[(u32, u32)]) -> Shares {
+        Shares::after(self, weights)
+    }
+
     fn change(&mut self, command: &MetaCommand) -> Result<MetaAnswer, String> {
         if !self.is_founded() && !matches!(command, MetaCommand::Found { .. }) {
             return Err("there is no cluster yet".into());
@@ -252,6 +258,16 @@ impl MetaState {
                 self.placed.clear();
                 self.led_by.clear();
                 Ok(answer)
+            }
+            MetaCommand::WeighSafely { node, weight } => {
+                let weights = [(*node, *weight)];
+                self.shares_after(&weights).check()?;
+                self.weigh(&weights)
+            }
+            MetaCommand::RebalanceSafely { weights } => {
+                self.shares_after(weights).check()?;
+                let weights = weights.clone();
+                self.change(&MetaCommand::Rebalance { weights })
             }
             // Done in `apply`, where its name is known.
             MetaCommand::Scripts { .. } => Ok(self.done()),

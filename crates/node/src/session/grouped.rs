@@ -129,7 +129,7 @@ impl Session {
     }
 
     /// The numbers of this batch's last requests in a shard's queue.
-    fn queued_on(&self, shard: usize) -> super::holes::Queued {
+    pub(super) fn queued_on(&self, shard: usize) -> super::holes::Queued {
         let holes = self.holes.as_ref();
         holes.map_or_else(Default::default, |holes| holes.queued(shard as u32))
     }

@@ -51,7 +51,7 @@ impl Session {
 
     /// TORC PLAN [node weight …]
     pub(super) fn plan(&mut self, turn: Turn<'_>, args: Args<'_>, reply: &mut Reply<'_>) {
-        let plan = match weights_of(args.from(2)) {
+        let plan = match weights_of(&words_from(args, 2)) {
             Some(weights) => turn.node.plan(&weights, turn.now),
             None => return reply.error("ERR syntax error"),
         };
@@ -94,8 +94,14 @@ fn operation_of(args: Args<'_>) -> Result<Operation<'_>, Refusal> {
     }
     let sub = word(1);
     if sub == b"rebalance" {
-        let weights = weights_of(args.from(2)).ok_or(Refusal::Syntax)?;
-        return Ok(Operation::Rebalance(weights));
+        let (weights, insistence) = match &words_from(args, 2)[..] {
+            [weights @ .., last] if last.eq_ignore_ascii_case(b"force") => {
+                (weights_of(weights), Insistence::Force)
+            }
+            weights => (weights_of(weights), Insistence::Careful),
+        };
+        let weights = weights.ok_or(Refusal::Syntax)?;
+        return Ok(Operation::Rebalance(weights, insistence));
     }
     match (sub.as_slice(), word(2).as_slice(), args.len()) {
         (b"node", b"drain", 4) => Ok(Operation::Drain(args.get(3), Insistence::Careful)),
@@ -103,7 +109,14 @@ fn operation_of(args: Args<'_>) -> Result<Operation<'_>, Refusal> {
             Ok(Operation::Drain(args.get(3), Insistence::Force))
         }
         (b"node", b"remove", 4) => Ok(Operation::Remove(args.get(3))),
-        (b"node", b"weight", 5) => Ok(Operation::Weigh(args.get(3), number(4)?)),
+        (b"node", b"weight", 5) => {
+            let careful = Insistence::Careful;
+            Ok(Operation::Weigh(args.get(3), number(4)?, careful))
+        }
+        (b"node", b"weight", 6) if args.get(5).eq_ignore_ascii_case(b"force") => {
+            let force = Insistence::Force;
+            Ok(Operation::Weigh(args.get(3), number(4)?, force))
+        }
         (b"node", b"zone", 5) => Ok(Operation::Zone(args.get(3), args.get(4))),
         (b"shard", b"move", 6) => Ok(Operation::Move {
             shard: number(3)?,
@@ -115,16 +128,17 @@ fn operation_of(args: Args<'_>) -> Result<Operation<'_>, Refusal> {
     }
 }
 
+fn words_from(args: Args<'_>, first: usize) -> Vec<&[u8]> {
+    (first..args.len()).map(|at| args.get(at)).collect()
+}
+
 /// Pairs of node and weight.
-fn weights_of(args: Args<'_>) -> Option<Vec<(&[u8], u32)>> {
-    if !args.len().is_multiple_of(2) {
-        return None;
-    }
-    (0..args.len())
-        .step_by(2)
-        .map(|at| {
-            let weight = parse_u64(args.get(at + 1))?;
-            Some((args.get(at), u32::try_from(weight).ok()?))
-        })
-        .collect()
+fn weights_of<'a>(words: &[&'a [u8]]) -> Option<Vec<(&'a [u8], u32)>> {
+    let (pairs, rest) = words.as_chunks();
+    let weight_of = |[node, weight]: &[&'a [u8]; 2]| {
+        let weight = u32::try_from(parse_u64(weight)?).ok()?;
+        Some((*node, weight))
+    };
+    rest.is_empty()
+        .then(|| pairs.iter().map(weight_of).collect())?
 }

@@ -6,16 +6,29 @@
 use super::access::Access;
 use super::window::places_of;
 use super::{Pending, Session, Step, Turn};
+use crate::awaiting::{WAITS_PER_REQUEST_MAX, weight_of};
 use crate::client::Unblock;
-use crate::group::Mode;
+use crate::group::{Fate, Mode};
 use crate::node::Node;
 use crate::shard::Call;
 use bytes::Bytes;
-use commands::{BlockShape, Blocks, Execute, Row};
+use cache::Sought;
+use commands::{BlockShape, Blocks, Execute, Flags, Row};
 use resp::{Args, Output, OwnedArgs, Protocol, Reply};
+use std::collections::HashSet;
 
 /// What CLIENT UNBLOCK ERROR makes of a request.
 const UNBLOCKED: &[u8] = b"-UNBLOCKED client unblocked via CLIENT UNBLOCK\r\n";
+
+/// Trying at all shards may take so long though the request's time is over, us: what is there is worth more than an answer
+/// on time, and what takes longer waits for a leader.
+const TRY_US_MIN: u64 = 500_000;
+/// Nobody says in time what has become of a try that a leader may have seen. To send another after it that takes it back would
+/// be of no use, as that waits for the same leader; and to answer null would be to lose what it may still take.
+const UNKNOWN: &[u8] = b"-CLUSTERDOWN The shard does not answer, and the timeout is over: \
+    whether anything was taken is not known\r\n";
+const TOO_MANY_KEYS: &[u8] = b"-ERR too many keys are waited for by one request\r\n";
+const TOO_MANY_WAITS: &[u8] = b"-ERR too many keys are waited for at this node\r\n";
 
 /// A request that waits, or tries.
 pub(super) struct HalfPop {
@@ -29,6 +42,10 @@ pub(super) struct HalfPop {
     db: u8,
     /// When its time is over, us; none = never.
     until_us: Option<u64>,
+    /// When the present try began, us.
+    tried_us: u64,
+    /// What of the node's room for waits it has, once it waits.
+    admitted: usize,
     stage: Stage,
 }
 
@@ -120,6 +137,8 @@ impl Session {
             blocks,
             db: self.db,
             until_us: until_us(turn, timeout_ms),
+            tried_us: turn.now.monotonic_us,
+            admitted: 0,
             stage: Stage::Trying(0),
         };
         self.begin_pop(turn, half, output)
@@ -157,6 +176,8 @@ impl Session {
             blocks,
             db: self.db,
             until_us: until_us(turn, timeout_ms),
+            tried_us: turn.now.monotonic_us,
+            admitted: 0,
             stage: Stage::Trying(0),
         };
         self.begin_pop(turn, half, output)
@@ -212,8 +233,18 @@ impl Session {
             match half.stage {
                 Stage::Trying(part) => {
                     let Some(reply) = reply else {
+                        let deadline_us = half.deadline_us();
+                        if deadline_us.is_some_and(|deadline| deadline <= now_us)
+                            && let Some(reply) = self.give_up_try(turn, &half, part)
+                        {
+                            return self.end_pop(turn, *half, &reply, output);
+                        }
                         self.pending = Some(Pending::Pop(half));
-                        return Step::Replies;
+                        let is_over = |deadline: &u64| *deadline <= now_us;
+                        return match deadline_us.filter(|deadline| !is_over(deadline)) {
+                            None => Step::Replies,
+                            until_us => Step::Wait { until_us },
+                        };
                     };
                     let args = &mut half.parts[part].args;
                     let resolved = half.blocks.resolved(args.args(), &reply);
@@ -235,7 +266,9 @@ impl Session {
                         half.stage = Stage::Trying(part + 1);
                         self.try_part(turn, &half, part + 1);
                     } else {
-                        self.wait_for_call(turn, &mut half);
+                        if let Err(refusal) = self.wait_for_call(turn, &mut half) {
+                            return self.end_pop(turn, *half, refusal, output);
+                        }
                         half.stage = Stage::Waiting(null_of_waiting(reply));
                     }
                 }
@@ -260,6 +293,7 @@ impl Session {
                         return self.try_move(turn, half, output);
                     }
                     half.stage = Stage::Trying(0);
+                    half.tried_us = now_us;
                     self.try_part(turn, &half, 0);
                 }
             }
@@ -282,34 +316,60 @@ impl Session {
         null: Vec<u8>,
         output: &mut Output,
     ) -> Step {
-        self.wait_for_call(turn, &mut half);
+        if let Err(refusal) = self.wait_for_call(turn, &mut half) {
+            return self.end_pop(turn, *half, refusal, output);
+        }
         half.stage = Stage::Waiting(null_of_waiting(null));
         self.go_on_pop(turn, half, output)
     }
 
-    /// Waits at all keys: the ticket is slot 0's.
-    fn wait_for_call(&mut self, turn: Turn<'_>, half: &mut HalfPop) {
+    /// What a try is answered that takes too long: null, if it has not been sent to anybody. None: its reply is about to come.
+    fn give_up_try(&mut self, turn: Turn<'_>, half: &HalfPop, part: usize) -> Option<Vec<u8>> {
+        let Part { shard, args } = &half.parts[part];
+        if *shard == usize::MAX {
+            return None;
+        }
+        let null = match self.protocol {
+            Protocol::Resp2 => b"*-1\r\n",
+            Protocol::Resp3 => b"_\r\n".as_slice(),
+        };
+        if !half.row.flags.has(Flags::WRITE) {
+            return Some(null.to_vec());
+        }
+        let number = self.queued_on(*shard).write;
+        let timeout_at = half.blocks.timeout_at(args.args())?;
+        let mut state = turn.node.lock(*shard);
+        match state.withdraw_write(number, timeout_at) {
+            Fate::Withdrawn => Some(null.to_vec()),
+            Fate::Answered => None,
+            Fate::Unknown => Some(UNKNOWN.to_vec()),
+        }
+    }
+
+    /// Waits at all keys: the ticket is slot 0's. Refused, with nothing taken, if these are too many.
+    fn wait_for_call(&mut self, turn: Turn<'_>, half: &mut HalfPop) -> Result<(), &'static [u8]> {
+        let waited = match half.admitted {
+            0 => Some(half.admit_waits(turn.node)?),
+            _ => None,
+        };
         let (_, ticket) = self.open_slot();
         let now_us = turn.now.monotonic_us;
-        let blocks = half.blocks;
-        let sought = half.parts.iter().flat_map(|part| {
-            let args = part.args.args();
-            let keys = blocks.keys(args);
-            keys.map(move |at| blocks.sought(args, at))
-        });
-        for ((shard, key, number), sought) in half.keys.iter_mut().zip(sought) {
+        let mut sought = waited.into_iter().flatten();
+        for (shard, key, number) in &mut half.keys {
             let mut state = turn.node.lock(*shard);
-            if *number == 0 {
-                let (db, key) = (half.db, key.clone());
-                *number = state.begin_wait(db, sought, key, ticket.clone(), now_us);
-            } else {
-                state.wait_again(*number, ticket.clone(), now_us);
+            match sought.next() {
+                Some(sought) => {
+                    let (db, key) = (half.db, key.clone());
+                    *number = state.begin_wait(db, sought, key, ticket.clone(), now_us);
+                }
+                None => state.wait_again(*number, ticket.clone(), now_us),
             }
             drop(state);
             turn.node.cluster.set_wake_us(*shard, 0);
             turn.node.mark_dirty(*shard);
         }
         turn.node.request_flush();
+        Ok(())
     }
 
     /// The client is answered.
@@ -345,8 +405,40 @@ impl HalfPop {
                 .any(|place| node.mode(place.shard as usize) == Mode::Grouped)
     }
 
+    /// When the present try takes too long, us; none = never.
+    fn deadline_us(&self) -> Option<u64> {
+        self.until_us
+            .map(|until_us| until_us.max(self.tried_us + TRY_US_MIN))
+    }
+
+    /// Takes room for its waits, of which each key has one for each thing that is sought there. Returns what is sought at each.
+    fn admit_waits(&mut self, node: &Node) -> Result<Vec<Sought>, &'static [u8]> {
+        let blocks = self.blocks;
+        let sought = self.parts.iter().flat_map(|part| {
+            let args = part.args.args();
+            let keys = blocks.keys(args);
+            keys.map(move |at| blocks.sought(args, at))
+        });
+        let mut seen = HashSet::new();
+        let keys = std::mem::take(&mut self.keys).into_iter().zip(sought);
+        let (keys, sought) = keys
+            .filter(|((_, key, _), sought)| seen.insert((key.clone(), sought.clone())))
+            .unzip();
+        self.keys = keys;
+        let count = self.keys.iter().map(|(_, key, _)| weight_of(key)).sum();
+        if count > WAITS_PER_REQUEST_MAX {
+            return Err(TOO_MANY_KEYS);
+        }
+        if !node.waits_count.admit(count) {
+            return Err(TOO_MANY_WAITS);
+        }
+        self.admitted = count;
+        Ok(sought)
+    }
+
     /// The request is over, or its connection is: it waits nowhere any more.
     pub(super) fn end_waits(&self, node: &Node, now_us: u64) {
+        node.waits_count.release(self.admitted);
         for (shard, _, number) in &self.keys {
             if *number > 0 {
                 node.lock(*shard).end_wait(*number, now_us);

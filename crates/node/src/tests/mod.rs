@@ -14,6 +14,7 @@ mod known_scripts;
 mod lock_memory;
 mod locks;
 mod memory;
+mod pops;
 mod read_mode;
 mod recovery;
 mod replay;

@@ -47,10 +47,7 @@ pub(super) fn commands() -> Vec<Command> {
                     "Have others hold what a node holds, so that it may be stopped",
                 )
                 .arg(node())
-                .arg(flag(
-                    "force",
-                    "Though too few nodes are left for as many replicas",
-                ))
+                .arg(force())
                 .arg(wait()),
             )
             .subcommand(deed("remove", "Have a drained or lost node leave for good").arg(node()))
@@ -61,6 +58,7 @@ pub(super) fn commands() -> Vec<Command> {
                 )
                 .arg(node())
                 .arg(argument("weight", "WEIGHT", "0 to 16; 0 drains it"))
+                .arg(force())
                 .arg(wait()),
             )
             .subcommand(
@@ -103,6 +101,7 @@ pub(super) fn commands() -> Vec<Command> {
                 .value_parser(parse_weight)
                 .help("With these weights of nodes"),
         )
+        .arg(force())
         .arg(wait()),
     ]
 }
@@ -141,6 +140,13 @@ fn flag(name: &'static str, help: &'static str) -> Arg {
         .help(help)
 }
 
+fn force() -> Arg {
+    flag(
+        "force",
+        "Though too few nodes are left for as many replicas",
+    )
+}
+
 fn wait() -> Arg {
     flag(
         "no-wait",
@@ -155,6 +161,12 @@ fn parse_weight(text: &str) -> Result<(String, String), String> {
         .filter(|(_, weight)| weight.parse::<u32>().is_ok());
     pair.map(|(node, weight)| (node.to_owned(), weight.to_owned()))
         .ok_or_else(|| "write it as NODE=WEIGHT, e.g. 4=2".into())
+}
+
+/// A request's words, and that it is to be done whatever follows from it, if that was said.
+fn forced<'a>(matches: &ArgMatches, words: &[&'a str]) -> Vec<&'a str> {
+    let force = matches.get_flag("force").then_some("FORCE");
+    words.iter().copied().chain(force).collect()
 }
 
 /// What a command asks of a node.
@@ -178,10 +190,7 @@ pub(super) fn asking_of(path: &[&str], matches: &ArgMatches) -> Question {
         ["shard", "list"] => Question::Shards,
         ["node", "drain"] => {
             let end = End::Empty(word("node").to_owned());
-            match is_set("force") {
-                true => deed(&["NODE", "DRAIN", word("node"), "FORCE"], end),
-                false => deed(&["NODE", "DRAIN", word("node")], end),
-            }
+            deed(&forced(matches, &["NODE", "DRAIN", word("node")]), end)
         }
         ["node", "remove"] => Question::Do(Deed {
             command: ["TORC", "NODE", "REMOVE", word("node")]
@@ -191,6 +200,7 @@ pub(super) fn asking_of(path: &[&str], matches: &ArgMatches) -> Question {
         }),
         ["node", "weight"] => {
             let words = ["NODE", "WEIGHT", word("node"), word("weight")];
+            let words = forced(matches, &words);
             match word("weight") {
                 "0" => deed(&words, End::Empty(word("node").to_owned())),
                 _ => deed(&words, End::Placed),
@@ -215,7 +225,7 @@ pub(super) fn asking_of(path: &[&str], matches: &ArgMatches) -> Question {
             }
             let mut words = vec!["REBALANCE"];
             words.extend(weights.iter().map(String::as_str));
-            deed(&words, End::Placed)
+            deed(&forced(matches, &words), End::Placed)
         }
         other => unreachable!("the parser knows no {other:?}"),
     }

@@ -66,14 +66,21 @@ impl World {
             let operation = match random.below(10) {
                 0 | 1 => Operation::Drain(one, Insistence::Force),
                 2 => Operation::Drain(one, Insistence::Careful),
-                3 | 4 => Operation::Weigh(one, 1 + random.below(3) as u32),
+                3 | 4 => Operation::Weigh(one, random.below(4) as u32, Insistence::Careful),
                 5 => Operation::Move {
                     shard,
                     from: one,
                     to: other,
                 },
                 6 => Operation::Lead(shard, one),
-                7 => Operation::Rebalance(vec![(one, 1), (other, 1)]),
+                7 => {
+                    let weights = vec![(one, random.below(2) as u32), (other, 1)];
+                    let insistence = match random.chance(200_000) {
+                        true => Insistence::Force,
+                        false => Insistence::Careful,
+                    };
+                    Operation::Rebalance(weights, insistence)
+                }
                 _ => Operation::Remove(one),
             };
             let removes = matches!(operation, Operation::Remove(_));

@@ -394,8 +394,14 @@ impl World {
             node::GroupId(shard as u32 + 1)
         };
         let mut wanted = view.wanted_of(group);
-        wanted.retain(|id| view.may_vote(id.node));
-        let (voters, count) = (&led.voters, view.voters_count().min(wanted.len()));
+        let voters = &led.voters;
+        let count = if group == node::GroupId(0) {
+            wanted.retain(|id| view.may_vote(id.node) || view.may_fill_in(id.node));
+            view.voters_count_among(wanted.len())
+        } else {
+            wanted.retain(|id| view.may_vote(id.node));
+            view.voters_count().min(wanted.len())
+        };
         // Nobody is to hold anything: then all stays as it is.
         if count == 0 {
             return None;

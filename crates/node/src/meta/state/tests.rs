@@ -306,3 +306,27 @@ fn somebody_holds_what_there_is() {
     assert!(matches!(answer, MetaAnswer::Refused { .. }), "{answer:?}");
     assert_eq!(state.nodes[&2].weight, 1);
 }
+
+#[test]
+fn two_who_take_shares_away_at_a_time_do_not_take_too_many() {
+    // Breaks if two operators, each of whom leaves enough nodes, together leave too few; or one after the other.
+    let mut state = state_of(4);
+    let drain = |node| MetaCommand::WeighSafely { node, weight: 0 };
+    let mut ask = |id, command| match state.apply(&request(id, command)) {
+        MetaAnswer::Refused { reason } => reason,
+        answer => format!("{answer:?}"),
+    };
+    assert!(ask(100, drain(1)).starts_with("Done"));
+    let refused = "2 nodes would be left for 3 replicas of each shard; FORCE does it all the same";
+    assert_eq!(ask(101, drain(2)), refused);
+    let weights = vec![(2, 1), (2, 0)];
+    assert_eq!(ask(102, MetaCommand::RebalanceSafely { weights }), refused);
+    let forced = MetaCommand::Weigh { node: 2, weight: 0 };
+    assert!(ask(103, forced).starts_with("Done"));
+    // Two are left, and to have one would be as safe as that only as long as nobody comes back.
+    assert_eq!(ask(104, drain(3)), refused.replace('2', "1"));
+    let swap = MetaCommand::RebalanceSafely {
+        weights: vec![(3, 0), (1, 2)],
+    };
+    assert!(ask(105, swap).starts_with("Done"));
+}
