@@ -360,7 +360,7 @@ impl Session {
 }
 
 /// Session commands that have keys.
-fn runs_script(command: SessionCommand) -> bool {
+pub(super) fn runs_script(command: SessionCommand) -> bool {
     use SessionCommand as C;
     matches!(command, C::Eval | C::EvalRo | C::Evalsha | C::EvalshaRo)
 }
