@@ -8,9 +8,9 @@ use serde::Serialize;
 
 use crate::load::{Connections, Until};
 use crate::process;
-use crate::requests::{AllKeys, Expiry, RandomKeys};
+use crate::requests::{AllKeys, Expiry, RandomKeys, ScriptLoad};
 use crate::server_process::{ServerProcess, ServerSpec, pin_self};
-use crate::workload::{Keyspace, Row};
+use crate::workload::{Command, Keyspace, Row};
 
 /// Load before each measurement, not counted: caches, buffers and threads get into their stride.
 const WARM_UP: Duration = Duration::from_millis(200);
@@ -129,6 +129,9 @@ pub fn run(plan: &Plan, specs: &[ServerSpec], placement: &Placement) -> Result<V
                 Expiry::Without,
             )
             .with_context(|| format!("filling {}", spec.name))?;
+            for row in stage_rows {
+                prepare(server.address(), row)?;
+            }
             servers.push(server);
         }
         for row in stage_rows {
@@ -151,6 +154,17 @@ pub fn fill(
 ) -> Result<()> {
     let mut source = AllKeys::new(keyspace, value_bytes, keys_count, expiry);
     Connections::open(address, FILL_CLIENTS)?.run(&mut source, Until::SourceEnds)?;
+    Ok(())
+}
+
+/// Gives the server at `address` what a row needs beside keys: its script.
+///
+/// # Errors
+/// A reply that is not as expected.
+pub fn prepare(address: SocketAddr, row: &Row) -> Result<()> {
+    if row.command == Command::Evalsha {
+        Connections::open(address, 1)?.run(&mut ScriptLoad::new(), Until::SourceEnds)?;
+    }
     Ok(())
 }
 

@@ -64,7 +64,7 @@ pub struct CompareOptions {
     pub sections: Vec<Section>,
     /// Commands to measure
     #[arg(long, value_delimiter = ',', value_name = "COMMAND,...",
-          default_values = ["get", "set", "incr", "mset"])]
+          default_values = ["get", "set", "incr", "mset", "evalsha"])]
     pub rows: Vec<Command>,
     /// Requests that a connection sends before it waits for the replies
     #[arg(long, value_delimiter = ',', default_values_t = [1, 16, 64], value_name = "N,...",

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
 
-use crate::compare::{Placement, fill, measure};
+use crate::compare::{Placement, fill, measure, prepare};
 use crate::load::Until;
 use crate::requests::{Expiry, RandomKeys};
 use crate::server_process::{ServerProcess, ServerSpec, pin_self};
@@ -33,6 +33,7 @@ pub fn run(
         keys_count,
         Expiry::Without,
     )?;
+    prepare(server.address(), row)?;
     let pid = server.pid();
     println!("{row} on {} {}, pid {pid}", spec.name, server.version());
     println!("attach with: perf record -g -p {pid} -- sleep 5");

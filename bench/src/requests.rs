@@ -2,7 +2,7 @@
 
 use crate::random::Xorshift;
 use crate::replies::Expected;
-use crate::workload::{Command, Keyspace, MSET_KEYS, Row};
+use crate::workload::{Command, Keyspace, MSET_KEYS, Row, SCRIPT, SCRIPT_SHA1};
 
 /// Digits of a key's number: `key:000000123456` is 16 bytes.
 const KEY_DIGITS: usize = 12;
@@ -141,6 +141,10 @@ impl RandomKeys {
                 }
                 (arguments, Expected::Ok)
             }
+            Command::Evalsha => (
+                vec![b"EVALSHA", SCRIPT_SHA1.as_bytes(), b"1", &key, &value],
+                Expected::Bulk(row.value_bytes),
+            ),
         };
         Self {
             template: Template::new(&arguments, &key, row.pipeline, keys_count),
@@ -166,6 +170,39 @@ impl RequestSource for RandomKeys {
 
     fn expected(&self) -> Expected {
         self.expected
+    }
+}
+
+/// Loads [`SCRIPT`], once.
+pub struct ScriptLoad {
+    request: Vec<u8>,
+    is_sent: bool,
+}
+
+impl ScriptLoad {
+    /// The request to come.
+    pub fn new() -> Self {
+        let mut request = Vec::new();
+        encode_request(&[b"SCRIPT", b"LOAD", SCRIPT.as_bytes()], &mut request);
+        Self {
+            request,
+            is_sent: false,
+        }
+    }
+}
+
+impl RequestSource for ScriptLoad {
+    fn next_batch(&mut self) -> Option<Batch<'_>> {
+        let batch = (!self.is_sent).then_some(Batch {
+            bytes: &self.request,
+            replies_count: 1,
+        });
+        self.is_sent = true;
+        batch
+    }
+
+    fn expected(&self) -> Expected {
+        Expected::Bulk(SCRIPT_SHA1.len())
     }
 }
 

@@ -8,6 +8,12 @@ use serde::Serialize;
 /// Keys that one `MSET` request of the benchmark sets.
 pub const MSET_KEYS: usize = 10;
 
+/// The script of [`Command::Evalsha`].
+pub const SCRIPT: &str = "redis.call('SET', KEYS[1], ARGV[1]) return redis.call('GET', KEYS[1])";
+
+/// Its SHA1, by which it is called; a server that is loaded with another script answers NOSCRIPT, which ends the run.
+pub const SCRIPT_SHA1: &str = "2b20e84ba26251fc86a627f03be6dd614b31bac8";
+
 /// The connections at which the reach was set; rows with others are measured without one.
 const REACH_CLIENTS: usize = 50;
 
@@ -23,13 +29,15 @@ pub enum Command {
     Incr,
     /// Ten keys that exist, in one request.
     Mset,
+    /// A script that sets a key that exists and gets it ([`SCRIPT`]).
+    Evalsha,
 }
 
 impl Command {
     /// Which prefilled keys the command needs.
     pub fn keyspace(self) -> Keyspace {
         match self {
-            Command::Get | Command::Set | Command::Mset => Keyspace::Strings,
+            Command::Get | Command::Set | Command::Mset | Command::Evalsha => Keyspace::Strings,
             Command::Incr => Keyspace::Counters,
         }
     }
@@ -42,6 +50,7 @@ impl fmt::Display for Command {
             Command::Set => "SET",
             Command::Incr => "INCR",
             Command::Mset => "MSET(10)",
+            Command::Evalsha => "EVALSHA",
         })
     }
 }
@@ -114,12 +123,10 @@ impl Row {
     pub fn value_label(&self) -> String {
         match self.command {
             Command::Incr => "counter".to_owned(),
-            Command::Get | Command::Set | Command::Mset
-                if self.value_bytes.is_multiple_of(1024) =>
-            {
+            _ if self.value_bytes.is_multiple_of(1024) => {
                 format!("{} KiB", self.value_bytes / 1024)
             }
-            Command::Get | Command::Set | Command::Mset => format!("{} B", self.value_bytes),
+            _ => format!("{} B", self.value_bytes),
         }
     }
 
@@ -138,6 +145,7 @@ impl Row {
             (Command::Get | Command::Set, 1024, 16) => Some(0.55),
             (Command::Mset, 64, 1) => Some(0.60),
             (Command::Mset, 64, 16) => Some(0.40),
+            (Command::Evalsha, 64, 1 | 16) => Some(1.20),
             _ => None,
         }
     }

@@ -32,7 +32,13 @@ fn number_of(key: &[u8]) -> u64 {
 #[test]
 fn a_row_sends_whole_requests_with_keys_of_its_keyspace() {
     // A malformed request would end a run; a key outside the keyspace would be a miss.
-    for command in [Command::Get, Command::Set, Command::Incr, Command::Mset] {
+    for command in [
+        Command::Get,
+        Command::Set,
+        Command::Incr,
+        Command::Mset,
+        Command::Evalsha,
+    ] {
         let row = Row {
             command,
             pipeline: 3,
@@ -51,6 +57,7 @@ fn a_row_sends_whole_requests_with_keys_of_its_keyspace() {
                     Command::Set => (b"SET", 1, b"key:"),
                     Command::Incr => (b"INCR", 1, b"ctr:"),
                     Command::Mset => (b"MSET", MSET_KEYS, b"key:"),
+                    Command::Evalsha => (b"EVALSHA", 1, b"key:"),
                 };
                 assert_eq!(request[0], name);
                 let keys: Vec<_> = request[1..]

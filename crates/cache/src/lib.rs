@@ -37,6 +37,7 @@ mod naive;
 mod pages;
 mod recency;
 mod record;
+mod scratch;
 mod store;
 #[cfg(test)]
 mod tests;

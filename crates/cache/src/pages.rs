@@ -58,6 +58,8 @@ pub(crate) struct Pages {
     /// One empty page of the largest size, kept while it is a small part of the whole: a class whose count
     /// swings around a full page would otherwise allocate and free at every turn.
     spare: Option<Box<[u8]>>,
+    /// Whether the spare one may be of any size and is kept for good: a scratch's only page comes and goes with each use.
+    keeps_any: bool,
     bytes: usize,
     /// Memory of all kinds' lists.
     listed_bytes: usize,
@@ -70,9 +72,15 @@ impl Pages {
             free: Vec::new(),
             kinds: (0..KINDS).map(|_| Kind::default()).collect(),
             spare: None,
+            keeps_any: false,
             bytes: 0,
             listed_bytes: 0,
         }
+    }
+
+    /// Keeps one page from now on when the last record has left it.
+    pub(crate) fn keep_page(&mut self) {
+        self.keeps_any = true;
     }
 
     /// Memory in bytes: the pages and their directories.
@@ -227,7 +235,7 @@ impl Pages {
     fn add_page(&mut self, kind: usize) {
         let class = kind % CLASSES;
         let size = page_bytes(class, self.kinds[kind].bytes);
-        let bytes = match self.spare.take_if(|_| size == PAGE_BYTES_MAX) {
+        let bytes = match self.spare.take_if(|spare| spare.len() == size) {
             Some(spare) => spare,
             None => {
                 self.bytes += size;
@@ -276,7 +284,9 @@ impl Pages {
         }
         let bytes = std::mem::take(&mut self.pages[number as usize].bytes);
         of.bytes -= bytes.len();
-        if self.spare.is_none() && bytes.len() == PAGE_BYTES_MAX && self.bytes >= 32 * bytes.len() {
+        let is_wanted =
+            self.keeps_any || bytes.len() == PAGE_BYTES_MAX && self.bytes >= 32 * bytes.len();
+        if self.spare.is_none() && is_wanted {
             self.spare = Some(bytes);
         } else {
             self.bytes -= bytes.len();
@@ -284,7 +294,8 @@ impl Pages {
         self.free.push(number);
         let last = self.kinds[kind].listed.last().map(|last| last.page);
         self.kinds[kind].last_fill = last.map_or(0, |page| self.slots(page));
-        if let Some(spare) = self.spare.take_if(|spare| self.bytes < 16 * spare.len()) {
+        let is_much = |spare: &mut Box<[u8]>| !self.keeps_any && self.bytes < 16 * spare.len();
+        if let Some(spare) = self.spare.take_if(is_much) {
             self.bytes -= spare.len();
         }
     }

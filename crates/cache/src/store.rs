@@ -27,9 +27,9 @@ pub(crate) const DATABASES: usize = 16;
 /// - an aside belongs to one record;
 /// - every stored entry was put with an expiry above the log time of then.
 pub struct Cache {
-    seed: u64,
+    pub(crate) seed: u64,
     /// Bits of the hash that count: all, but in tests of colliding hashes.
-    hash_mask: u32,
+    pub(crate) hash_mask: u32,
     pub(crate) now_ms: u64,
     /// The clock of uses; at least `now_ms`.
     pub(crate) used_ms: u64,
@@ -45,8 +45,8 @@ pub struct Cache {
     pub(crate) pinned_bytes: usize,
     pub(crate) locks: Locks,
     pub(crate) awaited: Awaited,
-    observed: bool,
-    changes: Vec<Change>,
+    pub(crate) observed: bool,
+    pub(crate) changes: Vec<Change>,
 }
 
 /// A record and the bucket that names it.

@@ -1,9 +1,8 @@
 //! Walks over many entries: SCAN, a random key, the checksum, clearing a database.
 
-use crate::index::Lookup;
 use crate::pages::{KINDS, Pages};
 use crate::recency::Recency;
-use crate::store::{Cache, Found};
+use crate::store::Cache;
 use crate::{Entry, Value, expire::Hand, record};
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
@@ -96,18 +95,7 @@ impl Cache {
         }
         self.indexes_bytes += index.used_bytes();
         self.indexes[usize::from(db)] = Some(index);
-        let mut from = 0;
-        loop {
-            let index = self.indexes[usize::from(db)].as_deref().expect("put back");
-            let Some((hash, location)) = index.walk(from).next() else {
-                break;
-            };
-            from = hash;
-            let Lookup::Found(place, _) = index.find(hash, |other| other == location) else {
-                unreachable!("walked to it");
-            };
-            self.delete(db, Found { place, location });
-        }
+        self.delete_all(db);
         let emptied = self.indexes[usize::from(db)].take().expect("put back");
         self.indexes_bytes -= emptied.used_bytes();
         count

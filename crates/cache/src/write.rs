@@ -11,7 +11,8 @@ use crate::index::{Index, Lookup, Place};
 use crate::record::{self, ASIDE_INDEX_BYTES, Head, Location, Placement, Traits};
 use crate::store::{Cache, Found};
 use crate::{
-    ChangeKind, Expiry, Key, OwnedEntry, OwnedValue, PINNED_VALUE_BYTES_MAX, Pin, StringForm, Value,
+    ChangeKind, Entry, Expiry, Key, OwnedEntry, OwnedValue, PINNED_VALUE_BYTES_MAX, Pin,
+    StringForm, Value,
 };
 use bytes::{Bytes, BytesMut};
 
@@ -226,6 +227,26 @@ impl Cache {
             form: entry.form,
         };
         self.store(key, place, New::Owned(bytes), marks);
+    }
+
+    /// The same of an entry of another cache: its string is copied, what is long or a collection is shared.
+    pub(crate) fn put_view(&mut self, key: Key<'_>, entry: Entry<'_>) {
+        let value = match entry.value {
+            Value::String(bytes) => New::Slice(bytes),
+            Value::Shared(bytes) => New::Owned(bytes.clone()),
+            Value::Collection(collection) => {
+                let collection = collection.clone();
+                return self.put_collection(key, collection, entry.expires_at, entry.fence);
+            }
+        };
+        let place = self.find_for_write(key);
+        let marks = Marks {
+            expires_at: entry.expires_at,
+            pin: entry.pin,
+            fence: entry.fence,
+            form: entry.form,
+        };
+        self.store(key, place, value, marks);
     }
 
     /// Puts a collection that is not empty in place of whatever is at `key`. A `fence` of 0 numbers it as a change of now.

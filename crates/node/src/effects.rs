@@ -132,22 +132,6 @@ pub(crate) fn of(cache: &Cache, db: u8, keys: &[&[u8]]) -> OwnedArgs {
     OwnedArgs::from_slices(&parts)
 }
 
-/// Head and value of an entry apart from any cache; none: the key is gone.
-pub(crate) fn of_entry(entry: Option<&OwnedEntry>) -> (Vec<u8>, Vec<u8>) {
-    let view = entry.map(|entry| Entry {
-        value: match &entry.value {
-            OwnedValue::String(bytes) => Value::Shared(bytes),
-            OwnedValue::Collection(collection) => Value::Collection(collection),
-        },
-        expires_at: entry.expires_at,
-        pin: entry.pin,
-        fence: entry.fence,
-        form: entry.form,
-        idle_ms: 0,
-    });
-    (head_of(view).to_vec(), value_of(view).into_owned())
-}
-
 /// The head that says what a key holds.
 pub(crate) fn head_of(entry: Option<Entry<'_>>) -> Head {
     let mut head = Head::from_elem(0, HEAD_BYTES);

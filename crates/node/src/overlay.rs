@@ -8,16 +8,15 @@ use crate::group::op::{OpFlags, OpHead, OpKind, encode};
 use crate::lock_memory::LockOverflow;
 use crate::memory::{Budget, LOCKS_OOM, OOM};
 use crate::pubsub::{Kind, PubSub};
-use crate::scripts::Watchdog;
+use crate::scripts::{Scripts, Watchdog};
 use crate::shard::Events;
-use cache::{Cache, ChangeKind, Key, OwnedEntry, OwnedValue};
+use cache::{Cache, ChangeKind, Entry, Key, Value};
 use commands::context::Touch;
 use commands::{
     CheckError, Context, Event, EventClass, Flags, Keyspace, Run, Session as SessionCommand,
 };
-use resp::{Args, Output, OwnedArgs, Protocol, Reply};
+use resp::{Args, OwnedArgs, Protocol, Reply};
 use script::{LogLevel, Outcome, Request, Script, Stop};
-use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// Whether a script may write.
@@ -87,8 +86,8 @@ pub(crate) struct Terms {
 pub(crate) struct Verdict {
     /// What the client is told.
     pub reply: Vec<u8>,
-    /// What has become of keys; none: it is gone.
-    pub changed: BTreeMap<Box<[u8]>, Option<OwnedEntry>>,
+    /// What has become of keys.
+    pub changed: Changed,
     /// The commands by which it wrote, as operations whose number is their draw, if it was given a large collection.
     pub writes: Option<Vec<Vec<u8>>>,
     /// Keyspace events, in order.
@@ -104,7 +103,7 @@ impl Verdict {
     pub fn error(text: &str) -> Verdict {
         Verdict {
             reply: format!("-{text}\r\n").into_bytes(),
-            changed: BTreeMap::new(),
+            changed: Changed::default(),
             writes: None,
             events: Events::new(),
             stopped: None,
@@ -113,10 +112,97 @@ impl Verdict {
     }
 }
 
+/// What a script changed: keys in order, and the cache in which each is as it left it.
+#[derive(Default)]
+pub(crate) struct Changed {
+    keys: Vec<Box<[u8]>>,
+    db: u8,
+    scratch: Option<Box<Cache>>,
+}
+
+impl Changed {
+    /// The keys, in order.
+    pub fn keys(&self) -> impl Iterator<Item = &[u8]> {
+        self.keys.iter().map(|key| &**key)
+    }
+
+    /// Whether nothing has changed.
+    pub fn is_empty(&self) -> bool {
+        self.keys.is_empty()
+    }
+
+    /// Gives a key that was changed the state that the script left it in. Collections are shared with the script's copy.
+    pub fn put_into(&self, cache: &mut Cache, key: &[u8]) {
+        let key = Key::new(cache.seed(), self.db, key);
+        let scratch = self.scratch.as_ref();
+        if scratch.is_none_or(|scratch| cache.put_copy(key, scratch).is_none()) {
+            cache.remove(key);
+        }
+    }
+
+    /// They are needed no more: the next script may have their memory.
+    pub fn give_back(self, scripts: &Scripts) {
+        if let Some(scratch) = self.scratch {
+            scripts.keep_scratch(scratch);
+        }
+    }
+
+    /// The triples of the keys that `is_wanted`.
+    pub fn triples(&self, is_wanted: impl Fn(&[u8]) -> bool) -> Vec<Vec<u8>> {
+        let Some(scratch) = &self.scratch else {
+            return Vec::new();
+        };
+        let triple_of = |key: &[u8]| {
+            let entry = scratch.peek(Key::new(scratch.seed(), self.db, key));
+            let value = effects::value_of(entry).into_owned();
+            [key.to_vec(), effects::head_of(entry).to_vec(), value]
+        };
+        self.keys()
+            .filter(|key| is_wanted(key))
+            .flat_map(triple_of)
+            .collect()
+    }
+}
+
+/// The keys that a script may use.
+struct Declared {
+    keys: OwnedArgs,
+    /// Their places in order, if they are many.
+    sorted: Vec<u32>,
+}
+
+impl Declared {
+    /// So many are looked through one by one.
+    const FEW: usize = 8;
+
+    fn new(keys: &[&[u8]]) -> Declared {
+        let mut sorted = Vec::new();
+        if keys.len() > Declared::FEW {
+            sorted.extend(0..keys.len() as u32);
+            sorted.sort_unstable_by_key(|at| keys[*at as usize]);
+        }
+        Declared {
+            keys: OwnedArgs::from_slices(keys),
+            sorted,
+        }
+    }
+
+    fn has(&self, key: &[u8]) -> bool {
+        let keys = self.keys.args();
+        match self.sorted.is_empty() {
+            true => keys.iter().any(|declared| declared == key),
+            false => {
+                let found = |at: &u32| keys.get(*at as usize).cmp(key);
+                self.sorted.binary_search_by(found).is_ok()
+            }
+        }
+    }
+}
+
 /// A script's keys and what may be done to them.
 pub(crate) struct Overlay {
-    cache: Cache,
-    declared: BTreeSet<Box<[u8]>>,
+    cache: Box<Cache>,
+    declared: Declared,
     terms: Terms,
     events: Events,
     /// See [`Verdict::writes`].
@@ -133,7 +219,7 @@ impl Overlay {
         terms: Terms,
         of: impl Fn(&[u8]) -> Option<&'c Cache>,
     ) -> Overlay {
-        let mut cache = Cache::new(seed);
+        let mut cache = terms.watchdog.scratch(seed);
         cache.set_now(terms.stamp.log_ms);
         // A lock that the script takes is granted, and numbered, when the effects are applied.
         cache.leave_unnumbered();
@@ -143,9 +229,8 @@ impl Overlay {
             let Some(source) = of(key.bytes) else {
                 continue;
             };
-            if let Some(entry) = source.copy(key) {
-                is_large |= is_large_collection(&entry);
-                cache.put_entry(key, entry);
+            if let Some(entry) = cache.put_copy(key, source) {
+                is_large |= is_large_collection(entry);
             }
             cache.copy_lock(source, key);
         }
@@ -153,7 +238,7 @@ impl Overlay {
         cache.observe(true);
         Overlay {
             cache,
-            declared: keys.iter().map(|key| Box::from(*key)).collect(),
+            declared: Declared::new(keys),
             terms,
             events: Events::new(),
             writes: is_large.then(Vec::new),
@@ -199,16 +284,18 @@ impl Overlay {
         let db = self.terms.db;
         let changes = self.cache.take_changes();
         let modified = changes
-            .iter()
+            .into_iter()
             .filter(|change| change.kind == ChangeKind::Modified && change.db == db);
-        let keys: BTreeSet<&[u8]> = modified.map(|change| &*change.key).collect();
-        let state_of = |key: &[u8]| self.cache.copy(Key::new(self.cache.seed(), db, key));
+        let mut keys: Vec<Box<[u8]>> = modified.map(|change| change.key).collect();
+        keys.sort_unstable();
+        keys.dedup();
         Verdict {
             reply,
-            changed: keys
-                .into_iter()
-                .map(|key| (Box::from(key), state_of(key)))
-                .collect(),
+            changed: Changed {
+                keys,
+                db,
+                scratch: Some(self.cache),
+            },
             writes: self.writes,
             events: self.events,
             stopped: None,
@@ -247,7 +334,7 @@ impl Overlay {
         // Arguments that do not tell their keys are refused by the command itself.
         if commands::keys_of(row, args, &mut positions).is_ok() {
             let mut keys = positions.iter().map(|at| args.get(*at));
-            if let Some(key) = keys.find(|key| !self.declared.contains(*key)) {
+            if let Some(key) = keys.find(|key| !self.declared.has(key)) {
                 self.missing = Some(key.into());
                 return Err(UNDECLARED.into());
             }
@@ -344,14 +431,10 @@ impl Overlay {
 }
 
 impl script::Host for Overlay {
-    fn call(&mut self, arguments: &[&[u8]], protocol: Protocol, reply: &mut Vec<u8>) {
-        let owned = OwnedArgs::from_slices(arguments);
-        let mut output = Output::new();
-        let mut writer = Reply::new(&mut output, protocol);
-        if let Err(refusal) = self.execute(owned.args(), &mut writer) {
-            writer.error(&refusal);
+    fn call(&mut self, args: Args<'_>, reply: &mut Reply<'_>) {
+        if let Err(refusal) = self.execute(args, reply) {
+            reply.error(&refusal);
         }
-        reply.extend_from_slice(&output.into_bytes());
     }
 
     fn knows(&self, name: &[u8]) -> bool {
@@ -388,24 +471,9 @@ const UNDECLARED: &str = "ERR Script attempted to access a non declared key: all
 /// A collection of at least so many bytes is not written into the log whole because a script changed something of it.
 const LARGE_BYTES_MIN: usize = 4 << 10;
 
-fn is_large_collection(entry: &OwnedEntry) -> bool {
-    match &entry.value {
-        OwnedValue::Collection(collection) => collection.bytes() >= LARGE_BYTES_MIN,
-        OwnedValue::String(_) => false,
+fn is_large_collection(entry: Entry<'_>) -> bool {
+    match entry.value {
+        Value::Collection(collection) => collection.bytes() >= LARGE_BYTES_MIN,
+        Value::String(_) | Value::Shared(_) => false,
     }
-}
-
-/// The triples of what a script changed among the keys that `is_wanted`.
-pub(crate) fn triples(
-    changed: &BTreeMap<Box<[u8]>, Option<OwnedEntry>>,
-    is_wanted: impl Fn(&[u8]) -> bool,
-) -> Vec<Vec<u8>> {
-    changed
-        .iter()
-        .filter(|(key, _)| is_wanted(key))
-        .flat_map(|(key, entry)| {
-            let (head, value) = effects::of_entry(entry.as_ref());
-            [key.to_vec(), head, value]
-        })
-        .collect()
 }

@@ -7,6 +7,7 @@ mod sharing;
 
 use crate::host::Host;
 use crate::meta::{ScriptStore, StoreFacts};
+use cache::Cache;
 use lru::LruCache;
 use parking_lot::Mutex;
 use script::{Engine, Script, ScriptError, Sha};
@@ -23,6 +24,8 @@ const KNOWN_BYTES_MAX: usize = 4 << 20;
 /// How long a script may run where others wait for its end, ms: a leader does nothing else for the shard meanwhile, and a
 /// lease lasts 250.
 const BRIEF_MS_MAX: u64 = 100;
+/// Caches that are kept while no script runs on them; each is a few KiB.
+const SCRATCHES_MAX: usize = 4;
 /// Scripts that run for longer at a time, each on a thread of its own.
 const LONG_MAX: usize = 4;
 /// What a script is told whose SHA1 nobody knows.
@@ -36,6 +39,12 @@ const SHARED_AT_ONCE_MAX: u64 = 200;
 /// What a node has of scripts; shared by all that run one.
 pub(crate) struct Scripts {
     pub engine: Engine,
+    /// Empty caches that scripts may run on; at most [`SCRATCHES_MAX`].
+    #[expect(
+        clippy::vec_box,
+        reason = "each script takes one out and puts it back: a pointer is moved, not a cache"
+    )]
+    scratches: Mutex<Vec<Box<Cache>>>,
     host: Arc<dyn Host>,
     known: Mutex<Known>,
     wishes: Mutex<Wishes>,
@@ -88,6 +97,7 @@ impl Scripts {
         let count = NonZeroUsize::new(KNOWN_MAX).expect("not zero");
         Scripts {
             engine: Engine::default(),
+            scratches: Mutex::default(),
             host,
             known: Mutex::new(Known {
                 scripts: LruCache::new(count),
@@ -219,6 +229,15 @@ impl Scripts {
         begun.ok().map(|_| LongRun(self.clone()))
     }
 
+    /// Takes the cache back that a script ran on.
+    pub fn keep_scratch(&self, mut scratch: Box<Cache>) {
+        scratch.reset();
+        let mut scratches = self.scratches.lock();
+        if scratches.len() < SCRATCHES_MAX {
+            scratches.push(scratch);
+        }
+    }
+
     /// A run begins.
     pub fn begin(self: &Arc<Self>, place: Place) -> Watchdog {
         self.running.fetch_add(1, Ordering::AcqRel);
@@ -306,6 +325,13 @@ impl Watchdog {
         }
         let until_us = self.until_us?;
         (self.now_us() >= until_us).then_some(script::Stop::Timeout)
+    }
+
+    /// An empty cache for the run. [`Scripts::keep_scratch`] takes it back, or it may be dropped.
+    pub fn scratch(&self, seed: u64) -> Box<Cache> {
+        let kept = self.scripts.scratches.lock().pop();
+        kept.filter(|cache| cache.seed() == seed)
+            .unwrap_or_else(|| Box::new(Cache::new(seed)))
     }
 
     /// The clock, us.

@@ -15,14 +15,14 @@ use crate::group::origins::Origins;
 use crate::group::reservations::Reservations;
 use crate::group::{Group, Mode, lock_origin, silent_args};
 use crate::memory::Budget;
-use crate::overlay::triples;
-use cache::{Cache, Change, ChangeKind, Grant, Key, LockOrigin, LockRequest, OwnedEntry};
+use crate::overlay::Changed;
+use cache::{Cache, Change, ChangeKind, Grant, Key, LockOrigin, LockRequest};
 use commands::context::Touch;
 use commands::{Context, Event, Execute, Keyspace};
 use paxos::ReplicaId;
 use resp::{Args, OwnedArgs, Reply};
 use smallvec::SmallVec;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap};
 
 /// Pieces of removed collections that one write frees beside its own work: more than a write adds.
 const BURIED_MAX: usize = 8;
@@ -283,29 +283,23 @@ impl Shard {
         &mut self,
         db: u8,
         stamp: Stamp,
-        changed: &BTreeMap<Box<[u8]>, Option<OwnedEntry>>,
+        changed: &Changed,
         is_its: impl Fn(&[u8]) -> bool,
     ) {
         // Only the record needs them as bytes.
-        let triples = match self.record {
-            Some(_) => triples(changed, &is_its),
-            None => Vec::new(),
-        };
-        let triples: Vec<&[u8]> = triples.iter().map(Vec::as_slice).collect();
-        let effects = OwnedArgs::from_slices(&triples);
-        self.log(OpKind::Effects, db, stamp, effects.args());
-        let seed = self.cache.seed();
-        let its = || changed.iter().filter(|(key, _)| is_its(key));
-        for (key, entry) in its() {
-            let key = Key::new(seed, db, key);
-            match entry {
-                Some(entry) => self.cache.put_entry(key, entry.clone()),
-                None => {
-                    self.cache.remove(key);
-                }
-            }
+        if self.record.is_some() {
+            let triples = changed.triples(&is_its);
+            let triples: Vec<&[u8]> = triples.iter().map(Vec::as_slice).collect();
+            let effects = OwnedArgs::from_slices(&triples);
+            self.log(OpKind::Effects, db, stamp, effects.args());
+        } else {
+            self.log(OpKind::Effects, db, stamp, Args::new(&[], &[]));
         }
-        self.settle_named(db, its().map(|(key, _)| &key[..]));
+        let its = || changed.keys().filter(|key| is_its(key));
+        for key in its() {
+            changed.put_into(&mut self.cache, key);
+        }
+        self.settle_named(db, its());
     }
 
     /// Settles the locks of keys that were written to beside their own commands.

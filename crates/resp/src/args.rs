@@ -153,6 +153,43 @@ impl OwnedArgs {
     }
 }
 
+/// Arguments that are put together one by one, in memory that is used again for the next ones.
+#[derive(Clone, Debug, Default)]
+pub struct ArgsBuffer {
+    bytes: Vec<u8>,
+    spans: Vec<Span>,
+}
+
+impl ArgsBuffer {
+    /// Begins anew. Memory beyond `kept_bytes_max` is given back.
+    pub fn clear(&mut self, kept_bytes_max: usize) {
+        self.bytes.clear();
+        self.spans.clear();
+        self.bytes.shrink_to(kept_bytes_max);
+        self.spans.shrink_to(kept_bytes_max / size_of::<Span>());
+    }
+
+    /// Adds an argument. Panics if they exceed 4 GiB together, which the caller bounds.
+    pub fn push(&mut self, argument: &[u8]) {
+        self.bytes.extend_from_slice(argument);
+        let fits = "arguments beyond 4 GiB have no span";
+        let end = u32::try_from(self.bytes.len()).expect(fits);
+        let len = argument.len() as u32;
+        let start = end - len;
+        self.spans.push(Span { start, len });
+    }
+
+    /// Bytes of them together.
+    pub fn bytes_count(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// The arguments, borrowed.
+    pub fn args(&self) -> Args<'_> {
+        Args::new(&self.bytes, &self.spans)
+    }
+}
+
 impl fmt::Debug for OwnedArgs {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.args().fmt(f)
@@ -189,6 +226,22 @@ mod tests {
         assert_eq!(args.from(1).get(0), b"key");
         assert_eq!(args.from(3).len(), 0);
         assert_eq!(format!("{owned:?}"), r#"["SET", "key", ""]"#);
+    }
+
+    #[test]
+    fn a_buffer_holds_what_was_pushed_since_it_was_cleared() {
+        // Breaks if an argument of the last request shows up in the next, or a large one keeps its memory.
+        let mut buffer = ArgsBuffer::default();
+        for arguments in [&[&b"SET"[..], b"key", b"value"][..], &[b"GET", b""], &[]] {
+            buffer.clear(64);
+            for argument in arguments {
+                buffer.push(argument);
+            }
+            assert!(buffer.args().iter().eq(arguments.iter().copied()));
+        }
+        buffer.push(&[0; 10_000]);
+        buffer.clear(64);
+        assert!(buffer.bytes.capacity() < 10_000);
     }
 
     #[test]

@@ -23,7 +23,7 @@ mod reply;
 mod scanner;
 mod tree;
 
-pub use args::{Args, OwnedArgs, Span};
+pub use args::{Args, ArgsBuffer, OwnedArgs, Span};
 pub use batch::{Batch, Request, Source};
 pub use client::{ReplyDecoder, ReplyError, encode_request, split_array, split_reply};
 pub use error::ProtocolError;

@@ -1,6 +1,6 @@
 //! What a script needs of whoever runs it.
 
-use resp::Protocol;
+use resp::{Args, Reply};
 use std::any::Any;
 
 /// Why a script was stopped before its end.
@@ -29,8 +29,8 @@ pub enum LogLevel {
 
 /// What runs a script's commands. It is handed to the engine for one run and given back.
 pub trait Host: Any + Send {
-    /// Executes a command and appends its whole reply to `reply`; an error is a reply.
-    fn call(&mut self, arguments: &[&[u8]], protocol: Protocol, reply: &mut Vec<u8>);
+    /// Executes a command and writes its whole reply; an error is a reply.
+    fn call(&mut self, args: Args<'_>, reply: &mut Reply<'_>);
 
     /// Whether a command of that name exists.
     fn knows(&self, name: &[u8]) -> bool;

@@ -18,6 +18,8 @@
 //!   `unpack` of our own (CVE-2025-46817), no writable metatable of a basic type (CVE-2025-46818), a bound on what is
 //!   parsed (CVE-2025-46819), no bytecode in or out. `tests/holes.rs` has a test for each.
 //!
+//! What every script does, calls with bytes, goes over Lua's own stack (`luastack`); the rest through `mlua`.
+//!
 //! Reading order: `script`, `host`, `engine`, `state`; then `lua/{raise, protect, sandbox, redis, base, tables, strings,
 //! pattern}`, `reply`, `formats`.
 

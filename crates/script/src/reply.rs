@@ -2,7 +2,8 @@
 
 use crate::lua::raise::{plain, to_integer};
 use crate::script::Script;
-use crate::state::{has_room, look};
+use crate::state::{SMALL_BYTES, has_room, look};
+use luastack::{Answer, Returned};
 use mlua::{Lua, Table, Value};
 use resp::{Output, Protocol, Reply, parse_f64, parse_i64};
 
@@ -28,6 +29,30 @@ pub(crate) fn error_text(line: &[u8]) -> Vec<u8> {
     match line.contains(&b' ') {
         true => line.to_vec(),
         false => [b"ERR ", line].concat(),
+    }
+}
+
+/// Reads a whole reply that is small and of a kind that needs no more than its own text, which goes to the end of `text`.
+pub(crate) fn read_simple(reply: &[u8], text: &mut Vec<u8>) -> Option<Answer> {
+    let (kind, rest) = reply.split_first()?;
+    if reply.len() > SMALL_BYTES || !matches!(kind, b'+' | b':' | b'$') {
+        return None;
+    }
+    let end = rest.iter().position(|byte| *byte == b'\r')?;
+    let (line, rest) = (&rest[..end], &rest[end + 2..]);
+    match kind {
+        b'+' => {
+            text.extend_from_slice(line);
+            Some(Answer::Field("ok"))
+        }
+        b':' => Some(Answer::Number(parse_i64(line)? as f64)),
+        _ => match usize::try_from(parse_i64(line)?) {
+            Ok(count) => {
+                text.extend_from_slice(rest.get(..count)?);
+                Some(Answer::Text)
+            }
+            Err(_) => Some(Answer::False),
+        },
     }
 }
 
@@ -174,12 +199,22 @@ pub(crate) fn error_of(value: &Value, script: &Script, reply: &mut Vec<u8>) -> m
     Ok(())
 }
 
-/// Appends a script's value as a reply in `protocol`; `speaks` is what the script has set for itself.
+/// What came out of Lua as a value of its own.
+pub(crate) fn value_of(lua: &Lua, returned: Returned<'_>) -> mlua::Result<Value> {
+    Ok(match returned {
+        Returned::Nil => Value::Nil,
+        Returned::Boolean(is_true) => Value::Boolean(is_true),
+        Returned::Number(number) => Value::Number(number),
+        Returned::Text(text) => Value::String(lua.create_string(text)?),
+        Returned::Other(value) => value,
+    })
+}
+
+/// Appends what a script returned as a reply in `protocol`; `speaks` is what the script has set for itself.
 pub(crate) fn write(
     lua: &Lua,
-    value: &Value,
-    protocol: Protocol,
-    speaks: Protocol,
+    returned: Returned<'_>,
+    (protocol, speaks): (Protocol, Protocol),
     reply: &mut Vec<u8>,
 ) -> mlua::Result<()> {
     let mut writer = Writer {
@@ -189,7 +224,13 @@ pub(crate) fn write(
         output: Output::new(),
         written: 0,
     };
-    writer.value(value, 0)?;
+    match returned {
+        Returned::Nil => writer.value(&Value::Nil, 0)?,
+        Returned::Boolean(is_true) => writer.value(&Value::Boolean(is_true), 0)?,
+        Returned::Number(number) => writer.value(&Value::Number(number), 0)?,
+        Returned::Text(text) => writer.text(text)?,
+        Returned::Other(value) => writer.value(&value, 0)?,
+    }
     reply.extend_from_slice(&writer.output.into_bytes());
     Ok(())
 }
@@ -214,10 +255,7 @@ impl Writer<'_> {
             has_room(self.lua, self.output.len())?;
         }
         match value {
-            Value::String(text) => {
-                has_room(self.lua, self.output.len() + text.as_bytes().len())?;
-                self.reply().bulk(&text.as_bytes());
-            }
+            Value::String(text) => self.text(&text.as_bytes())?,
             Value::Integer(number) => self.reply().integer(*number),
             Value::Number(number) => self.reply().integer(to_integer(*number)),
             Value::Boolean(is_true) => match (self.speaks, is_true) {
@@ -228,6 +266,15 @@ impl Writer<'_> {
             Value::Table(table) => self.table(table, depth)?,
             _ => self.reply().null(),
         }
+        Ok(())
+    }
+
+    fn text(&mut self, text: &[u8]) -> mlua::Result<()> {
+        let bytes = self.output.len() + text.len();
+        if bytes > SMALL_BYTES {
+            has_room(self.lua, bytes)?;
+        }
+        self.reply().bulk(text);
         Ok(())
     }
 

@@ -10,10 +10,11 @@ use crate::reply;
 use crate::script::{Script, ScriptError, Sha};
 use crate::{Limits, Outcome, Request};
 use lru::LruCache;
+use luastack::{LIST_BYTES_MAX, LIST_LEN_MAX, Stack};
 use mlua::chunk::ChunkMode;
-use mlua::{Error, Function, HookTriggers, Lua, LuaOptions, MultiValue, StdLib, Value};
+use mlua::{Error, Function, HookTriggers, Lua, LuaOptions, StdLib, Value};
 use mlua::{Table, VmState};
-use resp::Protocol;
+use resp::{ArgsBuffer, Output, Protocol};
 use std::any::Any;
 use std::num::NonZeroUsize;
 
@@ -23,16 +24,31 @@ const CHUNK: &str = "@user_script";
 const HOOK_INSTRUCTIONS: u32 = 500;
 /// Scripts whose compiled form a state keeps.
 const FUNCTIONS_MAX: NonZeroUsize = NonZeroUsize::new(256).expect("not zero");
-/// Bytes that are made without regard to the bound on memory.
+/// Bytes that are made without regard to the bound on memory. With one `mlua` has to catch the want of memory around each of
+/// its steps, which costs more than the steps.
 pub(crate) const SMALL_BYTES: usize = 64 << 10;
-/// Keys, or arguments, of which the same is true.
-const SMALL_COUNT: usize = 1000;
-const OWN_ALLOCATOR: &str = "the state has an allocator of its own";
 /// Runs of a state from one look at the tables that scripts share to the next. Nothing can be written to them as far as is known:
 /// this is a second net, and to look costs about 3 us.
 const LOOK_AT_TABLES_EVERY: u32 = 16;
 /// Memory beyond which a state collects what a run left.
 const IDLE_BYTES_MAX: usize = 4 << 20;
+
+/// What a state has beside Lua.
+#[derive(Default)]
+pub(crate) struct Run {
+    /// The run that is going on.
+    pub now: Option<Running>,
+    pub calls: Calls,
+}
+
+/// The command that a script calls. Its memory is used again for the next one.
+#[derive(Default)]
+pub(crate) struct Calls {
+    pub args: ArgsBuffer,
+    pub reply: Output,
+    /// The reply is that of a command that was run, and the script has not seen it yet.
+    pub is_answered: bool,
+}
 
 /// What belongs to one run.
 pub(crate) struct Running {
@@ -49,76 +65,58 @@ pub(crate) struct Running {
 
 /// Ends the run if its host wants that.
 pub(crate) fn look(lua: &Lua) -> mlua::Result<()> {
-    let Some(mut running) = lua.app_data_mut::<Running>() else {
+    let Some(mut run) = lua.app_data_mut::<Run>() else {
         return Ok(());
     };
-    if running.over.is_none() {
-        running.over = running.host.stop();
+    match run.now.as_mut().is_some_and(Running::is_over) {
+        true => Err(Raised::Over.into()),
+        false => Ok(()),
     }
-    match running.over {
-        Some(_) => Err(Raised::Over.into()),
-        None => Ok(()),
+}
+
+impl Running {
+    /// Whether it is to end, as far as is known and as its host wants.
+    pub fn is_over(&mut self) -> bool {
+        if self.over.is_none() {
+            self.over = self.host.stop();
+        }
+        self.over.is_some()
     }
 }
 
 /// Ends the run for want of memory.
 pub(crate) fn no_memory(lua: &Lua) -> Error {
-    if let Some(mut running) = lua.app_data_mut::<Running>() {
+    // None is going on while scripts are parsed.
+    let _ = running(lua, |running| {
         running.over.get_or_insert(Stop::Memory);
-    }
+    });
     Raised::Over.into()
 }
 
 /// Ends the run if `bytes` are more than a script may have.
 pub(crate) fn has_room(lua: &Lua, bytes: usize) -> mlua::Result<()> {
-    let bytes_max = lua
-        .app_data_ref::<Running>()
-        .map(|running| running.bytes_max);
-    match bytes_max.is_some_and(|max| bytes > max) {
-        true => Err(no_memory(lua)),
-        false => Ok(()),
+    match running(lua, |running| bytes > running.bytes_max) {
+        Ok(true) => Err(no_memory(lua)),
+        Ok(false) | Err(_) => Ok(()),
     }
 }
 
 /// With the run that is going on.
 pub(crate) fn running<T>(lua: &Lua, act: impl FnOnce(&mut Running) -> T) -> mlua::Result<T> {
-    let mut running = lua.app_data_mut::<Running>();
-    let running = running.as_mut().ok_or(Error::CallbackDestructed)?;
-    Ok(act(running))
+    let mut run = lua.app_data_mut::<Run>();
+    let running = run.as_mut().and_then(|run| run.now.as_mut());
+    running.map(act).ok_or(Error::CallbackDestructed)
 }
 
 /// What a script may see of what was caught, or the end of the run.
 pub(crate) fn settle(lua: &Lua, value: Value) -> mlua::Result<Value> {
-    let is_over = lua
-        .app_data_ref::<Running>()
-        .is_some_and(|running| running.over.is_some());
-    if is_over {
+    if let Ok(true) = running(lua, |running| running.over.is_some()) {
         return Err(Raised::Over.into());
     }
     match caught(lua, value)? {
         Caught::Value(value) => Ok(value),
         Caught::NoMemory => Err(no_memory(lua)),
         Caught::Over => Err(Raised::Over.into()),
-    }
-}
-
-/// While this lives, a state's memory has no bound: for what is small and made here. With a bound mlua has to catch the want
-/// of memory around each of its steps, which costs more than the steps.
-pub(crate) struct Unlimited<'l> {
-    lua: &'l Lua,
-    limit: usize,
-}
-
-impl Unlimited<'_> {
-    pub fn new(lua: &Lua) -> Unlimited<'_> {
-        let limit = lua.set_memory_limit(0).expect(OWN_ALLOCATOR);
-        Unlimited { lua, limit }
-    }
-}
-
-impl Drop for Unlimited<'_> {
-    fn drop(&mut self) {
-        self.lua.set_memory_limit(self.limit).expect(OWN_ALLOCATOR);
     }
 }
 
@@ -150,6 +148,7 @@ pub(crate) struct State {
     shared: Shared,
     bytes_max: usize,
     runs_count: u32,
+    stack: Stack,
     lua: Lua,
 }
 
@@ -158,18 +157,22 @@ impl State {
         let libraries = StdLib::TABLE | StdLib::STRING | StdLib::MATH;
         let lua = Lua::new_with(libraries, LuaOptions::new()).expect("these libraries are safe");
         let shared = Shared::new(&lua).expect("a new state has room for a table");
-        let sandbox = sandbox::build(&lua, &shared).expect("a new state has room for its library");
+        let mut stack = Stack::new(&lua).expect("a new state has room for a text");
+        let sandbox = sandbox::build(&lua, &shared, &mut stack)
+            .expect("a new state has room for its library");
+        lua.set_app_data(Run::default());
         let triggers = HookTriggers::new().every_nth_instruction(HOOK_INSTRUCTIONS);
         lua.set_global_hook(triggers, |lua, _| look(lua).map(|()| VmState::Continue))
             .expect("a hook can be set");
         lua.set_memory_limit(lua.used_memory() + limits.memory_bytes_max)
-            .expect(OWN_ALLOCATOR);
+            .expect("the state has an allocator of its own");
         State {
             functions: LruCache::new(FUNCTIONS_MAX),
             sandbox,
             shared,
             bytes_max: limits.memory_bytes_max,
             runs_count: 0,
+            stack,
             lua,
         }
     }
@@ -199,18 +202,17 @@ impl State {
                 return (Outcome::Failed(reply), host, Fit::Yes);
             }
         };
-        self.lua.set_app_data(Running {
+        self.set_running(Some(Running {
             host: Box::new(host),
             protocol: Protocol::Resp2,
             over: None,
             random: Random::seeded(0),
             json: JsonSettings::default(),
             bytes_max: self.bytes_max,
-        });
+        }));
         let outcome = self.run_function(&function, request);
         let running = self
-            .lua
-            .remove_app_data::<Running>()
+            .set_running(None)
             .expect("set at the beginning of the run");
         let host: Box<dyn Any> = running.host;
         let host = *host.downcast::<H>().expect("the host that was given");
@@ -229,53 +231,77 @@ impl State {
         (outcome, host, fit)
     }
 
+    /// Puts a run in place of the one that is going on.
+    fn set_running(&self, running: Option<Running>) -> Option<Running> {
+        let mut run = self.lua.app_data_mut::<Run>();
+        let run = run.as_mut().expect("set when the state was made");
+        run.calls.is_answered = false;
+        std::mem::replace(&mut run.now, running)
+    }
+
     fn run_function(&self, function: &Function, request: &Request<'_>) -> mlua::Result<Outcome> {
-        let strings = |list: &[&[u8]]| -> mlua::Result<Table> {
-            let table = self.lua.create_table_with_capacity(list.len(), 0)?;
-            for item in list {
-                table.raw_push(self.lua.create_string(item)?)?;
-            }
-            Ok(table)
-        };
-        let is_small = [request.keys, request.args]
-            .iter()
-            .all(|list| list.len() <= SMALL_COUNT && total_bytes(list) <= SMALL_BYTES);
-        let unlimited = is_small.then(|| Unlimited::new(&self.lua));
         let library = &self.sandbox.library;
-        library.raw_set("KEYS", strings(request.keys)?)?;
-        library.raw_set("ARGV", strings(request.args)?)?;
-        drop(unlimited);
-        let mut results: MultiValue = self.sandbox.run.call(function)?;
-        look(&self.lua)?;
-        let succeeded = results.pop_front() == Some(Value::Boolean(true));
-        let value = results.pop_front().unwrap_or(Value::Nil);
-        let mut reply = Vec::new();
-        if succeeded {
-            let speaks = running(&self.lua, |running| running.protocol)?;
-            reply::write(&self.lua, &value, request.protocol, speaks, &mut reply)?;
-            Ok(Outcome::Replied(reply))
-        } else {
-            // What came without Redis's handler is the end of the run, or there was no memory for the handler.
-            let value = settle(&self.lua, value)?;
-            reply::error_of(&value, request.script, &mut reply)?;
-            Ok(Outcome::Failed(reply))
+        for (name, list) in [("KEYS", request.keys), ("ARGV", request.args)] {
+            if list.len() <= LIST_LEN_MAX && total_bytes(list) <= LIST_BYTES_MAX {
+                self.stack.set_list(library, name, list)?;
+            } else {
+                library.raw_set(name, self.strings(list)?)?;
+            }
         }
+        let (lua, sandbox) = (&self.lua, &self.sandbox);
+        let mut reply = Vec::new();
+        let ended = self
+            .stack
+            .run(function, &sandbox.explain, |ended| match ended {
+                Ok(returned) => {
+                    let ran = |running: &mut Running| (running.is_over(), running.protocol);
+                    let (is_over, speaks) = running(lua, ran)?;
+                    if is_over {
+                        return Err(Raised::Over.into());
+                    }
+                    let protocols = (request.protocol, speaks);
+                    reply::write(lua, returned, protocols, &mut reply)?;
+                    Ok(true)
+                }
+                Err(raised) => {
+                    look(lua)?;
+                    // What came without Redis's handler is the end of the run, or there was no memory for the handler.
+                    let value = settle(lua, reply::value_of(lua, raised)?)?;
+                    reply::error_of(&value, request.script, &mut reply)?;
+                    Ok(false)
+                }
+            })?;
+        ended.map(|succeeded| match succeeded {
+            true => Outcome::Replied(reply),
+            false => Outcome::Failed(reply),
+        })
+    }
+
+    fn strings(&self, list: &[&[u8]]) -> mlua::Result<Table> {
+        let table = self.lua.create_table_with_capacity(list.len(), 0)?;
+        for item in list {
+            table.raw_push(self.lua.create_string(item)?)?;
+        }
+        Ok(table)
     }
 
     /// Forgets the run.
     fn tidy_up(&mut self, outcome: &Outcome) -> Fit {
         self.runs_count = self.runs_count.wrapping_add(1);
-        let _unlimited = Unlimited::new(&self.lua);
-        let library = &self.sandbox.library;
-        let forgotten = library
-            .raw_set("KEYS", Value::Nil)
-            .and_then(|()| library.raw_set("ARGV", Value::Nil));
         let was_stopped = matches!(outcome, Outcome::Stopped(_));
-        if forgotten.is_err() || was_stopped || !self.is_untouched() {
+        if was_stopped || !self.is_untouched() {
             return Fit::No;
         }
-        if self.lua.used_memory() > IDLE_BYTES_MAX && self.lua.gc_collect().is_err() {
-            return Fit::No;
+        if self.lua.used_memory() > IDLE_BYTES_MAX {
+            // The next run puts its own in their place before any of its script is run; only their memory is in question.
+            let library = &self.sandbox.library;
+            let collected = library
+                .raw_set("KEYS", Value::Nil)
+                .and_then(|()| library.raw_set("ARGV", Value::Nil))
+                .and_then(|()| self.lua.gc_collect());
+            if collected.is_err() {
+                return Fit::No;
+            }
         }
         Fit::Yes
     }

@@ -267,3 +267,34 @@ fn many_threads_run_scripts_at_once() {
         }
     });
 }
+
+#[test]
+fn a_reply_that_found_no_stack_is_not_the_next_ones() {
+    // Breaks if a command's reply that could not be handed over, so deep in calls, is handed to a later call that runs none.
+    let script = "
+        local function deep(n)
+          if n == 0 then redis.call('types') return end
+          pcall(deep, n - 1)
+        end
+        for n = 150, 250 do
+          deep(n)
+          local ok, problem = pcall(redis.call)
+          if ok then return 'stale at ' .. n end
+          if not problem:find('at least one argument', 1, true) then return problem end
+          local reply = redis.pcall('get', 'none')
+          if reply ~= false then return 'stale at ' .. n end
+        end
+        return 'right'";
+    assert_eq!(text(&run(script)), "$5\r\nright\r\n");
+}
+
+#[test]
+fn arguments_of_a_call_count_as_memory() {
+    // Breaks if one string, given a thousand times, is copied a thousand times beyond any bound.
+    let script = "
+        local t, s = {}, ('x'):rep(1000000)
+        for n = 1, 1000 do t[n] = s end
+        pcall(redis.call, 'set', unpack(t))
+        return redis.pcall('set', 1, unpack(t))";
+    assert_eq!(attack(script), Outcome::Stopped(Stop::Memory));
+}

@@ -23,6 +23,13 @@ pub(crate) struct Awaited {
     changed: Vec<(u8, Box<[u8]>)>,
 }
 
+impl Awaited {
+    /// Whether it is as it was made.
+    pub(crate) fn is_new(&self) -> bool {
+        self.keys.is_empty() && self.changed.is_empty()
+    }
+}
+
 impl Cache {
     /// Takes note of writes of collections at `key` from now on.
     pub fn await_key(&mut self, db: u8, key: &[u8]) {

@@ -174,6 +174,15 @@ impl Locks {
         self.count == 0
     }
 
+    /// Whether it is as it was made.
+    pub(crate) fn is_new(&self) -> bool {
+        self.is_empty()
+            && self.due.is_empty()
+            && self.bytes == 0
+            && self.origins.is_empty()
+            && self.grants.is_empty()
+    }
+
     /// How many keys are.
     pub fn len(&self) -> usize {
         self.count

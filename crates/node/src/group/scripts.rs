@@ -12,9 +12,7 @@ use super::op::{Op, OpHead, OpKind, encode, split_first};
 use super::requests::{Next, NextOps};
 use crate::entry::{BATCH_HEAD_BYTES, RUN_HEAD_BYTES, Run, Stamp, push_run, write_batch_head};
 use crate::host::Now;
-use crate::overlay::{
-    Invocation, Memory, Overlay, Terms, UNDECLARED_MAX, Verdict, Writes, triples,
-};
+use crate::overlay::{Invocation, Memory, Overlay, Terms, UNDECLARED_MAX, Verdict, Writes};
 use crate::questions::SCRIPT;
 use crate::scripts::Place;
 use crate::shard::Shard;
@@ -250,8 +248,9 @@ impl Shard {
         let has_locks = !locks.is_empty() && keys.clone().any(|key| locks.has(op.head.db, key));
         let (kind, what) = match writes.filter(|_| !has_locks) {
             Some(writes) => (OpKind::Commands, writes),
-            None => (OpKind::Outcome, triples(&changed, |_| true)),
+            None => (OpKind::Outcome, changed.triples(|_| true)),
         };
+        changed.give_back(&work.cluster.scripts);
         let mut args: Vec<&[u8]> = vec![&reply];
         args.extend(what.iter().map(Vec::as_slice));
         if args.iter().map(|arg| arg.len()).sum::<usize>() > OUTCOME_BYTES_MAX {
@@ -279,6 +278,7 @@ impl Shard {
         work.applied.events.extend(verdict.events);
         let scratch = &mut work.applied.scratch;
         scratch.tail_mut().extend_from_slice(&verdict.reply);
+        verdict.changed.give_back(&work.cluster.scripts);
     }
 
     /// Runs a script on a copy of its keys.

@@ -20,6 +20,7 @@ use cache::{Cache, Change};
 use commands::{Row, Run, Session as SessionCommand};
 use resp::{Args, Output, OwnedArgs, Reply, parse_i64};
 use script::{Script, Stop};
+use smallvec::SmallVec;
 use std::sync::Arc;
 
 /// Which script an EVAL means.
@@ -132,7 +133,7 @@ impl Session {
             keys: args.iter().skip(3).take(count).collect(),
             args: args.iter().skip(3 + count).collect(),
         };
-        let mut shards: Vec<usize> = invocation
+        let mut shards: SmallVec<[usize; 4]> = invocation
             .keys
             .iter()
             .map(|key| turn.node.shard_of(key))
@@ -149,7 +150,7 @@ impl Session {
         match self.eval_on(turn, args, &invocation, writes, &shards, access, output) {
             Ran::Whole => Step::Done,
             Ran::TooLong => {
-                let half = HalfScript::new(&invocation, writes, shards);
+                let half = HalfScript::new(&invocation, writes, shards.into_vec());
                 self.run_long(half)
             }
         }
@@ -231,6 +232,7 @@ impl Session {
         if !verdict.events.is_empty() || !changes.is_empty() {
             self.announce(turn, verdict.events, changes);
         }
+        verdict.changed.give_back(&turn.node.cluster.scripts);
     }
 
     /// Runs a script on shards that are locked and have no replicas.
@@ -245,8 +247,15 @@ impl Session {
         let how = (writes, memory, Place::Briefly);
         let mut undeclared: Vec<Box<[u8]>> = Vec::new();
         let verdict = loop {
-            let given = invocation.with_keys(&undeclared);
-            let overlay = self.overlay(turn, &given, how, shards, guards);
+            let more;
+            let given = match undeclared.is_empty() {
+                true => invocation,
+                false => {
+                    more = invocation.with_keys(&undeclared);
+                    &more
+                }
+            };
+            let overlay = self.overlay(turn, given, how, shards, guards);
             let verdict = overlay.run(&turn.node.cluster.scripts.engine, invocation);
             match &verdict.missing {
                 Some(key)
@@ -334,7 +343,7 @@ impl Session {
         let stamp = self.stamp_of(turn, shards, guards);
         for &number in shards {
             let is_its = |key: &[u8]| node.shard_of(key) == number;
-            if verdict.changed.keys().any(|key| is_its(key)) {
+            if verdict.changed.keys().any(is_its) {
                 let shard = held(guards, number);
                 shard.commit_entries(self.db, stamp, &verdict.changed, is_its);
                 shard.settle(&node.budget);

@@ -1,6 +1,7 @@
 //! The requests of a batch that are looked at together, ahead of their execution: their rows, where their keys live,
 //! and a hint to the CPU to load what they will touch, so that the waits for memory overlap.
 
+use super::transaction::runs_script;
 use super::{Session, Turn};
 use crate::node::Node;
 use cache::Key;
@@ -162,7 +163,7 @@ impl Session {
             };
             let first_place = window.places.len();
             if let Some(row) = row
-                && matches!(row.run, Run::Data(_))
+                && has_keys_here(row)
             {
                 if row.is_single_key() {
                     window.places.push(place(node, args, 1));
@@ -179,6 +180,16 @@ impl Session {
         if window.places.len() >= KEYS_MIN {
             touch_ahead(node, self.db, &window.places);
         }
+    }
+}
+
+/// Whether a request's keys are worth looking at ahead: those of data commands and of scripts.
+#[inline]
+fn has_keys_here(row: &Row) -> bool {
+    match row.run {
+        Run::Data(_) => true,
+        Run::Session(command) => runs_script(command),
+        Run::Later => false,
     }
 }
 

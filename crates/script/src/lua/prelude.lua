@@ -1,5 +1,5 @@
 -- What must be Lua: functions that call a script's functions, so that these may be as they like.
-local pcall, xpcall, resume, create, error, next, settle, told, checked, explain = ...
+local pcall, xpcall, resume, create, error, next, settle, told, checked = ...
 
 local function caught(ok, ...)
   if ok then
@@ -107,9 +107,6 @@ return {
     if sort(t, 1, #t, less or ascending) == false then
       error("invalid order function for sorting", 2)
     end
-  end,
-  run = function(f)
-    return xpcall(f, explain)
   end,
   untouched = function(fronts)
     for front in next, fronts do

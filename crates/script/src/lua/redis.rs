@@ -1,12 +1,13 @@
 //! `redis`: calling commands, and what else a script is told of the server.
 
 use super::raise::{Arguments, Raised, reply_table, to_integer};
-use crate::host::LogLevel;
+use crate::host::{LogLevel, Stop};
 use crate::reply;
 use crate::script::sha_of;
-use crate::state::{SMALL_BYTES, Unlimited, has_room, look, running};
+use crate::state::{Calls, Run, Running, SMALL_BYTES, has_room, look, running};
+use luastack::{Answer, Argument, Callee, Stack, Unlimited};
 use mlua::{Function, Lua, MultiValue, Table, Value};
-use resp::{DoubleText, Protocol};
+use resp::{DoubleText, Output, Protocol, Reply};
 
 /// The version of Redis that scripts are to take this for.
 const VERSION: &str = "7.0.15";
@@ -20,17 +21,13 @@ enum OnError {
 }
 
 /// The library.
-pub(crate) fn library(lua: &Lua) -> mlua::Result<Table> {
+pub(crate) fn library(lua: &Lua, stack: &mut Stack) -> mlua::Result<Table> {
     let library = lua.create_table()?;
     let set = |name: &str, function: Function| library.raw_set(name, function);
-    set(
-        "call",
-        lua.create_function(|lua, values| call(lua, values, OnError::Raise))?,
-    )?;
-    set(
-        "pcall",
-        lua.create_function(|lua, values| call(lua, values, OnError::Return))?,
-    )?;
+    let raises = lua.create_function(|lua, values| call(lua, values, OnError::Raise))?;
+    set("call", stack.function(Box::new(Quickly), &raises)?)?;
+    let returns = lua.create_function(|lua, values| call(lua, values, OnError::Return))?;
+    set("pcall", stack.function(Box::new(Quickly), &returns)?)?;
     set(
         "error_reply",
         lua.create_function(|lua, values| single(lua, values, "err"))?,
@@ -76,31 +73,78 @@ fn raise(text: &str) -> mlua::Error {
     Raised::Reply(format!("ERR {text}").into_bytes()).into()
 }
 
+/// Calls a command where its arguments and its reply are simple; [`call`] does where they are not.
+struct Quickly;
+
+impl Callee for Quickly {
+    fn call(&mut self, lua: &Lua, arguments: &[Argument<'_>], text: &mut Vec<u8>) -> Answer {
+        let Some(mut run) = lua.app_data_mut::<Run>() else {
+            return Answer::Otherwise;
+        };
+        let Run { now, calls } = &mut *run;
+        // An answer that never reached the script, because Lua's own stack was full, is not that of this call.
+        calls.is_answered = false;
+        let Some(running) = now.as_mut().filter(|running| running.over.is_none()) else {
+            return Answer::Otherwise;
+        };
+        if arguments.is_empty() || arguments.contains(&Argument::Other) || running.is_over() {
+            return Answer::Otherwise;
+        }
+        calls.begin();
+        for argument in arguments {
+            let has_room = match argument {
+                Argument::Text(text) => calls.push(text, running),
+                Argument::Number(number) => calls.push(&number_text(*number), running),
+                Argument::Other => false,
+            };
+            if !has_room {
+                return Answer::Otherwise;
+            }
+        }
+        calls.execute(running);
+        let reply = calls.reply.as_one_slice();
+        let answer = reply.and_then(|reply| reply::read_simple(reply, text));
+        calls.is_answered = answer.is_none();
+        answer.unwrap_or(Answer::Otherwise)
+    }
+}
+
+impl Calls {
+    fn begin(&mut self) {
+        self.args.clear(SMALL_BYTES);
+    }
+
+    /// Adds an argument; whether the script may have it. If not, the run is over.
+    fn push(&mut self, argument: &[u8], running: &mut Running) -> bool {
+        let has_room = self.args.bytes_count() + argument.len() <= running.bytes_max;
+        if has_room {
+            self.args.push(argument);
+        } else {
+            running.over.get_or_insert(Stop::Memory);
+        }
+        has_room
+    }
+
+    /// Has the command executed.
+    fn execute(&mut self, running: &mut Running) {
+        self.reply.rewind(Output::new().mark());
+        self.reply.shrink();
+        let mut reply = Reply::new(&mut self.reply, running.protocol);
+        running.host.call(self.args.args(), &mut reply);
+    }
+}
+
 fn call(lua: &Lua, values: MultiValue, on_error: OnError) -> mlua::Result<Value> {
-    look(lua)?;
     let failed = |text: &[u8]| match on_error {
         OnError::Raise => Err(Raised::Reply(text.to_vec()).into()),
         OnError::Return => Ok(Value::Table(reply_table(lua, text)?)),
     };
-    if values.is_empty() {
-        return failed(b"ERR Please specify at least one argument for this redis lib call");
+    let is_answered = with_calls(lua, |calls, _| std::mem::take(&mut calls.is_answered))?;
+    if !is_answered && let Err(refusal) = execute(lua, &values)? {
+        return failed(refusal);
     }
-    let mut arguments = Vec::with_capacity(values.len());
-    for value in &values {
-        match value {
-            Value::String(text) => arguments.push(text.as_bytes().to_vec()),
-            Value::Integer(number) => arguments.push(number_text(*number as f64)),
-            Value::Number(number) => arguments.push(number_text(*number)),
-            _ => {
-                return failed(b"ERR Lua redis lib command arguments must be strings or integers");
-            }
-        }
-    }
-    let arguments: Vec<&[u8]> = arguments.iter().map(|argument| &argument[..]).collect();
-    let mut text = Vec::new();
-    running(lua, |running| {
-        let protocol = running.protocol;
-        running.host.call(&arguments, protocol, &mut text);
+    let text = with_calls(lua, |calls, _| {
+        std::mem::take(&mut calls.reply).into_bytes()
     })?;
     has_room(lua, text.len())?;
     let _unlimited = (text.len() <= SMALL_BYTES).then(|| Unlimited::new(lua));
@@ -108,6 +152,41 @@ fn call(lua: &Lua, values: MultiValue, on_error: OnError) -> mlua::Result<Value>
         Some((b'-', line)) => failed(&reply::error_text(line)),
         _ => reply::read(lua, &text),
     }
+}
+
+/// Executes a command, or says why these are not the arguments of one.
+fn execute(lua: &Lua, values: &MultiValue) -> mlua::Result<Result<(), &'static [u8]>> {
+    look(lua)?;
+    if values.is_empty() {
+        return Ok(Err(
+            b"ERR Please specify at least one argument for this redis lib call",
+        ));
+    }
+    with_calls(lua, |calls, _| calls.begin())?;
+    for value in values {
+        let push = |text: &[u8]| with_calls(lua, |calls, running| calls.push(text, running));
+        let has_room = match value {
+            Value::String(text) => push(&text.as_bytes())?,
+            Value::Integer(number) => push(&number_text(*number as f64))?,
+            Value::Number(number) => push(&number_text(*number))?,
+            _ => {
+                return Ok(Err(
+                    b"ERR Lua redis lib command arguments must be strings or integers",
+                ));
+            }
+        };
+        if !has_room {
+            return Err(Raised::Over.into());
+        }
+    }
+    with_calls(lua, Calls::execute).map(Ok)
+}
+
+fn with_calls<T>(lua: &Lua, act: impl FnOnce(&mut Calls, &mut Running) -> T) -> mlua::Result<T> {
+    let mut run = lua.app_data_mut::<Run>();
+    let run = run.as_deref_mut().ok_or(mlua::Error::CallbackDestructed)?;
+    let running = run.now.as_mut().ok_or(mlua::Error::CallbackDestructed)?;
+    Ok(act(&mut run.calls, running))
 }
 
 /// A number as C's `%.17g` writes it.

@@ -5,6 +5,7 @@ use super::raise::{PRELUDE, fail, type_name};
 use super::{base, redis, strings, tables};
 use crate::formats;
 use crate::state::parse;
+use luastack::Stack;
 use mlua::{Function, Lua, Table, Value};
 
 /// Globals of Lua's own that are left as they are.
@@ -29,14 +30,14 @@ pub(crate) struct Sandbox {
     pub globals: Table,
     /// What is behind it; `KEYS` and `ARGV` are put here.
     pub library: Table,
-    /// Calls a function and returns whether it succeeded, and its value or its error in Redis's form.
-    pub run: Function,
+    /// Brings what a script raises into Redis's form, where it is raised.
+    pub explain: Function,
     /// Tells whether no script got anything into what is before the shared tables ([`Shared::fronts`]).
     pub untouched: Function,
 }
 
 /// Makes the globals of a new state.
-pub(crate) fn build(lua: &Lua, shared: &Shared) -> mlua::Result<Sandbox> {
+pub(crate) fn build(lua: &Lua, shared: &Shared, stack: &mut Stack) -> mlua::Result<Sandbox> {
     let native = lua.globals();
     let library = lua.create_table()?;
     for name in KEPT {
@@ -76,14 +77,14 @@ pub(crate) fn build(lua: &Lua, shared: &Shared) -> mlua::Result<Sandbox> {
     add("math", base::math(lua, &native)?)?;
     add("coroutine", base::coroutines(lua, &native, &prelude)?)?;
     add("os", base::os(lua)?)?;
-    add("redis", redis::library(lua)?)?;
+    add("redis", redis::library(lua, stack)?)?;
     add("cjson", formats::json(lua)?)?;
     add("cmsgpack", formats::msgpack(lua)?)?;
     add("bit", formats::bits(lua)?)?;
     add("struct", formats::pack(lua)?)?;
     library.set_metatable(Some(absent))?;
     Ok(Sandbox {
-        run: prelude.raw_get("run")?,
+        explain: lua.create_function(base::explain)?,
         untouched: prelude.raw_get("untouched")?,
         globals,
         library,
@@ -105,6 +106,5 @@ fn prelude(lua: &Lua, native: &Table) -> mlua::Result<Table> {
         settle,
         lua.create_function(base::told)?,
         lua.create_function(tables::check_sort)?,
-        lua.create_function(base::explain)?,
     ))
 }

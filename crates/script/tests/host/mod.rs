@@ -1,7 +1,7 @@
 //! A host for tests: a few commands on a map, and a count of looks after which it ends the script.
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 
-use resp::Protocol;
+use resp::{Args, Protocol, Reply};
 use script::{Engine, Host, Limits, LogLevel, Outcome, Request, Script, Stop};
 use std::collections::BTreeMap;
 
@@ -14,7 +14,10 @@ pub struct Map {
 }
 
 impl Host for Map {
-    fn call(&mut self, arguments: &[&[u8]], protocol: Protocol, reply: &mut Vec<u8>) {
+    fn call(&mut self, args: Args<'_>, reply: &mut Reply<'_>) {
+        let arguments: Vec<&[u8]> = args.iter().collect();
+        let protocol = reply.protocol();
+        let reply = reply.output().tail_mut();
         let name = String::from_utf8_lossy(arguments[0]).to_ascii_lowercase();
         match (name.as_str(), &arguments[1..]) {
             ("get", [key]) => match self.keys.get(*key) {
