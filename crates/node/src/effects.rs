@@ -90,6 +90,11 @@ pub(crate) fn is_unnumbered(head: &[u8]) -> bool {
     head[0] & NUMBERED != 0 && fence_of(head) == 0
 }
 
+/// Leaves the number of what a head says to whoever applies it.
+pub(crate) fn unnumber(head: &mut [u8]) {
+    head[HEAD_BYTES..].fill(0);
+}
+
 /// Whether a head is that of a further piece of a collection.
 pub(crate) fn is_further(head: &[u8]) -> bool {
     head[0] & FURTHER != 0

@@ -203,15 +203,10 @@ impl Session {
                 return Err(Box::new(Ran::Lacks(shard, (db, key))));
             }
         }
-        for (key, entry) in changed {
-            let key = Key::new(node.seed, db, &key);
-            match entry {
-                Some(entry) => copies.cache.put_entry(key, entry),
-                None => {
-                    copies.cache.remove(key);
-                }
-            }
+        for key in changed.keys() {
+            changed.put_into(&mut copies.cache, key);
         }
+        changed.give_back(&node.cluster.scripts);
         copies.events.extend(events);
         copies.stamp = copies.stamp.of_op(1);
         Ok(reply)
@@ -248,20 +243,20 @@ impl Session {
                     .is_some_and(|names| names.contains(&name)),
                 "a command changes its keys and no others"
             );
-            let mut entry = copies.cache.copy(Key::new(turn.node.seed, *db, key));
-            if let Some(entry) = &mut entry {
-                // A lock that was changed is the same grant; one that came from elsewhere, and any collection, gets a number here.
-                let is_same = entry.pin == Pin::Pinned
-                    && copies.fences.get(&name).copied() == Some(entry.fence);
-                if !is_same {
-                    entry.fence = 0;
-                }
+            let entry = copies.cache.peek(Key::new(turn.node.seed, *db, key));
+            let mut head = effects::head_of(entry);
+            // A lock that was changed is the same grant; one that came from elsewhere, and any collection, gets a number here.
+            let is_same = entry.is_some_and(|entry| {
+                entry.pin == Pin::Pinned && copies.fences.get(&name).copied() == Some(entry.fence)
+            });
+            if !is_same {
+                effects::unnumber(&mut head);
             }
-            let (mut head, value) = effects::of_entry(entry.as_ref());
             effects::shift_expiry(&mut head, -(copies.behind_ms[&shard] as i64));
+            let value = effects::value_of(entry).into_owned();
             bytes += key.len() + value.len();
             let of_shard = effects.entry((shard, *db)).or_default();
-            of_shard.extend([key.to_vec(), head, value]);
+            of_shard.extend([key.to_vec(), head.to_vec(), value]);
         }
         if bytes > RECORDS_BYTES_MAX {
             return Ran::Refused(format!("-{TOO_MUCH}\r\n").into_bytes());
