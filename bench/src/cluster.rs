@@ -14,7 +14,7 @@ mod source;
 mod zookeeper;
 
 use anyhow::{Context, Result};
-use clap::Args;
+use clap::{Args, ValueEnum};
 use serde::Serialize;
 
 use crate::compare::Placement;
@@ -49,6 +49,14 @@ pub struct ClusterOptions {
     /// Requests that a connection sends before it waits for the replies
     #[arg(long, value_delimiter = ',', default_values_t = [1, 16, 64], value_name = "N,...")]
     pub pipelines: Vec<usize>,
+    /// Mixes of requests
+    #[arg(long, value_delimiter = ',', value_name = "MIX,...",
+          default_values = ["set", "get", "mixed"])]
+    pub mixes: Vec<Mix>,
+    /// Deployments; without all of them etcd is left out too
+    #[arg(long, value_delimiter = ',', value_name = "NAME,...",
+          default_values = ["one", "three", "redis"])]
+    pub deployments: Vec<Kind>,
     /// Kills of a leading node under load, for the gap in writes; 0 leaves them out
     #[arg(long, default_value_t = 50, value_name = "N")]
     pub kills: usize,
@@ -100,10 +108,15 @@ pub fn run(options: &ClusterOptions, servers: &ServerOptions, cpus: &[usize]) ->
     };
     if !options.kills_only {
         tables(options, servers, &torc, &placement)?;
-        etcd::run(
-            options.seconds * options.rounds as f64,
-            &placement.server_cpus,
-        )?;
+        if Kind::value_variants()
+            .iter()
+            .all(|kind| options.deployments.contains(kind))
+        {
+            etcd::run(
+                options.seconds * options.rounds as f64,
+                &placement.server_cpus,
+            )?;
+        }
     }
     if options.kills > 0 {
         failover::run(&torc, &placement, options.kills)?;
@@ -143,9 +156,9 @@ fn tables(
     torc: &Torc,
     placement: &Placement,
 ) -> Result<()> {
-    let kinds = [Kind::TorcOne, Kind::TorcThree, Kind::RedisWait];
+    let kinds = &options.deployments;
     let mut deployments = Vec::new();
-    for kind in kinds {
+    for &kind in kinds {
         let deployment = Deployment::start(kind, torc, placement)?;
         compare::fill(
             deployment.entry(),
@@ -161,7 +174,7 @@ fn tables(
         "| requests | pipeline | deployment | requests/s | CPU µs per request, all processes | p50 / p99 µs | CPU to redis | requests/s to redis |"
     );
     println!("|---|---:|---|---:|---:|---:|---:|---:|");
-    for mix in [Mix::Set, Mix::Get, Mix::NineToOne] {
+    for &mix in &options.mixes {
         for &pipeline in &options.pipelines {
             let mut cells = Vec::new();
             for (nth, kind) in kinds.iter().enumerate() {

@@ -6,6 +6,7 @@ use crate::compare::Placement;
 use crate::requests::key_of;
 use crate::server_process::{ServerProcess, ServerSpec};
 use anyhow::{Context, Result, bail, ensure};
+use clap::ValueEnum;
 use redis_protocol::redis_keyslot;
 use redis_protocol::resp2::types::OwnedFrame;
 use std::collections::BTreeMap;
@@ -19,13 +20,16 @@ const WHOLE_MAX: Duration = Duration::from_secs(60);
 const SLOTS: u16 = 16_384;
 
 /// What is deployed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Kind {
-    /// One node of Torc.
+    /// One node of Torc
+    #[value(name = "one")]
     TorcOne,
-    /// Three nodes of Torc, quorum writes.
+    /// Three nodes of Torc, quorum writes
+    #[value(name = "three")]
     TorcThree,
-    /// redis-server with two replicas, and WAIT.
+    /// redis-server with two replicas, and WAIT
+    #[value(name = "redis")]
     RedisWait,
 }
 

@@ -3,17 +3,19 @@
 use crate::random::Xorshift;
 use crate::replies::Expected;
 use crate::requests::{Batch, RequestSource, encode_request, key_of, value};
+use clap::ValueEnum;
 use std::fmt;
 use std::sync::Arc;
 
 /// What is asked.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Mix {
-    /// SET alone.
+    /// SET alone
     Set,
-    /// GET alone.
+    /// GET alone
     Get,
-    /// Nine GETs to a SET.
+    /// Nine GETs to a SET
+    #[value(name = "mixed")]
     NineToOne,
 }
 

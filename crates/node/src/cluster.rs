@@ -325,6 +325,15 @@ impl Cluster {
         self.dirty[shard / 64].fetch_or(1 << (shard % 64), Ordering::Release);
     }
 
+    /// The same, said by who holds the shard's lock and has queued something under it. Whoever takes the marks off locks
+    /// the shard afterwards, so where there is one already it will find what was queued.
+    #[inline]
+    pub fn mark_dirty_locked(&self, shard: usize) {
+        if self.dirty[shard / 64].load(Ordering::Relaxed) >> (shard % 64) & 1 == 0 {
+            self.mark_dirty(shard);
+        }
+    }
+
     /// Whether a tick at this time does something for a shard.
     pub(crate) fn is_tick_due(&self, shard: usize, now_us: u64) -> bool {
         self.wakes_us[shard].load(Ordering::Relaxed) <= now_us

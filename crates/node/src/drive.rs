@@ -4,7 +4,7 @@
 //! ([`crate::Peers`]), replies into their tickets. Whoever owns the links calls [`Node::on_peer_messages`] for what it
 //! read and [`Node::flush`] after it; a timer calls [`Node::tick`] every 10 ms.
 
-use crate::group::{LOCK_BYTES, Mode, Work};
+use crate::group::{LOCK_BYTES, Mode, Work, is_touched_with_others};
 use crate::host::Now;
 use crate::journal::JournalBatch;
 use crate::node::Node;
@@ -113,16 +113,26 @@ impl Node {
         self.on_peer_messages(from, || message.take(), now)
     }
 
-    /// Asks for the memory that applying needs of what some messages bring to be applied, so that the waits for it overlap.
+    /// Asks for the memory that some messages need of what they bring to be applied or read, so that the waits for it overlap.
     fn touch_coming(&self, messages: &VecDeque<PeerMessage>) {
         for pass in 0..2 {
             for message in messages {
-                if let PeerMessage::Paxos(message) = message
-                    && let Some(shard) = (message.group.0 as usize).checked_sub(1)
-                    && shard < self.shards_count()
-                    && let Some(shard) = self.try_lock(shard)
-                {
-                    shard.touch_coming(message, pass);
+                let group = match message {
+                    PeerMessage::Paxos(message) => message.group,
+                    PeerMessage::Forward(forward) if is_touched_with_others(&forward.ops) => {
+                        forward.group
+                    }
+                    _ => continue,
+                };
+                let shard = (group.0 as usize).checked_sub(1);
+                let shard = shard.filter(|shard| *shard < self.shards_count());
+                let Some(shard) = shard.and_then(|shard| self.try_lock(shard)) else {
+                    continue;
+                };
+                match message {
+                    PeerMessage::Paxos(message) => shard.touch_coming(message, pass),
+                    PeerMessage::Forward(forward) => shard.touch_forward(forward, pass),
+                    _ => unreachable!("passed over"),
                 }
             }
         }

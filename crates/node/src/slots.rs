@@ -13,7 +13,6 @@
 
 use crate::client::Client;
 use bytes::Bytes;
-use std::ops::Range;
 use std::sync::Arc;
 
 /// Replies shorter than this are copied even if they come as shared memory.
@@ -87,19 +86,48 @@ pub struct Slots {
     filled: usize,
     /// The short replies, in the order in which they came.
     short: Vec<u8>,
+    /// The long ones, likewise.
+    shared: Vec<Bytes>,
     shared_bytes: usize,
     /// How many replies the session waits for; none while it still opens slots.
     awaited: Option<usize>,
 }
 
-/// What has become of a slot.
-#[derive(Debug, Default)]
-enum Filled {
-    #[default]
-    Missing,
-    /// In [`Slots::short`].
-    Short(Range<u32>),
-    Shared(Bytes),
+/// What has become of a slot: where in [`Slots::short`] its reply is. In 8 bytes, as there is one for each request that is
+/// on its way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Filled {
+    start: u32,
+    /// [`Filled::SHARED`]: the reply is number `start` of [`Slots::shared`].
+    end: u32,
+}
+
+impl Filled {
+    /// No reply came.
+    const MISSING: Filled = Filled {
+        start: u32::MAX,
+        end: 0,
+    };
+    const SHARED: u32 = u32::MAX;
+}
+
+/// A reply.
+#[derive(Clone, Copy, Debug)]
+pub enum SlotReply<'a> {
+    /// A short one.
+    Short(&'a [u8]),
+    /// A long one.
+    Shared(&'a Bytes),
+}
+
+impl<'a> SlotReply<'a> {
+    /// Its bytes.
+    pub fn bytes(self) -> &'a [u8] {
+        match self {
+            SlotReply::Short(bytes) => bytes,
+            SlotReply::Shared(bytes) => bytes,
+        }
+    }
 }
 
 impl Slots {
@@ -121,20 +149,23 @@ impl Slots {
     }
 
     /// The reply in `slot`, if it is there.
-    pub fn get(&self, slot: u32) -> Option<&[u8]> {
-        match self.replies.get(slot as usize)? {
-            Filled::Missing => None,
-            Filled::Short(range) => Some(&self.short[range.start as usize..range.end as usize]),
-            Filled::Shared(bytes) => Some(bytes),
+    #[inline]
+    pub fn reply(&self, slot: u32) -> Option<SlotReply<'_>> {
+        let filled = *self.replies.get(slot as usize)?;
+        let start = filled.start as usize;
+        match filled {
+            Filled::MISSING => None,
+            Filled {
+                end: Filled::SHARED,
+                ..
+            } => Some(SlotReply::Shared(&self.shared[start])),
+            Filled { end, .. } => Some(SlotReply::Short(&self.short[start..end as usize])),
         }
     }
 
-    /// The same as shared memory, if that is what it is.
-    pub fn get_shared(&self, slot: u32) -> Option<Bytes> {
-        match self.replies.get(slot as usize)? {
-            Filled::Missing | Filled::Short(_) => None,
-            Filled::Shared(bytes) => Some(bytes.clone()),
-        }
+    /// Its bytes.
+    pub fn get(&self, slot: u32) -> Option<&[u8]> {
+        self.reply(slot).map(SlotReply::bytes)
     }
 
     /// The replies to the first slots; the connection is roused when the next reply comes, to whatever slot.
@@ -149,6 +180,7 @@ impl Slots {
         self.replies.clear();
         self.filled = 0;
         self.short.clear();
+        self.shared = Vec::new();
         self.shared_bytes = 0;
         self.awaited = None;
         self.short.shrink_to(KEPT_BYTES_MAX);
@@ -160,38 +192,39 @@ impl Slots {
             return Complete::NotYet;
         }
         let start = self.short.len();
-        let filled = match u32::try_from(start + reply.len()) {
-            Ok(end) => {
+        match u32::try_from(start + reply.len()) {
+            Ok(end) if end != Filled::SHARED => {
                 self.short.extend_from_slice(reply);
-                Filled::Short(start as u32..end)
+                let start = start as u32;
+                self.set(slot, Filled { start, end })
             }
-            Err(_) => Filled::Shared(Bytes::copy_from_slice(reply)),
-        };
-        self.set(slot, filled)
+            _ => self.put_shared(batch, slot, Bytes::copy_from_slice(reply)),
+        }
     }
 
     fn put_shared(&mut self, batch: u32, slot: u32, reply: Bytes) -> Complete {
         if !self.is_missing(batch, slot) {
             return Complete::NotYet;
         }
-        self.set(slot, Filled::Shared(reply))
+        self.shared_bytes += reply.len();
+        self.shared.push(reply);
+        let start = self.shared.len() as u32 - 1;
+        let end = Filled::SHARED;
+        self.set(slot, Filled { start, end })
     }
 
     fn is_missing(&self, batch: u32, slot: u32) -> bool {
         batch == self.batch
-            && matches!(
-                self.replies.get(slot as usize),
-                None | Some(Filled::Missing)
-            )
+            && self
+                .replies
+                .get(slot as usize)
+                .is_none_or(|filled| *filled == Filled::MISSING)
     }
 
     fn set(&mut self, slot: u32, filled: Filled) -> Complete {
         let slot = slot as usize;
         if slot >= self.replies.len() {
-            self.replies.resize_with(slot + 1, Filled::default);
-        }
-        if let Filled::Shared(bytes) = &filled {
-            self.shared_bytes += bytes.len();
+            self.replies.resize(slot + 1, Filled::MISSING);
         }
         self.replies[slot] = filled;
         self.filled += 1;
@@ -270,8 +303,12 @@ mod tests {
         ticket(&client, 0).fill_shared(long.clone());
         ticket(&client, 1).fill_shared(long.slice(..10));
         let slots = client.slots();
-        assert_eq!(slots.get_shared(0).unwrap().as_ptr(), long.as_ptr());
-        assert_eq!(slots.get_shared(1), None);
+        let shared = |slot| match slots.reply(slot) {
+            Some(SlotReply::Shared(bytes)) => Some(bytes.as_ptr()),
+            Some(SlotReply::Short(_)) | None => None,
+        };
+        assert_eq!(shared(0), Some(long.as_ptr()));
+        assert_eq!(shared(1), None);
         assert_eq!(slots.get(1), Some(&long[..10]));
         assert_eq!(slots.bytes(), 8202);
     }

@@ -252,6 +252,25 @@ impl Output {
         Bytes::from(whole)
     }
 
+    /// All pending bytes in order, as pieces of the memory that they are in: nothing is copied.
+    pub fn into_pieces(mut self) -> Vec<Bytes> {
+        let mut position = self.tail_written;
+        let tail = Bytes::from(std::mem::take(&mut self.tail));
+        let mut pieces = Vec::with_capacity(2 * self.shared.len() + 1);
+        for chunk in self.shared {
+            let at = (chunk.at - self.tail_base) as usize;
+            pieces.push(tail.slice(position..at));
+            pieces.push(chunk.bytes);
+            position = at;
+        }
+        pieces.push(match position {
+            0 => tail,
+            _ => tail.slice(position..),
+        });
+        pieces.retain(|piece| !piece.is_empty());
+        pieces
+    }
+
     /// Gives back the memory that a large reply took, once it has been written. Cheap when there
     /// is nothing to give back, so it may be called after every batch.
     pub fn shrink(&mut self) {

@@ -76,11 +76,7 @@ impl Shard {
 
     /// Answers to this node's requests.
     pub(crate) fn on_forward_reply(&mut self, reply: ForwardReply, work: &mut Work<'_>) {
-        for item in reply.items {
-            self.group
-                .requests
-                .resolve_shared(item.kind, item.number, item.reply, work.now_us());
-        }
+        self.group.requests.resolve_all(reply.items, work.now_us());
         if self.group.requests.has_unsent() {
             work.cluster.mark_dirty(self.index());
         }

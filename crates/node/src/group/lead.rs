@@ -1,16 +1,16 @@
 //! What a leader does with requests, its own node's and others': proposes writes, executes reads, answers.
 
 use super::Work;
-use super::apply::{Applying, stored_since, touch_first};
+use super::apply::{Applying, stored_since};
 use super::decide::refused;
 use super::forward::{
     ForwardedRead, ForwardedRun, Taking, denies_oom, is_asked_by_nodes, takes_lock,
 };
 use super::op::{Op, OpError, OpKind, split_first};
-use super::origins::{COPIED_BYTES_MAX, Stored};
+use super::origins::Stored;
 use super::requests::{BATCH_BYTES_MIN, Next, NextOps};
 use super::scripts::is_read_script;
-use crate::entry::{BATCH_HEAD_BYTES, Run, push_run, write_batch_head, write_run_head};
+use crate::entry::{BATCH_HEAD_BYTES, Run, Stamp, push_run, write_batch_head, write_run_head};
 use crate::lock_memory::LockOverflow;
 use crate::memory::{Budget, LOCKS_OOM, OOM};
 use crate::questions;
@@ -20,7 +20,6 @@ use crate::wire::{Forward, ForwardRefused, PeerMessage, RequestKind};
 use bytes::Bytes;
 use paxos::{Input, ReplicaId};
 use resp::Reply;
-use smallvec::SmallVec;
 use std::ops::Range;
 
 /// Bytes of a batch beyond which it takes no further run.
@@ -233,7 +232,12 @@ impl Shard {
                 continue;
             }
             let mark = work.applied.scratch.mark();
-            self.run_read(&op, log_ms, work);
+            let stamp = Stamp {
+                log_ms,
+                wall_offset_ms: self.group.wall_offset_ms(work.now),
+                random: work.host.random(),
+            };
+            self.run_read(&op, stamp, work);
             let reply = stored_since(&mut work.applied.scratch, mark);
             done.push((read, reply));
         }
@@ -291,13 +295,8 @@ impl Shard {
     }
 
     /// Executes a read; its reply goes to the end of the scratch.
-    fn run_read(&mut self, op: &Op<'_>, log_ms: u64, work: &mut Work<'_>) {
-        let stamp = crate::Stamp {
-            log_ms,
-            wall_offset_ms: self.group.wall_offset_ms(work.now),
-            random: work.host.random(),
-        };
-        self.cache.set_now(log_ms);
+    pub(super) fn run_read(&mut self, op: &Op<'_>, stamp: Stamp, work: &mut Work<'_>) {
+        self.cache.set_now(stamp.log_ms);
         if is_read_script(op) {
             self.answer_script(op, stamp, work);
         } else if let Some(answer) = self.answer_about(op) {
@@ -316,10 +315,7 @@ impl Shard {
     }
 
     pub(super) fn send_replies(&mut self, work: &mut Work<'_>) {
-        if self.group.replies.is_empty() {
-            return;
-        }
-        for (to, message) in self.group.replies.take(self.group.id) {
+        while let Some((to, message)) = self.group.replies.take_next(self.group.id) {
             // A node that cannot be reached asks again.
             work.cluster.peers.send(to.node, &message);
         }
@@ -359,10 +355,7 @@ impl Shard {
     fn take(&mut self, forward: &Forward, work: &mut Work<'_>) -> Result<Taken, OpError> {
         let (origin, ops) = (forward.origin, &forward.ops);
         let applied = self.origins.applied(origin);
-        let mut reading = self.begin_reading(work);
-        if ops.first() == Some(&(OpKind::Read as u8)) {
-            touch_first(&self.cache, ops);
-        }
+        let mut reading = self.begin_reading(forward, work);
         let is_short = work.budget.missing() > 0;
         work.needs_room |= is_short;
         work.needs_lock_room |= work.budget.locks.missing_for(LOCK_BYTES) > 0;
@@ -383,17 +376,17 @@ impl Shard {
             at += op.bytes().len();
             if op.head.kind.lane() == RequestKind::Read {
                 self.hand_over(forward, start..from, std::mem::take(&mut count));
-                match &mut reading {
-                    Some(reading)
-                        if op.head.after <= applied
-                            && is_asked_by_nodes(&op)
-                            && !is_read_script(&op)
-                            && !self.is_noted_to_wait(origin, &op) =>
-                    {
-                        self.read_now(origin, &op, reading, work);
-                        reading.done.push(from..at);
+                let is_read = match &mut reading {
+                    Some(reading) => {
+                        op.head.after <= applied
+                            && reading.has_room()
+                            && self.runs_on_the_spot(origin, &op)
+                            && self.read_now(&op, (ops, from), reading, work)
                     }
-                    Some(_) | None => self.take_read(origin, &op, ops.slice(from..at)),
+                    None => false,
+                };
+                if !is_read {
+                    self.take_read(origin, &op, ops.slice(from..at));
                 }
                 continue;
             }
@@ -437,16 +430,11 @@ impl Shard {
         outcome
     }
 
-    /// Begins to execute reads on the spot, if they go by the lease and it holds; else they wait.
-    fn begin_reading(&mut self, work: &Work<'_>) -> Option<Reading> {
-        let until_us = self.group.replica.lease_until();
-        let goes_by_lease = work.read_mode == ReadMode::Lease;
-        (goes_by_lease && work.host.monotonic_us() < until_us).then(|| Reading {
-            until_us,
-            log_ms: self.group.read_ms(work.now),
-            replies_before: self.group.replies.count(),
-            done: SmallVec::new(),
-        })
+    /// Whether a read needs nothing but a lease. One that waits for a transaction does, and its origin is told so.
+    #[inline]
+    fn runs_on_the_spot(&mut self, origin: ReplicaId, op: &Op<'_>) -> bool {
+        op.head.kind == OpKind::Read && self.reservations.is_idle()
+            || is_asked_by_nodes(op) && !is_read_script(op) && !self.is_noted_to_wait(origin, op)
     }
 
     /// Whether a read must wait for a transaction; its origin is told so.
@@ -459,40 +447,8 @@ impl Shard {
         waits
     }
 
-    fn read_now(&mut self, origin: ReplicaId, op: &Op<'_>, reading: &Reading, work: &mut Work<'_>) {
-        let id = op.head.seq;
-        let mark = work.applied.scratch.mark();
-        self.run_read(op, reading.log_ms, work);
-        let scratch = &mut work.applied.scratch;
-        let replies = &mut self.group.replies;
-        if scratch.as_one_slice().is_some() && scratch.len() <= COPIED_BYTES_MAX {
-            replies.push_short(origin, RequestKind::Read, id, scratch.tail_since(mark));
-            scratch.rewind(mark);
-        } else {
-            let reply = stored_since(scratch, mark);
-            replies.push(origin, RequestKind::Read, id, &reply);
-        }
-    }
-
-    /// The reads were executed. If the process stood still meanwhile, what was read may be old: then they wait for a
-    /// lease again.
-    fn end_reading(&mut self, forward: &Forward, reading: Reading, work: &mut Work<'_>) {
-        if reading.done.is_empty() {
-            return;
-        }
-        self.drain_changes(work);
-        if work.host.monotonic_us() < reading.until_us {
-            return;
-        }
-        self.group.replies.truncate(reading.replies_before);
-        for range in reading.done {
-            let bytes = forward.ops.slice(range);
-            let (op, _) = split_first(&bytes).expect("looked at before");
-            self.take_read(forward.origin, &op, bytes.clone());
-        }
-    }
-
-    fn take_read(&mut self, origin: ReplicaId, op: &Op<'_>, bytes: Bytes) {
+    /// Queues a read, unless it waits already.
+    pub(super) fn take_read(&mut self, origin: ReplicaId, op: &Op<'_>, bytes: Bytes) {
         let id = op.head.seq;
         if is_asked_by_nodes(op) {
             let ticket = self.group.rounds.ticket_for_other();
@@ -542,18 +498,6 @@ impl Shard {
             });
         }
     }
-}
-
-/// Reads of a message that are executed as it comes.
-struct Reading {
-    /// The clock time, us, that must not have come when all are executed.
-    until_us: u64,
-    /// The log time that they see, ms.
-    log_ms: u64,
-    /// Answers that were there before.
-    replies_before: usize,
-    /// Where in the message they are.
-    done: SmallVec<[Range<usize>; 16]>,
 }
 
 /// What a lock costs, about.

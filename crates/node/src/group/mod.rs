@@ -16,7 +16,7 @@
 //! - After a read was computed under a lease the clock is looked at again before its answer leaves. Under `--read-mode
 //!   quorum` no read is answered before a majority said, after the read came, that this replica leads (`rounds`).
 //!
-//! Reading order: `op`, `origins`, `room`, `requests`, `forward`, `replies`, `apply`, `locks`, `engine`, `lead`, `rounds`,
+//! Reading order: `op`, `origins`, `room`, `requests`, `forward`, `replies`, `apply`, `locks`, `engine`, `lead`, `reading`, `rounds`,
 //! `follow`, `decide`, `snapshot`, `streams`, `loss`; `reservations`, `transact`.
 
 pub(crate) mod apply;
@@ -29,6 +29,7 @@ pub(crate) mod locks;
 mod loss;
 pub(crate) mod op;
 pub(crate) mod origins;
+mod reading;
 mod replies;
 pub(crate) mod requests;
 pub(crate) mod reservations;
@@ -48,6 +49,7 @@ pub(crate) use op::encode as encode_op;
 pub(crate) use op::is_applicable;
 pub use op::{OpError, OpFlags, OpHead, OpKind};
 pub(crate) use origins::{life_of, origin_of};
+pub(crate) use reading::is_touched_with_others;
 pub(crate) use requests::Fate;
 pub use requests::Request;
 pub(crate) use room::QueueBudget;

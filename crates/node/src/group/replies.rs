@@ -1,30 +1,27 @@
-//! Answers that a leader has worked out and not given yet: to this node's own requests and to those of others.
+//! Answers of a leader to other nodes that are not given yet: written as they leave, a message a node.
 
 use super::origins::Stored;
-use crate::wire::{ForwardReply, ForwardedReply, PeerMessage, RequestKind};
-use bytes::Bytes;
+use crate::wire::{AnswerBuffer, ForwardReply, PeerMessage, RequestKind};
 use paxos::{GroupId, ReplicaId};
-use std::ops::Range;
 
-/// Answers to other nodes, in the order in which they came about; their short bytes in one piece.
+/// With so many bytes a message takes no further answer.
+const FULL_BYTES: usize = 1 << 20;
+/// Memory that a message's answers begin with at most, however large those before them were.
+const USUAL_BYTES_MAX: usize = 16 << 10;
+
+/// Answers to other nodes, in the order in which they came about.
 #[derive(Debug, Default)]
 pub(crate) struct Replies {
-    bytes: Vec<u8>,
-    items: Vec<Item>,
+    messages: Vec<Answered>,
+    /// About what a message's answers came to be, bytes.
+    usual_bytes: usize,
 }
 
+/// What one node is answered.
 #[derive(Debug)]
-struct Item {
+struct Answered {
     to: ReplicaId,
-    kind: RequestKind,
-    number: u64,
-    reply: Reply,
-}
-
-#[derive(Debug)]
-enum Reply {
-    Short(Range<usize>),
-    Long(Bytes),
+    answers: AnswerBuffer,
 }
 
 impl Replies {
@@ -32,66 +29,105 @@ impl Replies {
     pub fn push(&mut self, to: ReplicaId, kind: RequestKind, number: u64, reply: &Stored) {
         match reply {
             Stored::Short(short) => self.push_short(to, kind, number, short),
-            Stored::Long(long) => self.items.push(Item {
-                to,
-                kind,
-                number,
-                reply: Reply::Long(long.clone()),
-            }),
+            Stored::Long(long) => self.buffer(to).push_shared(kind, number, long.clone()),
         }
     }
 
     /// The same with an answer that is copied.
+    #[inline]
     pub fn push_short(&mut self, to: ReplicaId, kind: RequestKind, number: u64, reply: &[u8]) {
-        let start = self.bytes.len();
-        self.bytes.extend_from_slice(reply);
-        self.items.push(Item {
-            to,
-            kind,
-            number,
-            reply: Reply::Short(start..self.bytes.len()),
+        self.buffer(to).push(kind, number, reply);
+    }
+
+    fn buffer(&mut self, to: ReplicaId) -> &mut AnswerBuffer {
+        let place = self.place(to).unwrap_or_else(|| {
+            let answers = self.fresh();
+            self.messages.push(Answered { to, answers });
+            self.messages.len() - 1
         });
+        &mut self.messages[place].answers
     }
 
-    /// How many there are.
-    pub fn count(&self) -> usize {
-        self.items.len()
+    /// The message that the next answer to a node goes into, if there is one.
+    fn place(&self, to: ReplicaId) -> Option<usize> {
+        let has_room =
+            |message: &Answered| message.to == to && message.answers.bytes() < FULL_BYTES;
+        self.messages.iter().rposition(has_room)
     }
 
-    /// Takes back all but the first `count`.
-    pub fn truncate(&mut self, count: usize) {
-        self.items.truncate(count);
+    fn fresh(&self) -> AnswerBuffer {
+        AnswerBuffer::with_capacity(self.usual_bytes.min(USUAL_BYTES_MAX))
+    }
+
+    /// Lends the answers to one node, to which more are added; to be given back.
+    pub fn lend(&mut self, to: ReplicaId) -> AnswerBuffer {
+        match self.place(to) {
+            Some(place) => self.messages.remove(place).answers,
+            None => self.fresh(),
+        }
+    }
+
+    /// Takes back what was lent.
+    pub fn give_back(&mut self, to: ReplicaId, answers: AnswerBuffer) {
+        if answers.count() > 0 {
+            self.messages.push(Answered { to, answers });
+        }
     }
 
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
-        self.items.is_empty()
+        self.messages.is_empty()
     }
 
-    /// Takes them as one message a node, in order of nodes.
-    pub fn take(&mut self, group: GroupId) -> Vec<(ReplicaId, PeerMessage)> {
-        let bytes = Bytes::from(std::mem::take(&mut self.bytes));
-        let mut items = std::mem::take(&mut self.items);
-        // Stable: answers to one node stay in order.
-        items.sort_by_key(|item| item.to);
-        let one_node = |items: &[Item]| {
-            let answers = items.iter().map(|item| ForwardedReply {
-                kind: item.kind,
-                number: item.number,
-                reply: match &item.reply {
-                    Reply::Short(range) => bytes.slice(range.clone()),
-                    Reply::Long(long) => long.clone(),
-                },
-            });
-            ForwardReply {
-                group,
-                to: items[0].to,
-                items: answers.collect(),
-            }
+    /// Takes the next message.
+    pub fn take_next(&mut self, group: GroupId) -> Option<(ReplicaId, PeerMessage)> {
+        let Answered { to, answers } = match self.messages.is_empty() {
+            true => return None,
+            false => self.messages.remove(0),
         };
-        items
-            .chunk_by(|one, next| one.to == next.to)
-            .map(|items| (items[0].to, PeerMessage::ForwardReply(one_node(items))))
-            .collect()
+        // Towards a little more than what they came to be.
+        self.usual_bytes = (3 * self.usual_bytes + answers.bytes() * 5 / 4) / 4;
+        let items = answers.finish();
+        let message = PeerMessage::ForwardReply(ForwardReply { group, to, items });
+        Some((to, message))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use paxos::{Incarnation, NodeId};
+
+    fn replica(node: u32) -> ReplicaId {
+        ReplicaId {
+            node: NodeId(node),
+            incarnation: Incarnation(1),
+        }
+    }
+
+    #[test]
+    fn a_node_is_answered_in_one_message_until_that_is_full() {
+        // Breaks if each answer were a message, or thousands of large values made one that no link takes.
+        let mut replies = Replies::default();
+        for number in 1..=3 {
+            replies.push_short(replica(2), RequestKind::Read, number, b"+OK\r\n");
+            replies.push_short(replica(3), RequestKind::Read, number, b"+OK\r\n");
+        }
+        let large = Stored::of(&vec![b'x'; FULL_BYTES]);
+        replies.push(replica(2), RequestKind::Read, 4, &large);
+        replies.push(replica(2), RequestKind::Read, 5, &large);
+        let lent = replies.lend(replica(3));
+        assert_eq!(lent.count(), 3);
+        replies.give_back(replica(3), lent);
+        let mut told = Vec::new();
+        while let Some((to, message)) = replies.take_next(GroupId(1)) {
+            let PeerMessage::ForwardReply(reply) = message else {
+                panic!("{message:?}");
+            };
+            told.push((to.node.0, reply.items.count()));
+        }
+        told.sort_unstable();
+        assert_eq!(told, [(2, 1), (2, 4), (3, 3)]);
+        assert!(replies.is_empty());
     }
 }

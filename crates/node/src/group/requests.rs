@@ -13,39 +13,29 @@
 //! Order of one connection on one group: a read says which write it must see (`after`, in the operation); a write
 //! that comes behind a read of the same connection waits here until that read is answered.
 
+mod lane;
+
+pub(crate) use lane::{BATCH_BYTES_MIN, Lane, Next, NextOps};
+
 use super::forward::ForwardedRead;
-use super::op::{self, OP_BYTES_MAX, OpFlags, OpHead, OpKind, encode, encoded_bytes};
+use super::op::{self, OP_BYTES_MAX, OpFlags, OpKind, encoded_bytes};
 use super::room::{QueueBudget, QueueFull, Share};
 use super::transact::is_about_transaction;
-use crate::entry::{BATCH_HEAD_BYTES, RUN_HEAD_BYTES, reserve_heads};
+use crate::entry::{BATCH_HEAD_BYTES, RUN_HEAD_BYTES};
 use crate::slots::Ticket;
-use crate::wire::RequestKind;
+use crate::wire::{Answers, RequestKind, SHARED_BYTES_MIN};
 use bytes::Bytes;
+use lane::{Settled, Waiting};
 use paxos::ReplicaId;
 use resp::Args;
-use std::collections::VecDeque;
-use std::ops::Range;
 use std::sync::Arc;
 
-/// Bytes that are worth a batch or a message though another one is on its way.
-pub(crate) const BATCH_BYTES_MIN: usize = 32 << 10;
-/// Bytes at which a chunk is closed.
-const CHUNK_BYTES_MAX: usize = 256 << 10;
-/// Memory that a chunk begins with at most, however large those before it were.
-const USUAL_BYTES_MAX: usize = 4 << 10;
-/// Operations of a chunk.
-const CHUNK_OPS_MAX: u32 = 4096;
 /// Its first request unanswered for so long, a lane is sent again, us.
 const RESEND_US: u64 = 500_000;
 /// A request that waits longer is refused, us.
 const PATIENCE_US: u64 = 10_000_000;
 /// Where the last read was given up, the next one waits alone once it has waited so long, us: more than an election takes.
 const TRIAL_US: u64 = 1_000_000;
-/// Forwarded bytes of a lane that may be unanswered: fewer than a leader has room for ([`super::forward`]), or it would
-/// refuse, and all would be sent again and again.
-const WINDOW_BYTES_MAX: usize = 8 << 20;
-/// Forwarded requests of a lane that may be unanswered, but for the last chunk's.
-const WINDOW_REQUESTS_MAX: u64 = 4096;
 
 /// A request for a group.
 #[derive(Clone, Copy)]
@@ -103,114 +93,6 @@ pub(crate) struct Requests {
     /// Whether a read was given up, and nothing was answered since: the next that come wait to see whether anybody answers
     /// again, and those behind them need not.
     is_silent: bool,
-}
-
-/// Requests of one kind.
-///
-/// Invariants: numbers of `waiting` are `first`, `first + 1` …; chunks follow each other without a gap and hold
-/// `first` and all beyond; only the last may be open.
-#[derive(Debug)]
-pub(crate) struct Lane {
-    first: u64,
-    waiting: VecDeque<Waiting>,
-    chunks: VecDeque<Chunk>,
-    /// The last that was sent, or proposed, to whoever leads now.
-    sent: u64,
-    /// Since when the first waits at its place, or when all were last to be sent again, us.
-    front_us: u64,
-    /// Up to here the clients were told that it took too long.
-    given_up: u64,
-    /// About what chunks came to be, bytes.
-    usual_bytes: usize,
-    /// Room that a chunk keeps at its front for the heads of an entry.
-    reserve: usize,
-    /// The last for which others wait, 0 = none: what goes up to it does not wait for answers.
-    urgent: u64,
-    /// The last that was answered, or of which the leader said that it waits.
-    heard: u64,
-}
-
-#[derive(Debug)]
-enum Waiting {
-    /// Not answered; the ticket is gone once the client was told that it took too long.
-    Open {
-        ticket: Option<Ticket>,
-        queued_us: u64,
-        /// Whether the leader said that it waits for a transaction: no others wait for its answer.
-        is_due: bool,
-    },
-    Done,
-}
-
-/// Operations in one piece of memory.
-#[derive(Debug)]
-pub(crate) struct Chunk {
-    /// Number of the first.
-    first: u64,
-    count: u32,
-    /// The read that must be answered before any of them is sent; 0 = none.
-    behind: u64,
-    /// Where the operations are.
-    ops: Range<usize>,
-    memory: Memory,
-    /// Whether it is one script: no other operation is in the entry that comes of it.
-    is_script: bool,
-}
-
-#[derive(Debug)]
-enum Memory {
-    Open(Vec<u8>),
-    Sealed(Bytes),
-}
-
-impl Chunk {
-    fn last(&self) -> u64 {
-        self.first + u64::from(self.count) - 1
-    }
-
-    fn bytes(&self) -> &[u8] {
-        match &self.memory {
-            Memory::Open(bytes) => bytes,
-            Memory::Sealed(bytes) => bytes,
-        }
-    }
-
-    /// The bytes of the operations from number `from` on.
-    fn range_from(&self, from: u64) -> Range<usize> {
-        let mut at = self.ops.start;
-        for _ in self.first..from {
-            at += op::peek(&self.bytes()[at..]).2;
-        }
-        at..self.ops.end
-    }
-
-    /// No more is added; the memory can be shared from now on.
-    fn seal(&mut self) -> &Bytes {
-        if let Memory::Open(bytes) = &mut self.memory {
-            self.memory = Memory::Sealed(std::mem::take(bytes).into());
-        }
-        match &self.memory {
-            Memory::Sealed(bytes) => bytes,
-            Memory::Open(_) => unreachable!("sealed above"),
-        }
-    }
-}
-
-/// Operations that are next to be sent.
-pub(crate) struct Next {
-    /// How many.
-    pub count: u32,
-    /// Their bytes.
-    pub ops: NextOps,
-}
-
-/// Where they are.
-pub(crate) enum NextOps {
-    /// In memory that begins with room for an entry's heads, to be filled in, and may be appended to; give it back by
-    /// [`Lane::sealed`].
-    Fresh(Vec<u8>),
-    /// In memory that was sent before.
-    Shared(Bytes),
 }
 
 impl Requests {
@@ -293,15 +175,44 @@ impl Requests {
         }
     }
 
+    /// Answers requests; their room is given back together.
+    pub fn resolve_all(&mut self, answers: Answers, now_us: u64) {
+        let answers = answers.joined();
+        let (mut count, mut bytes) = (0, 0);
+        for answer in answers.iter() {
+            if answer.reply.is_empty() {
+                self.note_due(answer.kind, answer.number);
+            } else if let Some(settled) = self.settle_lane(answer.kind, answer.number, now_us) {
+                count += 1;
+                bytes += settled.bytes;
+                match settled.ticket {
+                    Some(ticket) if answer.reply.len() < SHARED_BYTES_MIN => {
+                        ticket.fill(answer.reply);
+                    }
+                    Some(ticket) => ticket.fill_shared(answers.shared(&answer)),
+                    None => {}
+                }
+            }
+        }
+        if count > 0 {
+            self.share.release(count, bytes);
+        }
+    }
+
     fn settle(&mut self, kind: RequestKind, number: u64, now_us: u64) -> Option<Ticket> {
+        let settled = self.settle_lane(kind, number, now_us)?;
+        self.share.release(1, settled.bytes);
+        settled.ticket
+    }
+
+    fn settle_lane(&mut self, kind: RequestKind, number: u64, now_us: u64) -> Option<Settled> {
         let lane = match kind {
             RequestKind::Write => &mut self.writes,
             RequestKind::Read => &mut self.reads,
         };
         let settled = lane.settle(number, now_us)?;
         self.is_silent = false;
-        self.share.release(1, settled.bytes);
-        settled.ticket
+        Some(settled)
     }
 
     /// A request waits for a transaction.
@@ -451,243 +362,13 @@ impl Requests {
         if !self.reads.has_unsent() || !self.reads.may_send() {
             return None;
         }
-        let from = self.reads.sent + 1;
-        let place = self.reads.place_of(from)?;
-        let chunk = &mut self.reads.chunks[place];
-        let range = chunk.range_from(from);
-        let ops = chunk.seal().slice(range);
-        self.reads.sent = self.reads.chunks[place].last();
-        Some(ops)
-    }
-}
-
-/// What answering a request gives free.
-struct Settled {
-    ticket: Option<Ticket>,
-    bytes: usize,
-}
-
-impl Lane {
-    fn new(reserve: usize) -> Self {
-        Lane {
-            first: 1,
-            waiting: VecDeque::new(),
-            chunks: VecDeque::new(),
-            sent: 0,
-            front_us: 0,
-            given_up: 0,
-            usual_bytes: 256,
-            reserve,
-            urgent: 0,
-            heard: 0,
-        }
-    }
-
-    /// The number of the last request that was queued, 0 before the first.
-    pub fn last(&self) -> u64 {
-        self.first + self.waiting.len() as u64 - 1
-    }
-
-    /// The lowest number that is not answered, less one: all up to here are.
-    pub fn done(&self) -> u64 {
-        self.first - 1
-    }
-
-    /// Whether request `number` is not answered yet.
-    pub fn is_open(&self, number: u64) -> bool {
-        number
-            .checked_sub(self.first)
-            .and_then(|place| self.waiting.get(place as usize))
-            .is_some_and(|waiting| matches!(waiting, Waiting::Open { .. }))
-    }
-
-    fn push(
-        &mut self,
-        request: Request<'_>,
-        after: u64,
-        behind: u64,
-        bytes: usize,
-        waiting: Waiting,
-    ) -> u64 {
-        let number = self.last() + 1;
-        let is_script = request.kind == OpKind::Script;
-        let fits = |chunk: &Chunk| {
-            matches!(chunk.memory, Memory::Open(_))
-                && !is_script
-                && !chunk.is_script
-                && behind == 0
-                && chunk.count < CHUNK_OPS_MAX
-                && chunk.ops.len() + bytes <= CHUNK_BYTES_MAX
-        };
-        if !self.chunks.back().is_some_and(fits) {
-            let room = self.reserve + bytes.max(self.usual_bytes.min(USUAL_BYTES_MAX));
-            let mut memory = Vec::with_capacity(room);
-            if self.reserve > 0 {
-                reserve_heads(&mut memory);
+        let place = self.reads.place_of(self.reads.sent + 1)?;
+        match self.reads.take_next(place).ops {
+            NextOps::Fresh(memory) => {
+                self.reads.sealed(memory.into());
+                Some(self.reads.sealed_ops())
             }
-            self.chunks.push_back(Chunk {
-                first: number,
-                count: 0,
-                behind,
-                ops: self.reserve..self.reserve,
-                memory: Memory::Open(memory),
-                is_script,
-            });
-        }
-        let chunk = self.chunks.back_mut().expect("there is one now");
-        let Memory::Open(memory) = &mut chunk.memory else {
-            unreachable!("the last chunk is open")
-        };
-        let head = OpHead {
-            kind: request.kind,
-            db: request.db,
-            flags: request.flags,
-            seq: number,
-            after,
-        };
-        encode(memory, head, request.args.iter());
-        chunk.ops.end = memory.len();
-        chunk.count += 1;
-        if self.waiting.is_empty()
-            && let Waiting::Open { queued_us, .. } = waiting
-        {
-            self.front_us = queued_us;
-        }
-        self.waiting.push_back(waiting);
-        number
-    }
-
-    fn settle(&mut self, number: u64, now_us: u64) -> Option<Settled> {
-        let place = number.checked_sub(self.first)?;
-        let waiting = self.waiting.get_mut(usize::try_from(place).ok()?)?;
-        let Waiting::Open { ticket, .. } = std::mem::replace(waiting, Waiting::Done) else {
-            return None;
-        };
-        self.heard = self.heard.max(number);
-        let mut bytes = 0;
-        while let Some(Waiting::Done) = self.waiting.front() {
-            self.waiting.pop_front();
-            self.first += 1;
-            self.front_us = now_us;
-        }
-        self.sent = self.sent.max(self.first - 1);
-        while let Some(chunk) = self.chunks.front()
-            && chunk.last() < self.first
-        {
-            bytes += chunk.ops.len();
-            self.chunks.pop_front();
-        }
-        Some(Settled { ticket, bytes })
-    }
-
-    /// The leader said that a request waits for a transaction.
-    fn note_due(&mut self, number: u64) {
-        let place = number.checked_sub(self.first).map(|place| place as usize);
-        if let Some(Waiting::Open { is_due, .. }) =
-            place.and_then(|place| self.waiting.get_mut(place))
-        {
-            *is_due = true;
-            self.heard = self.heard.max(number);
-        }
-    }
-
-    fn has_unsent(&self) -> bool {
-        self.sent < self.last()
-    }
-
-    fn send_again(&mut self) {
-        self.sent = self.done();
-        self.heard = self.sent;
-    }
-
-    /// How long the first has been here, us, as far as it does not wait for a transaction.
-    fn waited_us(&self, now_us: u64) -> u64 {
-        match self.waiting.front() {
-            Some(Waiting::Open { is_due: true, .. }) => 0,
-            Some(Waiting::Open { queued_us, .. }) => now_us.saturating_sub(*queued_us),
-            Some(Waiting::Done) | None => 0,
-        }
-    }
-
-    /// Whether what was sent and is not answered leaves the leader room for more.
-    fn has_window(&self) -> bool {
-        if self.sent - self.done() >= WINDOW_REQUESTS_MAX {
-            return false;
-        }
-        let sent = self.chunks.iter().take_while(|one| one.first <= self.sent);
-        sent.map(|chunk| chunk.ops.len()).sum::<usize>() < WINDOW_BYTES_MAX
-    }
-
-    /// Whether more is to be sent now. While something is on its way what comes next waits and gathers, unless it is much:
-    /// a message costs more than what it carries.
-    ///
-    /// What belongs to a transaction goes at once: what is on its way may wait for that very transaction.
-    fn may_send(&self) -> bool {
-        let is_answered = self.sent == self.done() || self.heard >= self.sent;
-        self.sent < self.urgent
-            || (is_answered || self.next_bytes() >= BATCH_BYTES_MIN) && self.has_window()
-    }
-
-    fn place_of(&self, number: u64) -> Option<usize> {
-        // What is not sent is at the end, mostly in the last chunk.
-        let behind = self
-            .chunks
-            .iter()
-            .rev()
-            .take_while(|chunk| chunk.first > number)
-            .count();
-        self.chunks.len().checked_sub(behind + 1)
-    }
-
-    /// The chunk of the next write that may be sent.
-    fn next_place(&self, reads: &Lane) -> Option<usize> {
-        if !self.has_unsent() {
-            return None;
-        }
-        let place = self.place_of(self.sent + 1)?;
-        (!reads.is_open(self.chunks[place].behind)).then_some(place)
-    }
-
-    /// Bytes of the chunk whose operations are the next to be sent.
-    pub fn next_bytes(&self) -> usize {
-        match self.has_unsent() {
-            true => self
-                .place_of(self.sent + 1)
-                .map_or(0, |place| self.chunks[place].ops.len()),
-            false => 0,
-        }
-    }
-
-    fn take_next(&mut self, place: usize) -> Next {
-        let from = self.sent + 1;
-        let chunk = &mut self.chunks[place];
-        let count = (chunk.last() + 1 - from) as u32;
-        self.sent = chunk.last();
-        // Towards a little more than what chunks came to be.
-        self.usual_bytes = (3 * self.usual_bytes + chunk.ops.len() * 5 / 4) / 4;
-        let ops = match &mut chunk.memory {
-            Memory::Open(bytes) if from == chunk.first => NextOps::Fresh(std::mem::take(bytes)),
-            Memory::Open(_) | Memory::Sealed(_) => {
-                let range = chunk.range_from(from);
-                NextOps::Shared(chunk.seal().slice(range))
-            }
-        };
-        Next { count, ops }
-    }
-
-    /// Gives back what [`NextOps::Fresh`] lent, with its heads filled in and maybe more behind its operations.
-    pub fn sealed(&mut self, memory: Bytes) {
-        let place = self.place_of(self.sent).expect("lent from here");
-        self.chunks[place].memory = Memory::Sealed(memory);
-    }
-
-    /// The operations that [`Lane::sealed`] gave back.
-    pub fn sealed_ops(&self) -> Bytes {
-        let place = self.place_of(self.sent).expect("lent from here");
-        let chunk = &self.chunks[place];
-        match &chunk.memory {
-            Memory::Sealed(bytes) => bytes.slice(chunk.ops.clone()),
-            Memory::Open(_) => unreachable!("sealed before"),
+            NextOps::Shared(ops) => Some(ops),
         }
     }
 }

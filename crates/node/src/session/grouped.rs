@@ -118,7 +118,7 @@ impl Session {
                     }
                 }
                 holes.note_handed(request.args.iter().map(<[u8]>::len).sum());
-                turn.node.cluster.mark_dirty(shard);
+                turn.node.cluster.mark_dirty_locked(shard);
                 Ok(slot)
             }
             Err(full) => {

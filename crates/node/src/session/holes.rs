@@ -12,7 +12,7 @@
 use super::gathered::is_whole;
 use super::transaction::runs_inside;
 use super::{Session, Turn};
-use crate::slots::{Slots, Ticket};
+use crate::slots::{SlotReply, Slots, Ticket};
 use commands::{Row, Run, Session as SessionCommand};
 use resp::{Args, Mark, Output, Protocol, Reply, parse_i64, split_array, split_reply};
 use smallvec::SmallVec;
@@ -31,13 +31,14 @@ const BROKEN_PART: &str = "ERR the node that has the key sent no reply that can 
 #[derive(Default)]
 pub(super) struct Holes {
     list: Vec<Hole>,
-    behind: Output,
+    /// What is behind the first hole; lent to the request that runs.
+    behind: Option<Box<Output>>,
     batch: u32,
     slots_count: u32,
     /// Bytes of requests handed over.
     handed_bytes: usize,
     /// By shard, what of the batch's last requests there stands in its queue.
-    queued: SmallVec<[(u32, Queued); 8]>,
+    queued: QueuedTable,
     /// A bit for each shard that the connection ever wrote to through its log: what WAIT asks about.
     written: Vec<u64>,
     /// Holes that were there before the running request.
@@ -53,13 +54,99 @@ pub(super) struct Queued {
     pub read: u64,
 }
 
-/// A place for a reply.
+/// [`Queued`] by shard: a hash table with open addressing, at most half full. Shards are dense numbers, so they are their
+/// own hashes.
+#[derive(Debug, Default)]
+struct QueuedTable {
+    /// None, or a power of two of them.
+    places: Vec<(u32, Queued)>,
+    count: usize,
+}
+
+impl QueuedTable {
+    const PLACES_MIN: usize = 16;
+    const VACANT: (u32, Queued) = (u32::MAX, Queued { write: 0, read: 0 });
+
+    /// Where a shard is, or would be. There is a vacant place.
+    #[inline]
+    fn place(&self, shard: u32) -> usize {
+        let mask = self.places.len() - 1;
+        let mut at = shard as usize & mask;
+        while self.places[at].0 != shard && self.places[at].0 != u32::MAX {
+            at = (at + 1) & mask;
+        }
+        at
+    }
+
+    #[inline]
+    fn get(&self, shard: u32) -> Queued {
+        match self.places.is_empty() {
+            true => Queued::default(),
+            false => self.places[self.place(shard)].1,
+        }
+    }
+
+    #[inline]
+    fn get_mut(&mut self, shard: u32) -> &mut Queued {
+        if 2 * (self.count + 1) > self.places.len() {
+            self.grow();
+        }
+        let at = self.place(shard);
+        let place = &mut self.places[at];
+        if place.0 != shard {
+            place.0 = shard;
+            self.count += 1;
+        }
+        &mut place.1
+    }
+
+    #[cold]
+    fn grow(&mut self) {
+        let places_count = (2 * self.places.len()).max(Self::PLACES_MIN);
+        let before = std::mem::replace(&mut self.places, vec![Self::VACANT; places_count]);
+        for one in before {
+            if one.0 != u32::MAX {
+                let at = self.place(one.0);
+                self.places[at] = one;
+            }
+        }
+    }
+
+    /// Keeps as many places as this batch needed.
+    fn clear(&mut self) {
+        if self.count > 0 {
+            self.places
+                .truncate((4 * self.count).next_power_of_two().max(Self::PLACES_MIN));
+            self.places.fill(Self::VACANT);
+            self.count = 0;
+        }
+    }
+}
+
+/// A place for a reply, or for several in a row.
 struct Hole {
     /// Where in what is behind the first hole.
     at: Mark,
     row: &'static Row,
     fill: Fill,
     shown: Shown,
+}
+
+impl Hole {
+    /// Takes in the reply in a slot, if it is a run of replies whose next slot that is; whether it did.
+    #[inline]
+    fn takes(&mut self, slot: u32) -> bool {
+        let run = match &self.fill {
+            Fill::Reply(last) => *last..last + 1,
+            Fill::Replies(run) => run.clone(),
+            Fill::Sum(_) | Fill::AllOk(_) | Fill::Gather { .. } => return false,
+        };
+        let follows = run.end == slot && self.shown == Shown::Yes;
+        if follows {
+            self.fill = Fill::Replies(run.start..slot + 1);
+        }
+        follows
+    }
 }
 
 /// Whether the client is to see a reply (CLIENT REPLY).
@@ -74,6 +161,8 @@ enum Shown {
 pub(super) enum Fill {
     /// The reply in a slot, as it is.
     Reply(u32),
+    /// Replies to requests one behind the other, as they are.
+    Replies(Range<u32>),
     /// The sum of integers; the first error, if there is one.
     Sum(Range<u32>),
     /// OK, or the first error.
@@ -106,23 +195,17 @@ impl Holes {
     pub fn is_full(&self) -> bool {
         self.slots_count >= SLOTS_MAX
             || self.handed_bytes >= HANDED_BYTES_MAX
-            || self.behind.len() >= BEHIND_BYTES_SOFT_MAX
+            || self.behind.as_ref().map_or(0, |behind| behind.len()) >= BEHIND_BYTES_SOFT_MAX
     }
 
     /// The batch's last requests on a shard.
     pub fn queued(&self, shard: u32) -> Queued {
-        let found = self.queued.iter().find(|(queued, _)| *queued == shard);
-        found.map_or_else(Queued::default, |(_, queued)| *queued)
+        self.queued.get(shard)
     }
 
     /// The same, to take note of one.
     pub fn queued_mut(&mut self, shard: u32) -> &mut Queued {
-        let found = self.queued.iter().position(|(queued, _)| *queued == shard);
-        let place = found.unwrap_or_else(|| {
-            self.queued.push((shard, Queued::default()));
-            self.queued.len() - 1
-        });
-        &mut self.queued[place].1
+        self.queued.get_mut(shard)
     }
 
     /// Takes note of the bytes of a request that was handed over.
@@ -169,7 +252,9 @@ impl Holes {
         self.before_request = 0;
         self.handed_bytes = 0;
         self.queued.clear();
-        self.behind.shrink();
+        if let Some(behind) = &mut self.behind {
+            behind.shrink();
+        }
     }
 }
 
@@ -240,13 +325,24 @@ impl Session {
 
     /// Leaves a hole at the end of `output`, where the running request answers.
     pub(super) fn open_hole(&mut self, row: &'static Row, fill: Fill, output: &Output) {
+        // On the short way no reply is hidden.
+        let is_plain = self.plain;
         let holes = self.holes();
         let at = if holes.is_open() {
             output.mark()
         } else {
             // From here on it is what is behind the hole that is written to.
-            holes.behind.mark()
+            holes.behind.get_or_insert_default().mark()
         };
+        if is_plain
+            && let Fill::Reply(slot) = fill
+            && let Some(last) = holes.list.last_mut()
+            && last.at == at
+            && std::ptr::eq(last.row, row)
+            && last.takes(slot)
+        {
+            return;
+        }
         let shown = Shown::Yes;
         holes.list.push(Hole {
             at,
@@ -258,13 +354,13 @@ impl Session {
     }
 
     /// What is behind the first hole, to be written to by the next request and given back.
-    pub(super) fn take_behind(&mut self) -> Output {
-        std::mem::take(&mut self.holes().behind)
+    pub(super) fn take_behind(&mut self) -> Box<Output> {
+        self.holes().behind.take().unwrap_or_default()
     }
 
     /// Gives back what [`Session::take_behind`] took.
-    pub(super) fn put_behind(&mut self, behind: Output) {
-        self.holes().behind = behind;
+    pub(super) fn put_behind(&mut self, behind: Box<Output>) {
+        self.holes().behind = Some(behind);
     }
 
     /// Fills the holes if all replies are there.
@@ -280,19 +376,29 @@ impl Session {
         if !slots.wait_for(holes.slots_count as usize) {
             return Filling::Waiting;
         }
+        let behind = holes.behind.get_or_insert_default();
         for hole in holes.list.drain(..) {
-            holes.behind.move_front(hole.at, output);
+            behind.move_front(hole.at, output);
             let mark = output.mark();
-            hole.fill.write(&slots, self.protocol, output);
-            if output.since(mark) == Some(b'-') {
-                errors.push((hole.row, output.tail_since(mark)[1..].to_vec()));
+            if let Fill::Replies(run) = hole.fill {
+                for slot in run {
+                    let reply = write_reply(&slots, slot, output);
+                    if let Some((b'-', text)) = reply.split_first() {
+                        errors.push((hole.row, text.to_vec()));
+                    }
+                }
+            } else {
+                hole.fill.write(&slots, self.protocol, output);
+                if output.since(mark) == Some(b'-') {
+                    errors.push((hole.row, output.tail_since(mark)[1..].to_vec()));
+                }
             }
             if hole.shown == Shown::No {
                 output.rewind(mark);
             }
         }
-        let end = holes.behind.mark();
-        holes.behind.move_front(end, output);
+        let end = behind.mark();
+        behind.move_front(end, output);
         slots.next_batch();
         holes.end(slots.batch());
         drop(slots);
@@ -323,7 +429,7 @@ impl Session {
     pub(super) fn void_tickets(&mut self) {
         if let Some(holes) = self.holes.as_deref_mut() {
             holes.list.clear();
-            holes.behind = Output::new();
+            holes.behind = None;
             let mut slots = self.client.slots();
             slots.next_batch();
             holes.end(slots.batch());
@@ -335,7 +441,12 @@ impl Fill {
     /// Writes the reply.
     pub fn write(&self, slots: &Slots, protocol: Protocol, output: &mut Output) {
         match self {
-            Fill::Reply(slot) => write_reply(slots, *slot, output),
+            Fill::Reply(slot) => {
+                write_reply(slots, *slot, output);
+            }
+            Fill::Replies(run) => run.clone().for_each(|slot| {
+                write_reply(slots, slot, output);
+            }),
             Fill::Sum(parts) => {
                 if let Some(sum) = sum_of(slots, parts.clone(), protocol, output) {
                     Reply::new(output, protocol).integer(sum);
@@ -359,14 +470,15 @@ impl Fill {
     }
 }
 
-fn write_reply(slots: &Slots, slot: u32, output: &mut Output) {
-    match slots.get_shared(slot) {
-        Some(shared) => output.push_shared(shared),
-        None => {
-            let reply = slots.get(slot).expect("all slots are filled");
-            output.tail_mut().extend_from_slice(reply);
-        }
+/// Writes the reply in a slot, and returns it.
+#[inline]
+fn write_reply<'a>(slots: &'a Slots, slot: u32, output: &mut Output) -> &'a [u8] {
+    let reply = slots.reply(slot).expect("all slots are filled");
+    match reply {
+        SlotReply::Short(short) => output.tail_mut().extend_from_slice(short),
+        SlotReply::Shared(shared) => output.push_shared(shared.clone()),
     }
+    reply.bytes()
 }
 
 /// Writes the first error among the parts; whether there was one.

@@ -169,9 +169,9 @@ fn a_request_that_the_leader_does_not_know_is_answered_and_the_next_goes_on() {
         if let PeerMessage::ForwardReply(reply) = message
             && to == other.node.0
         {
-            let items = reply.items.iter();
-            heard.borrow_mut().extend(items.map(|item| {
-                let text = String::from_utf8_lossy(&item.reply).into_owned();
+            let items = reply.items.clone().joined();
+            heard.borrow_mut().extend(items.iter().map(|item| {
+                let text = String::from_utf8_lossy(item.reply).into_owned();
                 (item.kind, item.number, text)
             }));
         }

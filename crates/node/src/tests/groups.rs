@@ -5,8 +5,7 @@ use crate::group::{OpFlags, OpKind, QueueFull, Request};
 use crate::slots::Ticket;
 use crate::testing::Client as SessionClient;
 use crate::testing::network::{Network, replica};
-use crate::wire::{ForwardReply, ForwardedReply, NodeBeat, PeerMessage, RequestKind};
-use bytes::Bytes;
+use crate::wire::{AnswerBuffer, ForwardReply, NodeBeat, PeerMessage, RequestKind};
 use paxos::{Ballot, GroupId, Incarnation, Input, ReplicaId};
 use resp::OwnedArgs;
 use std::sync::Arc;
@@ -354,15 +353,12 @@ fn an_answer_to_a_former_life_answers_nothing() {
     let mut asker = Asker::new(&network, 2);
     let (slot, number) = asker.ask(&network, 0, OpKind::Write, "SET k v", 0);
     let answer = |to| {
-        let item = ForwardedReply {
-            kind: RequestKind::Write,
-            number,
-            reply: Bytes::from_static(b"+OK\r\n"),
-        };
+        let mut items = AnswerBuffer::default();
+        items.push(RequestKind::Write, number, b"+OK\r\n");
         let reply = ForwardReply {
             group: GroupId(1),
             to,
-            items: vec![item],
+            items: items.finish(),
         };
         let node = network.node(2);
         let message = PeerMessage::ForwardReply(reply);

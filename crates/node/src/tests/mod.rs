@@ -5,6 +5,7 @@ mod elastic;
 mod expiry;
 mod fences;
 mod forming;
+mod forwarded_reads;
 mod gathered;
 mod group_faults;
 mod group_memory;

@@ -245,6 +245,11 @@ impl Reader {
         bytes
     }
 
+    /// The message's kind.
+    pub(super) fn kind(&self) -> u8 {
+        self.kind
+    }
+
     /// The error for a value that its place does not have.
     pub(super) fn bad_value(&self) -> WireError {
         WireError::Value(self.kind)

@@ -4,11 +4,11 @@ use bytes::{Buf, Bytes};
 use cache::{CollectionType, Sought, StreamId};
 use paxos::{GroupId, NodeId};
 
+use super::answers::Answers;
 use super::codec::{BALLOT_BYTES, Reader};
 use super::message::{
-    Called, Changed, Expect, Expected, Forward, ForwardRefused, ForwardReply, ForwardedReply,
-    KeyChange, KeyChangeKind, LockAsk, LockTold, NodeBeat, PeerMessage, Publish, PublishKind,
-    Ready, RequestKind, Touched,
+    Called, Changed, Expect, Expected, Forward, ForwardRefused, ForwardReply, KeyChange,
+    KeyChangeKind, LockAsk, LockTold, NodeBeat, PeerMessage, Publish, PublishKind, Ready, Touched,
 };
 use super::{SLICED_BYTES_MIN, WireError, replicas};
 
@@ -85,19 +85,8 @@ fn decode_body(kind: u8, from: &mut Reader) -> Result<PeerMessage, WireError> {
 
 fn decode_forward_reply(from: &mut Reader) -> Result<ForwardReply, WireError> {
     let (group, to) = (GroupId(from.u32()?), from.replica()?);
-    let count = from.count(1 + 8 + 4)?;
-    let mut items = Vec::with_capacity(count);
-    for _ in 0..count {
-        items.push(ForwardedReply {
-            kind: match from.u8()? {
-                0 => RequestKind::Write,
-                1 => RequestKind::Read,
-                _ => return Err(from.bad_value()),
-            },
-            number: from.u64()?,
-            reply: from.bytes()?,
-        });
-    }
+    let (count, kind) = (from.u32()?, from.kind());
+    let items = Answers::decode(count, from.rest(), kind)?;
     Ok(ForwardReply { group, to, items })
 }
 

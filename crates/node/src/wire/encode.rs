@@ -7,7 +7,7 @@ use resp::Output;
 use super::codec::Writer;
 use super::message::{
     Changed, Expect, Forward, ForwardReply, KeyChangeKind, LockAsk, LockTold, NodeBeat,
-    PeerMessage, PublishKind, Ready, RequestKind, Touched,
+    PeerMessage, PublishKind, Ready, Touched,
 };
 use super::{MESSAGE_BYTES_MAX, WireError, replicas};
 
@@ -98,15 +98,7 @@ fn encode_forward_reply(reply: &ForwardReply, out: &mut Writer<'_>) {
     out.u8(33);
     out.u32(reply.group.0);
     out.replica(reply.to);
-    out.count(reply.items.len());
-    for item in &reply.items {
-        out.u8(match item.kind {
-            RequestKind::Write => 0,
-            RequestKind::Read => 1,
-        });
-        out.u64(item.number);
-        out.bytes(&item.reply);
-    }
+    reply.items.encode(out);
 }
 
 fn encode_beat(beat: &NodeBeat, out: &mut Writer<'_>) {

@@ -1,5 +1,6 @@
 //! What nodes tell each other.
 
+use super::answers::Answers;
 use bytes::Bytes;
 use cache::Sought;
 use paxos::{Ballot, GroupId, NodeId, ReplicaId};
@@ -58,18 +59,7 @@ pub struct ForwardReply {
     /// Whose requests they were. Another life of the receiver's memory numbers its own from 1 again.
     pub to: ReplicaId,
     /// Each request's answer.
-    pub items: Vec<ForwardedReply>,
-}
-
-/// The answer to one forwarded request.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ForwardedReply {
-    /// What was asked.
-    pub kind: RequestKind,
-    /// A write's sequence number, a read's id.
-    pub number: u64,
-    /// The reply, as it goes to the client.
-    pub reply: Bytes,
+    pub items: Answers,
 }
 
 /// Whether a request goes through the log.

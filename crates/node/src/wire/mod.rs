@@ -27,7 +27,7 @@
 //! |---|---|---|
 //! | 1…16 | between replicas | group u32, generation u32, from replica, to replica, then by kind (`wire/replicas.rs`) |
 //! | 32 | forward | group u32, origin replica, done_seq u64, ops to the end |
-//! | 33 | forward reply | group u32, origin replica, count u32, count × (kind u8, number u64, reply bytes) |
+//! | 33 | forward reply | group u32, origin replica, count u32, count × (kind u8, number u64, reply bytes) (`wire/answers.rs`) |
 //! | 34 | forward refused | group u32, known u8, leader u32 |
 //! | 35 | node beat | sent_us u64, epoch u64, room u64, listens u8, count u32, count × (group u32, ballot) |
 //! | 36 | publish | call u64, kind u8, channel bytes, payload to the end |
@@ -45,8 +45,9 @@
 //! read buffer. Messages with payloads that are kept long are therefore copied as a whole (one allocation) below
 //! [`SLICED_BYTES_MIN`], and sliced above.
 //!
-//! Reading order: `message` (what is said), `codec` (integers and bytes), `replicas`, `encode`, `decode`, `frame`.
+//! Reading order: `message` (what is said), `answers`, `codec` (integers and bytes), `replicas`, `encode`, `decode`, `frame`.
 
+mod answers;
 mod codec;
 mod decode;
 mod encode;
@@ -56,14 +57,15 @@ mod replicas;
 #[cfg(test)]
 mod tests;
 
+pub use answers::{Answer, AnswerBuffer, AnswerMark, Answers, Begun, JoinedAnswers};
 pub use codec::WireError;
 pub use decode::decode;
 pub use encode::{Encoded, encode};
 pub use frame::{Class, Frame, FrameHead, FrameReader, HEAD_BYTES, PushError};
 pub use message::{
-    Called, Changed, Expect, Expected, Forward, ForwardRefused, ForwardReply, ForwardedReply,
-    KeyChange, KeyChangeKind, ListensTo, LockAsk, LockTold, NodeBeat, PeerMessage, Publish,
-    PublishKind, Ready, RequestKind, Touched,
+    Called, Changed, Expect, Expected, Forward, ForwardRefused, ForwardReply, KeyChange,
+    KeyChangeKind, ListensTo, LockAsk, LockTold, NodeBeat, PeerMessage, Publish, PublishKind,
+    Ready, RequestKind, Touched,
 };
 
 /// The version that this code writes and reads.

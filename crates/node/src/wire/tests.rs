@@ -199,12 +199,7 @@ fn changes() -> impl Strategy<Value = KeyChange> {
 fn messages() -> impl Strategy<Value = PeerMessage> {
     let group = || any::<u32>().prop_map(GroupId);
     let request = || prop_oneof![Just(RequestKind::Write), Just(RequestKind::Read)];
-    let reply =
-        (request(), any::<u64>(), payloads()).prop_map(|(kind, number, reply)| ForwardedReply {
-            kind,
-            number,
-            reply,
-        });
+    let reply = (request(), any::<u64>(), payloads());
     let leads = proptest::collection::vec((group(), ballots()), 0..5);
     prop_oneof![
         8 => (group(), any::<u32>(), replicas(), replicas(), kinds()).prop_map(
@@ -220,7 +215,14 @@ fn messages() -> impl Strategy<Value = PeerMessage> {
             |(group, origin, done_seq, ops)| PeerMessage::Forward(Forward { group, origin, done_seq, ops })
         ),
         1 => (group(), replicas(), proptest::collection::vec(reply, 0..4)).prop_map(
-            |(group, to, items)| PeerMessage::ForwardReply(ForwardReply { group, to, items })
+            |(group, to, items)| {
+                let mut answers = AnswerBuffer::default();
+                for (kind, number, reply) in items {
+                    answers.push_shared(kind, number, reply);
+                }
+                let items = answers.finish();
+                PeerMessage::ForwardReply(ForwardReply { group, to, items })
+            }
         ),
         1 => (group(), proptest::option::of(any::<u32>())).prop_map(|(group, leader)| {
             PeerMessage::ForwardRefused(ForwardRefused { group, leader: leader.map(NodeId) })

@@ -218,3 +218,19 @@ fn one_piece_holds_all_that_is_pending() {
     short.advance(1);
     assert_eq!(short.into_bytes(), "ab");
 }
+
+#[test]
+fn pieces_are_what_would_be_written() {
+    // Breaks if what lies between two shared chunks were left out, doubled or empty.
+    let mut output = Output::new();
+    output.tail_mut().extend_from_slice(b"xab");
+    output.advance(1);
+    let long = Bytes::from_static(b"CDE");
+    output.push_shared(long.clone());
+    output.push_shared(Bytes::from_static(b"F"));
+    output.tail_mut().extend_from_slice(b"g");
+    let pieces = output.into_pieces();
+    assert_eq!(pieces, ["ab", "CDE", "F", "g"]);
+    assert_eq!(pieces[1].as_ptr(), long.as_ptr());
+    assert!(Output::new().into_pieces().is_empty());
+}

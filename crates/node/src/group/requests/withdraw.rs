@@ -1,6 +1,7 @@
 //! Taking back a write that nobody has seen yet.
 
-use super::{Memory, Requests, Waiting};
+use super::Requests;
+use super::lane::{Memory, Waiting};
 use crate::group::op;
 
 /// What becomes of a write that its client does not wait for any more.

@@ -67,3 +67,24 @@ fn parts_that_make_no_sense_are_an_error() {
         assert_eq!(filled(fill, &[reply]), broken, "{reply:?}");
     }
 }
+
+#[test]
+fn the_table_of_queued_requests_knows_every_shard() {
+    // Breaks if a read did not say which write of its batch it must see, or took another shard's number for it.
+    let mut table = QueuedTable::default();
+    for round in 1..4u64 {
+        let shards: Vec<u32> = (0..100).map(|n| n * (16 * round as u32 + 1)).collect();
+        for &shard in &shards {
+            assert_eq!(table.get(shard), Queued::default());
+            table.get_mut(shard).write = u64::from(shard) + round;
+        }
+        for &shard in &shards {
+            assert_eq!(table.get(shard).write, u64::from(shard) + round);
+            assert_eq!(table.get(shard + 1).read, 0);
+        }
+        table.clear();
+    }
+    table.get_mut(7).read = 1;
+    table.clear();
+    assert_eq!(table.places.len(), QueuedTable::PLACES_MIN);
+}
