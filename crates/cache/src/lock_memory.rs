@@ -32,6 +32,11 @@ impl Cache {
         self.pinned_bytes
     }
 
+    /// The same with what is known of locks beside their records: who waits, who shares, what hangs on connections. O(1).
+    pub fn lock_bytes(&self) -> usize {
+        self.pinned_bytes + self.locks.used_bytes()
+    }
+
     /// What a pinned record costs: the same for as long as it lies there.
     pub(crate) fn pinned_cost(&self, location: Location) -> usize {
         let slot = self.pages.slot(location);

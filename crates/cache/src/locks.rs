@@ -11,10 +11,11 @@
 //!
 //! Time counts as it is logged. That a record expired changes nothing by itself: who is next gets the lock by an entry.
 //!
-//! Reading order: `table` and `queue` (what is kept), this file (what is done), `view` (what is shown), `encoding` (as
+//! Reading order: `table`, `queue` and `holders` (what is kept), this file (what is done), `view` (what is shown), `encoding` (as
 //! bytes).
 
 mod encoding;
+mod holders;
 mod queue;
 mod table;
 #[cfg(test)]
@@ -95,6 +96,15 @@ pub enum Standing {
     Gone,
 }
 
+/// Which holders.
+#[derive(Clone, Copy)]
+enum Whose {
+    /// Who got it for this request.
+    Request(LockRequest),
+    /// Those who got it for requests of this origin and hang on its connections.
+    SessionsOf(LockOrigin),
+}
+
 /// What the record says of a lock.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Held {
@@ -115,10 +125,16 @@ impl Cache {
         std::mem::take(&mut self.locks.grants)
     }
 
-    /// Whether somebody who waited was granted a lock since [`Cache::take_grants`].
+    /// The database and key of each lock that somebody held who is gone, and holds no more for that, since the last call, in
+    /// order. What [`Cache::take_grants`] gives came behind that.
+    pub fn take_ended_locks(&mut self) -> Vec<(u8, Box<[u8]>)> {
+        std::mem::take(&mut self.locks.ended)
+    }
+
+    /// Whether [`Cache::take_grants`] or [`Cache::take_ended_locks`] has something.
     #[inline]
-    pub fn has_grants(&self) -> bool {
-        !self.locks.grants.is_empty()
+    pub fn has_lock_news(&self) -> bool {
+        !self.locks.grants.is_empty() || !self.locks.ended.is_empty()
     }
 
     /// Puts the table of another cache in place of this one's.
@@ -179,7 +195,7 @@ impl Cache {
         let is_shared = self.locks.get(key).is_some_and(Lock::is_shared_by_holders);
         let released = if is_shared {
             let lock = self.locks.get(key).expect("it is shared");
-            let place = lock.holders.iter().position(|one| *one.owner == *owner);
+            let place = lock.holders.of_owner(owner);
             place.is_some_and(|place| self.end_holder(key, place))
         } else {
             self.is_owner(key, owner) && self.remove(key)
@@ -195,11 +211,14 @@ impl Cache {
         let is_shared = self.locks.get(key).is_some_and(Lock::is_shared_by_holders);
         let extended = if is_shared {
             let mut lock = self.locks.take(key);
-            let holder = lock.holders.iter_mut().find(|one| *one.owner == *owner);
-            let found = holder.map(|holder| holder.expires_at = until_ms).is_some();
+            let place = lock.holders.of_owner(owner);
+            if let Some(place) = place {
+                lock.holders
+                    .edit(place, |holder| holder.expires_at = until_ms);
+            }
             let until_ms = lock.shared_until_ms();
             self.locks.put(key, lock);
-            found && self.set_expiry(key, Some(until_ms))
+            place.is_some() && self.set_expiry(key, Some(until_ms))
         } else {
             self.is_owner(key, owner) && self.set_expiry(key, Some(until_ms))
         };
@@ -213,11 +232,9 @@ impl Cache {
     }
 
     /// Ends one of several holders; the record with the last of them.
-    fn end_holder(&mut self, key: Key<'_>, place: usize) -> bool {
+    fn end_holder(&mut self, key: Key<'_>, place: u64) -> bool {
         let mut lock = self.locks.take(key);
-        let mut at = 0..;
-        self.locks
-            .drop_holders(&mut lock, |_| at.next() == Some(place));
+        self.locks.drop_holder(&mut lock, place);
         let until_ms = lock.shared_until_ms();
         let is_last = lock.holders.is_empty();
         self.locks.put(key, lock);
@@ -273,10 +290,11 @@ impl Cache {
         let held = self.held(key);
         let is_theirs = matches!(held, Held::By { fence, .. } if fence != 0 && fence == lock.fence);
         let now_ms = self.now_ms;
-        let is_shared = lock.mode == LockMode::Shared;
-        self.locks.drop_holders(lock, |holder| {
-            !is_theirs || is_shared && holder.expires_at <= now_ms
-        });
+        if !is_theirs {
+            self.locks.drop_holders(lock);
+        } else if lock.mode == LockMode::Shared {
+            self.locks.drop_late_holders(lock, now_ms);
+        }
         if is_theirs && lock.holders.is_empty() {
             self.remove(key);
         }
@@ -350,8 +368,8 @@ impl Cache {
         match shared.filter(|lock| lock.is_shared_by_holders()) {
             Some(lock) => lock
                 .holders
-                .iter()
-                .any(|holder| holder.fence == fence && holder.expires_at > self.now_ms),
+                .of_fence(fence)
+                .is_some_and(|holder| holder.expires_at > self.now_ms),
             None => last == fence,
         }
     }
@@ -382,8 +400,8 @@ impl Cache {
         let Some(lock) = self.locks.get(key) else {
             return Standing::Gone;
         };
-        let is_its = |holder: &&Holder| holder.request == Some(request);
-        if let Some(holder) = lock.holders.iter().find(is_its) {
+        let place = lock.holders.of_request(request);
+        if let Some(holder) = place.and_then(|place| lock.holders.get(place)) {
             return Standing::Granted(holder.fence);
         }
         match lock.waiters.has(request) {
@@ -407,12 +425,13 @@ impl Cache {
 
     /// The requests of `origin` by which the lock at `key` hangs on its connections, by number.
     pub fn session_numbers(&self, key: Key<'_>, origin: LockOrigin) -> BTreeSet<u64> {
-        let holders = self.locks.get(key).into_iter().flat_map(|l| &l.holders);
-        let sessions = holders.filter(|holder| holder.is_session);
-        let requests = sessions.filter_map(|holder| holder.request);
-        requests
-            .filter(|request| request.origin == origin)
-            .map(|request| request.number)
+        let Some(lock) = self.locks.get(key) else {
+            return BTreeSet::new();
+        };
+        let its = lock.holders.of_origin(origin).into_iter();
+        its.filter_map(|place| lock.holders.get(place))
+            .filter(|holder| holder.is_session)
+            .filter_map(|holder| Some(holder.request?.number))
             .collect()
     }
 
@@ -425,10 +444,12 @@ impl Cache {
             Standing::Waiting => self.leave_queue(key, request),
             Standing::Granted(_) => {
                 let mut lock = self.locks.take(key);
-                let is_its = |holder: &&mut Holder| holder.request == Some(request);
-                let holder = lock.holders.iter_mut().find(is_its).expect("granted");
-                let until_ms = self.ends_ms(holder.ttl_ms);
-                holder.expires_at = holder.expires_at.max(until_ms);
+                let place = lock.holders.of_request(request).expect("granted");
+                let (now_ms, ends_ms_max) = (self.now_ms, ENDS_MS_MAX);
+                lock.holders.edit(place, |holder| {
+                    let until_ms = now_ms.saturating_add(holder.ttl_ms).min(ends_ms_max);
+                    holder.expires_at = holder.expires_at.max(until_ms);
+                });
                 let until_ms = lock.holders_until_ms();
                 self.locks.put(key, lock);
                 self.expire_not_before(key, until_ms);
@@ -457,7 +478,7 @@ impl Cache {
 
     /// Who asked is gone: takes the request out of the queue, or ends what it was granted.
     pub fn abandon(&mut self, key: Key<'_>, request: LockRequest) {
-        self.end_within(key, |holder| holder.request == Some(request), 0);
+        self.end_within(key, Whose::Request(request), 0);
         self.leave_if_waiting(key, request);
         self.settle_lock(key);
     }
@@ -470,31 +491,45 @@ impl Cache {
 
     /// The connection on which a holder hangs is gone: it ends `delay_ms` from now, if not before.
     pub fn end_session(&mut self, key: Key<'_>, request: LockRequest, delay_ms: u64) {
-        self.end_within(key, |holder| holder.request == Some(request), delay_ms);
+        self.end_within(key, Whose::Request(request), delay_ms);
         self.settle_lock(key);
     }
 
-    /// The holders that are `its` end `delay_ms` from now, if not before, and hang on nothing any more.
-    fn end_within(&mut self, key: Key<'_>, its: impl Fn(&Holder) -> bool, delay_ms: u64) {
+    /// Holders end `delay_ms` from now, if not before, and hang on nothing any more. O(log holders) each.
+    fn end_within(&mut self, key: Key<'_>, whose: Whose, delay_ms: u64) {
         self.settle_lock(key);
         let Some(lock) = self.locks.get(key) else {
             return;
         };
-        if !lock.holders.iter().any(&its) {
+        let places: Vec<u64> = match whose {
+            Whose::Request(request) => lock.holders.of_request(request).into_iter().collect(),
+            Whose::SessionsOf(origin) => {
+                let is_session = |place: &u64| {
+                    let holder = lock.holders.get(*place);
+                    holder.is_some_and(|holder| holder.is_session)
+                };
+                let its = lock.holders.of_origin(origin).into_iter();
+                its.filter(is_session).collect()
+            }
+        };
+        if places.is_empty() {
             return;
         }
         let until_ms = self.now_ms.saturating_add(delay_ms);
         let is_shared = lock.is_shared_by_holders();
-        let mut lock = self.locks.take(key);
-        if delay_ms == 0 && is_shared {
-            self.locks.drop_holders(&mut lock, &its);
+        if delay_ms == 0 {
+            self.locks.ended.push((key.db, key.bytes.into()));
         }
-        for place in 0..lock.holders.len() {
-            if its(&lock.holders[place]) {
-                self.locks.unbind(&mut lock, place);
-                let holder = &mut lock.holders[place];
-                holder.expires_at = holder.expires_at.min(until_ms);
+        let mut lock = self.locks.take(key);
+        for place in places {
+            if delay_ms == 0 && is_shared {
+                self.locks.drop_holder(&mut lock, place);
+                continue;
             }
+            self.locks.unbind(&mut lock, place);
+            lock.holders.edit(place, |holder| {
+                holder.expires_at = holder.expires_at.min(until_ms);
+            });
         }
         let shared_ms = lock.shared_until_ms();
         let is_left = !lock.holders.is_empty();
@@ -518,15 +553,13 @@ impl Cache {
     /// Nothing is heard of an origin any more: its requests leave all queues, and what hangs on its connections ends
     /// `delay_ms` from now. If that is none it hangs on nothing any more, and lasts as long as its time says.
     pub fn end_origin(&mut self, origin: LockOrigin, delay_ms: Option<u64>) {
-        let is_its =
-            |request: Option<LockRequest>| request.is_some_and(|request| request.origin == origin);
         for (db, name) in self.locks.names_with(origin) {
             let key = Key::new(self.seed(), db, &name);
             let mut lock = self.locks.take(key);
             self.locks.drop_waiters_of(&mut lock, origin);
             self.locks.put(key, lock);
-            let hangs = |holder: &Holder| holder.is_session && is_its(holder.request);
-            self.end_within(key, hangs, delay_ms.unwrap_or(u64::MAX));
+            let delay_ms = delay_ms.unwrap_or(u64::MAX);
+            self.end_within(key, Whose::SessionsOf(origin), delay_ms);
             self.settle_lock(key);
         }
     }

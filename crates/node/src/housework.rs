@@ -50,7 +50,8 @@ impl<'a> Housework<'a> {
             guard.cache.set_now(log_ms);
         }
         let reclaimed = guard.cache.reclaim_expired(RECLAIM_WORK_MAX);
-        let has_graves = guard.cache.bury(RECLAIM_WORK_MAX);
+        let has_clones = guard.let_go_of_clones();
+        let has_graves = guard.cache.bury(RECLAIM_WORK_MAX) || has_clones;
         guard.settle(&node.budget);
         let changes = guard.take_changes();
         let has_locks = guard.mode() == Mode::Solo && !guard.cache.locks().is_empty();

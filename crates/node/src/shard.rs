@@ -13,10 +13,10 @@ use crate::entry::{
 use crate::group::op::{OpFlags, OpHead, OpKind, encode};
 use crate::group::origins::Origins;
 use crate::group::reservations::Reservations;
-use crate::group::{Group, Mode, lock_origin, silent_args};
+use crate::group::{Group, LockNews, Mode, lock_origin, silent_args};
 use crate::memory::Budget;
 use crate::overlay::Changed;
-use cache::{Cache, Change, ChangeKind, Grant, Key, LockOrigin, LockRequest};
+use cache::{Cache, Change, ChangeKind, Key, LockOrigin, LockRequest};
 use commands::context::Touch;
 use commands::{Context, Event, Execute, Keyspace};
 use paxos::ReplicaId;
@@ -56,9 +56,9 @@ pub struct Shard {
     pub(crate) reservations: Reservations,
     /// What connections of this node wait for.
     pub(crate) blocked: Blocked,
-    /// Grants to who waited that nobody who listens to keys was told of: the next write or tick does. Of a shard that
-    /// nobody else holds.
-    pub(crate) granted: Vec<Grant>,
+    /// What became of locks that nobody who listens to keys was told of: the next write or tick does. Of a shard that nobody
+    /// else holds.
+    pub(crate) lock_news: LockNews,
     /// What connections of this node wait for to have something in it.
     pub(crate) waits: Waits,
     /// Who waits for that here, on whatever node, as long as this replica calls them.
@@ -133,7 +133,7 @@ impl Shard {
             origins: Origins::default(),
             reservations: Reservations::default(),
             blocked: Blocked::default(),
-            granted: Vec::new(),
+            lock_news: LockNews::default(),
             waits: Waits::default(),
             callers: Callers::default(),
             calls_out: Vec::new(),
@@ -176,15 +176,15 @@ impl Shard {
             ..call
         };
         let mut events = self.run(drawn, reply);
-        if !self.granted.is_empty() {
+        if !self.lock_news.is_empty() {
             // What had expired was granted before the command's own work.
-            let own = std::mem::replace(&mut events, self.take_grant_events(call.event_mask));
+            let own = std::mem::replace(&mut events, self.take_lock_events(call.event_mask));
             events.extend(own);
         }
         self.settle_locks_of(call.db, call.args);
         self.hand_out_here();
-        if !self.granted.is_empty() {
-            events.extend(self.take_grant_events(call.event_mask));
+        if !self.lock_news.is_empty() {
+            events.extend(self.take_lock_events(call.event_mask));
         }
         events
     }
@@ -447,7 +447,7 @@ impl Shard {
         budget.settle(used as u64, &mut self.grant);
         budget
             .locks
-            .settle(self.cache.pinned_bytes() as u64, &mut self.locks_told);
+            .settle(self.cache.lock_bytes() as u64, &mut self.locks_told);
     }
 
     /// Whether changes are recorded: [`Shard::take_changes`] may have some.

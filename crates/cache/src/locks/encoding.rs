@@ -43,7 +43,7 @@ impl Locks {
             out.extend_from_slice(&lock.due_ms().to_le_bytes());
             out.extend_from_slice(&(lock.holders.len() as u32).to_le_bytes());
             out.extend_from_slice(&(lock.waiters.len() as u32).to_le_bytes());
-            for one in &lock.holders {
+            for one in lock.holders.iter() {
                 head(out, one.request, one.is_session, lock.mode, one.ttl_ms);
                 out.extend_from_slice(&one.expires_at.to_le_bytes());
                 out.extend_from_slice(&one.fence.to_le_bytes());

@@ -1,5 +1,6 @@
 //! The table: locks by key, when time changes something about each, and what all of it takes.
 
+use super::holders::Holders;
 use super::queue::Queue;
 use super::{LockWait, Wish};
 use crate::Key;
@@ -87,13 +88,6 @@ impl Waiter {
     }
 }
 
-impl Holder {
-    /// What a holder of this owner takes, bytes.
-    pub fn bytes_for(owner: &[u8]) -> usize {
-        size_of::<Holder>() + owner.len()
-    }
-}
-
 /// One key's lock, beside its record.
 ///
 /// Invariants:
@@ -103,7 +97,7 @@ impl Holder {
 pub(super) struct Lock {
     pub mode: LockMode,
     pub fence: u64,
-    pub holders: Vec<Holder>,
+    pub holders: Holders,
     pub waiters: Queue,
     /// When it stands in [`Locks::due`]; `u64::MAX` = it does not.
     due_ms: u64,
@@ -114,7 +108,7 @@ impl Lock {
         Lock {
             mode: LockMode::Exclusive,
             fence: 0,
-            holders: Vec::new(),
+            holders: Holders::default(),
             waiters: Queue::default(),
             due_ms: u64::MAX,
         }
@@ -140,8 +134,7 @@ impl Lock {
 
     /// When the last holder ends.
     pub fn holders_until_ms(&self) -> u64 {
-        let ends = self.holders.iter().map(|holder| holder.expires_at);
-        ends.max().unwrap_or(0)
+        self.holders.until_ms()
     }
 }
 
@@ -165,6 +158,8 @@ pub struct Locks {
     origins: BTreeMap<LockOrigin, usize>,
     /// Grants that nobody was told of. No part of the state.
     pub(super) grants: Vec<Grant>,
+    /// Keys of locks of which somebody's hold ended because he is gone, and nobody was told of that. No part of the state.
+    pub(super) ended: Vec<(u8, Box<[u8]>)>,
 }
 
 impl Locks {
@@ -243,11 +238,8 @@ impl Locks {
         if !self.origins.contains_key(&origin) {
             return Vec::new();
         }
-        let is_its =
-            |request: Option<LockRequest>| request.is_some_and(|request| request.origin == origin);
         let names = self.iter().filter(|(.., lock)| {
-            lock.waiters.of(origin).next().is_some()
-                || lock.holders.iter().any(|one| is_its(one.request))
+            lock.waiters.of(origin).next().is_some() || lock.holders.has_of(origin)
         });
         names.map(|(db, name, _)| (db, name.into())).collect()
     }
@@ -306,7 +298,7 @@ impl Locks {
             Some(_) => 0,
             None => LOCK_BYTES + 2 * key.bytes.len(),
         };
-        lock_bytes + Queue::bytes_for(owner).max(Holder::bytes_for(owner))
+        lock_bytes + Queue::bytes_for(owner).max(Holders::bytes_for(owner))
     }
 
     /// Puts a waiter at the end of the queue. One whose request stands there already stays where it is.
@@ -353,7 +345,7 @@ impl Locks {
     }
 
     pub(super) fn add_holder(&mut self, lock: &mut Lock, holder: Holder) {
-        self.bytes += Holder::bytes_for(&holder.owner);
+        self.bytes += Holders::bytes_for(&holder.owner);
         if holder.is_session {
             self.count(holder.request);
         }
@@ -363,28 +355,48 @@ impl Locks {
     /// Gives `lock` the holders of another table's.
     pub(super) fn copy_holders(&mut self, lock: &mut Lock, from: &Lock) {
         (lock.mode, lock.fence) = (from.mode, from.fence);
-        for holder in &from.holders {
+        for holder in from.holders.iter() {
             self.add_holder(lock, holder.clone());
         }
     }
 
-    /// Drops the holders that `goes`, in one pass: there may be very many.
-    pub(super) fn drop_holders(&mut self, lock: &mut Lock, mut goes: impl FnMut(&Holder) -> bool) {
-        for holder in lock.holders.extract_if(.., |holder| goes(holder)) {
-            self.bytes -= Holder::bytes_for(&holder.owner);
-            if holder.is_session {
-                self.uncount(holder.request);
-            }
+    /// Takes a holder out.
+    pub(super) fn drop_holder(&mut self, lock: &mut Lock, place: u64) {
+        if let Some(holder) = lock.holders.remove(place) {
+            self.forget_holder(&holder);
+        }
+    }
+
+    /// Drops the holders that have ended.
+    pub(super) fn drop_late_holders(&mut self, lock: &mut Lock, now_ms: u64) {
+        while let Some(holder) = lock.holders.pop_late(now_ms) {
+            self.forget_holder(&holder);
+        }
+    }
+
+    /// Drops all holders.
+    pub(super) fn drop_holders(&mut self, lock: &mut Lock) {
+        for holder in std::mem::take(&mut lock.holders).iter() {
+            self.forget_holder(holder);
+        }
+    }
+
+    fn forget_holder(&mut self, holder: &Holder) {
+        self.bytes -= Holders::bytes_for(&holder.owner);
+        if holder.is_session {
+            self.uncount(holder.request);
         }
     }
 
     /// A holder hangs on no connection any more.
-    pub(super) fn unbind(&mut self, lock: &mut Lock, place: usize) {
-        let holder = &mut lock.holders[place];
-        if std::mem::take(&mut holder.is_session) {
-            let request = holder.request;
-            self.uncount(request);
-        }
+    pub(super) fn unbind(&mut self, lock: &mut Lock, place: u64) {
+        let mut unbound = None;
+        lock.holders.edit(place, |holder| {
+            if std::mem::take(&mut holder.is_session) {
+                unbound = holder.request;
+            }
+        });
+        self.uncount(unbound);
     }
 
     fn count(&mut self, request: Option<LockRequest>) {

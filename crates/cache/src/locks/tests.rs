@@ -433,7 +433,7 @@ fn a_crowd_is_let_in_and_out_at_once() {
     assert_eq!(numbers(&mut cache).len(), WAITERS_PER_LOCK_MAX);
     let mut lock = cache.locks.take(key("l"));
     for number in lock.holders.len() as u64..COUNT {
-        let mut holder = lock.holders[0].clone();
+        let mut holder = lock.holders.first().expect("many").clone();
         holder.request = Some(request(number + 1));
         holder.is_session = true;
         cache.locks.add_holder(&mut lock, holder);
@@ -451,6 +451,30 @@ fn a_crowd_is_let_in_and_out_at_once() {
     assert_eq!(cache.locks().used_bytes(), 0);
     let took = began.elapsed();
     assert!(took.as_secs() < 20, "{took:?}");
+}
+
+#[test]
+fn a_crowd_that_leaves_one_by_one_costs_no_more_for_being_one() {
+    // Breaks if who releases a shared lock, or goes away with it, is looked for among all who hold it: this would take minutes.
+    const COUNT: u64 = 20_000;
+    let began = std::time::Instant::now();
+    let mut cache = cache();
+    let owner = |number: u64| -> &'static str { Box::leak(format!("r{number}").into()) };
+    for number in 1..=COUNT {
+        granted(cache.acquire_lock(key("l"), sharing(number, owner(number))));
+    }
+    for number in 1..=COUNT {
+        match number % 3 {
+            0 => assert!(cache.release_lock(key("l"), owner(number).as_bytes())),
+            1 => cache.abandon(key("l"), request(number)),
+            _ => cache.end_session(key("l"), request(number), 0),
+        }
+    }
+    assert!(cache.locks().is_empty());
+    assert!(cache.peek(key("l")).is_none());
+    assert_eq!(cache.take_ended_locks().len() as u64, COUNT - COUNT / 3);
+    let took = began.elapsed();
+    assert!(took.as_secs() < 10, "{took:?}");
 }
 
 #[test]

@@ -67,7 +67,9 @@ impl Cache {
                     owner: record.value.string().unwrap_or_default(),
                     fence: record.fence,
                     expires_at: record.expires_at,
-                    is_session: lock.is_some_and(|lock| lock.holders[0].is_session),
+                    is_session: lock
+                        .and_then(|lock| lock.holders.first())
+                        .is_some_and(|holder| holder.is_session),
                 }];
             }
         }

@@ -11,19 +11,17 @@
 //! - A leader that hears nothing of a node for long has the group forget what that node waits for, and ends what hangs on
 //!   its connections.
 
-use super::apply::{Applied, replica_bytes, replica_of};
+use super::apply::{replica_bytes, replica_of};
 use super::op::{Op, OpFlags, OpKind};
 use super::origins::life_of;
 use super::{Group, Work};
 use crate::blocked::Told;
 use crate::entry::{DATABASES, Stamp};
 use crate::host::Now;
-use crate::shard::{Events, Shard};
+use crate::shard::Shard;
 use crate::wire::{LockAsk, LockTold, PeerMessage};
 use bytes::Bytes;
-use cache::{Cache, Grant, Key, LockOrigin, LockRequest, Standing};
-use commands::Event;
-use commands::lock::GRANT_EVENTS;
+use cache::{Cache, Key, LockOrigin, LockRequest, Standing};
 use paxos::{Incarnation, NodeId, ReplicaId};
 use resp::{Args, OwnedArgs, Reply};
 use std::collections::{BTreeMap, BTreeSet};
@@ -284,39 +282,6 @@ impl Shard {
 
 /// A shard that nobody else holds.
 impl Shard {
-    /// Tells who waited that they got what they waited for: all of them wait at this node.
-    pub(crate) fn hand_out_here(&mut self) {
-        if !self.cache.has_grants() {
-            return;
-        }
-        let own = lock_origin(self.group.origin);
-        for grant in self.cache.take_grants() {
-            if grant.request.origin == own {
-                self.blocked.grant(grant.request.number, grant.fence);
-            }
-            self.granted.push(grant);
-        }
-    }
-
-    /// The keyspace events of what was handed out here since the last call.
-    pub(crate) fn take_grant_events(&mut self, event_mask: u16) -> Events {
-        let granted = std::mem::take(&mut self.granted);
-        let events = granted
-            .iter()
-            .flat_map(|grant| events_of(grant, event_mask));
-        events.collect()
-    }
-
-    /// Takes note of what has just been granted to who waited, for [`Shard::hand_out`], and of its events.
-    pub(super) fn collect_grants(&mut self, event_mask: u16, out: &mut Applied) {
-        if self.cache.has_grants() {
-            let grants = self.cache.take_grants();
-            let events = grants.iter().flat_map(|grant| events_of(grant, event_mask));
-            out.events.extend(events);
-            out.grants.extend(grants);
-        }
-    }
-
     /// Has the log say that time changed something about locks, if it did; and that who waited here on connections that
     /// are gone waits no more.
     pub(crate) fn tick_solo(&mut self, work: &mut Work<'_>) {
@@ -351,7 +316,7 @@ impl Shard {
         self.tick_waits(work);
         self.tick_transactions(work);
         // Nobody else passes on what time brought about.
-        let granted = self.take_grant_events(work.event_mask);
+        let granted = self.take_lock_events(work.event_mask);
         work.applied.events.extend(granted);
         if self.is_observed() {
             work.changes.append(&mut self.take_changes());
@@ -640,20 +605,6 @@ impl Shard {
                 .hear(&told, sent_us, now_us, work.lock_delay_ms);
         }
     }
-}
-
-/// The keyspace events of a grant to somebody who waited: those of one to somebody who did not have to.
-fn events_of(grant: &Grant, event_mask: u16) -> impl Iterator<Item = Event> {
-    let wanted = GRANT_EVENTS
-        .into_iter()
-        .filter(move |(class, _)| event_mask & *class as u16 != 0);
-    wanted.map(|(class, name)| Event {
-        class,
-        name,
-        db: grant.db,
-        key: grant.key.clone(),
-        payload: Box::default(),
-    })
 }
 
 /// How long sessions outlive a node that is gone, ms. Without a delay nobody's silence ends them.

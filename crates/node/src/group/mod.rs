@@ -16,7 +16,7 @@
 //! - After a read was computed under a lease the clock is looked at again before its answer leaves. Under `--read-mode
 //!   quorum` no read is answered before a majority said, after the read came, that this replica leads (`rounds`).
 //!
-//! Reading order: `op`, `origins`, `room`, `requests`, `forward`, `replies`, `apply`, `locks`, `engine`, `lead`, `reading`, `rounds`,
+//! Reading order: `op`, `origins`, `room`, `requests`, `forward`, `replies`, `apply`, `locks`, `lock_news`, `engine`, `lead`, `reading`, `rounds`,
 //! `follow`, `decide`, `snapshot`, `streams`, `loss`; `reservations`, `transact`.
 
 pub(crate) mod apply;
@@ -25,6 +25,7 @@ mod engine;
 mod follow;
 mod forward;
 mod lead;
+mod lock_news;
 pub(crate) mod locks;
 mod loss;
 pub(crate) mod op;
@@ -44,6 +45,7 @@ mod work;
 
 pub(crate) use decide::locks_by_database;
 pub(crate) use lead::LOCK_BYTES;
+pub(crate) use lock_news::LockNews;
 pub(crate) use locks::{LockWord, Verb, each_key_of, lock_origin, silent_args};
 pub(crate) use op::encode as encode_op;
 pub(crate) use op::is_applicable;

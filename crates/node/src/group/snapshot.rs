@@ -59,7 +59,9 @@ const PIECE_BYTES: usize = 32 << 10;
 const WALK_STEPS: usize = 64;
 /// Keys visited for one chunk.
 const CHUNK_STEPS_MAX: usize = 4096;
-/// Bytes that writes may put aside before the stream is given up: the writes outrun it.
+/// Bytes that writes may put aside before the stream is given up: the writes outrun it. Clones of collections count in full,
+/// but less by what the cache holds, which they share with what they are clones of: a shard of which most is one large
+/// collection that is written to all the time would otherwise never be copied.
 const ASIDE_BYTES_MAX: usize = 64 << 20;
 /// Numbered databases.
 const DATABASES: u8 = crate::entry::DATABASES;
@@ -77,6 +79,10 @@ pub(crate) struct Producer {
     position: Option<(u8, u32)>,
     /// Collections of which not all is in a chunk yet.
     pieces: VecDeque<Pieces>,
+    /// Bytes of these collections, as far as nobody else has anything of them.
+    pieces_bytes: usize,
+    /// Collections of which all is in chunks, to be let go of.
+    over: Vec<Collection>,
     /// Keys ahead of the walk whose state at the beginning is in a chunk already, or that were not there.
     done: HashSet<(u8, Box<[u8]>)>,
     done_bytes: usize,
@@ -118,6 +124,8 @@ impl Producer {
             ready_bytes: 0,
             position: Some((0, 0)),
             pieces: VecDeque::new(),
+            pieces_bytes: 0,
+            over: Vec::new(),
             done: HashSet::new(),
             done_bytes: 0,
             sum: 0,
@@ -143,7 +151,21 @@ impl Producer {
         }
         self.done_bytes += key.len() + size_of::<(u8, Box<[u8]>)>();
         self.done.insert((db, key.into()));
-        self.ready_bytes + self.chunk.len() + self.done_bytes <= ASIDE_BYTES_MAX
+        let shared_bytes_max = self.pieces_bytes.min(cache.used_bytes());
+        let pieces_bytes = self.pieces_bytes - shared_bytes_max;
+        self.ready_bytes + self.chunk.len() + self.done_bytes + pieces_bytes <= ASIDE_BYTES_MAX
+    }
+
+    /// Collections that are needed no more. A large one is freed in steps: whoever gets it gives it to
+    /// [`cache::Cache::let_go`].
+    pub fn take_over(&mut self) -> Vec<Collection> {
+        std::mem::take(&mut self.over)
+    }
+
+    /// The same where the stream is over.
+    pub fn into_collections(self) -> impl Iterator<Item = Collection> {
+        let pieces = self.pieces.into_iter().map(|pieces| pieces.collection);
+        self.over.into_iter().chain(pieces)
     }
 
     /// The next chunk, and whether it is the last.
@@ -211,6 +233,7 @@ impl Producer {
         self.push_value(db, key, &head, &value);
         if let Piece::Next(next) = next {
             effects::make_further(&mut head);
+            self.pieces_bytes += collection.bytes();
             self.pieces.push_back(Pieces {
                 db,
                 key: key.into(),
@@ -231,6 +254,9 @@ impl Producer {
         if let Piece::Next(next) = next {
             pieces.next = next;
             self.pieces.push_front(pieces);
+        } else {
+            self.pieces_bytes -= pieces.collection.bytes();
+            self.over.push(pieces.collection);
         }
     }
 

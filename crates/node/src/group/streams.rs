@@ -9,13 +9,16 @@ use super::snapshot::{Producer, Staged, Staging};
 use crate::journal::{Checkpoint, Journal};
 use crate::shard::Shard;
 use bytes::Bytes;
-use cache::Cache;
+use cache::{Cache, Collection};
 use paxos::{Index, Input, SnapshotBase, SnapshotStep};
 use std::collections::VecDeque;
 use std::sync::Arc;
 
 /// Names the stream of a checkpoint; replicas name theirs by fewer bits.
 const CHECKPOINT: u64 = u64::MAX;
+
+/// Clones that are let go of at a time.
+const LET_GO_MAX: usize = 64;
 
 /// What a step of a checkpoint gives.
 pub(crate) enum CheckpointStep {
@@ -31,6 +34,8 @@ pub(crate) enum CheckpointStep {
 #[derive(Debug, Default)]
 pub(crate) struct Streams {
     producers: Vec<Producer>,
+    /// Collections that were clones for them, to be let go of by [`Shard::let_go_of_clones`].
+    over: Vec<Collection>,
     /// Streams of which a chunk is wanted.
     wanted: VecDeque<u64>,
     staging: Option<Staging>,
@@ -65,7 +70,9 @@ impl Streams {
     }
 
     fn drop_stream(&mut self, stream: u64) {
-        self.producers.retain(|producer| producer.stream != stream);
+        for producer in self.producers.extract_if(.., |one| one.stream == stream) {
+            self.over.extend(producer.into_collections());
+        }
         self.wanted.retain(|wanted| *wanted != stream);
         if self.staging.take_if(|s| s.stream == stream).is_some() {
             self.written = None;
@@ -201,7 +208,12 @@ impl Shard {
             .producers
             .iter_mut()
             .find(|p| p.stream == CHECKPOINT);
-        match producer.map(|producer| producer.next(&self.cache)) {
+        let made = producer.map(|producer| {
+            let chunk = producer.next(&self.cache);
+            streams.over.append(&mut producer.take_over());
+            chunk
+        });
+        match made {
             Some((chunk, false)) => CheckpointStep::Chunk(chunk),
             Some((chunk, true)) => {
                 streams.drop_stream(CHECKPOINT);
@@ -226,6 +238,7 @@ impl Shard {
         let producer = streams.producers.iter_mut().find(|p| p.stream == stream);
         if let Some(producer) = producer.filter(|producer| !producer.has_ended()) {
             let (bytes, last) = producer.next(&self.cache);
+            streams.over.append(&mut producer.take_over());
             cluster.bandwidth.take(bytes.len());
             let made = Input::SnapshotChunk {
                 stream,
@@ -235,6 +248,16 @@ impl Shard {
             self.step(made, work);
         }
         self.group.streams.has_work()
+    }
+
+    /// Has the cache free in steps what snapshots needed clones of: what is not shared any more may be large, and many. Whether
+    /// more of them are left.
+    pub(crate) fn let_go_of_clones(&mut self) -> bool {
+        let over = &mut self.group.streams.over;
+        for collection in over.drain(over.len().saturating_sub(LET_GO_MAX)..) {
+            self.cache.let_go(collection);
+        }
+        !over.is_empty()
     }
 
     /// An operation is about to run: what it may overwrite is saved for the snapshots that have not come to it.
@@ -264,4 +287,62 @@ fn save(producer: &mut Producer, cache: &Cache, op: &Op<'_>) -> bool {
         goes_on = goes_on && producer.save(cache, db, key)
     });
     goes_on
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{Client, node, node_with};
+    use cache::Key;
+
+    /// Makes a list `k` of `count` elements of `bytes` bytes.
+    fn with_list(client: &mut Client<'_>, count: usize, bytes: usize) {
+        let element = "x".repeat(bytes);
+        let request = format!("*3\r\n$5\r\nRPUSH\r\n$1\r\nk\r\n${bytes}\r\n{element}\r\n");
+        for _ in 0..count {
+            client.feed(request.as_bytes());
+        }
+    }
+
+    #[test]
+    fn clones_of_collections_go_in_steps() {
+        // Breaks if the end of a snapshot frees a large collection, which only it holds by then, while the shard is locked.
+        let (node, _) = node();
+        let mut client = Client::new(&node);
+        with_list(&mut client, 500, 1000);
+        let mut shard = node.lock(node.shard_of(b"k"));
+        let seed = shard.cache.seed();
+        // One that fails, one that comes to its end.
+        shard.begin_checkpoint();
+        for _ in 0..3 {
+            assert!(matches!(shard.checkpoint_step(), CheckpointStep::Chunk(_)));
+        }
+        shard.begin_checkpoint();
+        assert_eq!(shard.group.streams.over.len(), 1);
+        while !matches!(shard.checkpoint_step(), CheckpointStep::Last(_)) {}
+        assert_eq!(shard.group.streams.over.len(), 2);
+        assert!(!shard.cache.bury(1));
+        shard.cache.remove(Key::new(seed, 0, b"k"));
+        assert!(!shard.let_go_of_clones());
+        let mut steps = 1;
+        while shard.cache.bury(16) {
+            steps += 1;
+        }
+        assert!(steps > 10, "{steps}");
+    }
+
+    #[test]
+    fn clones_that_nobody_shares_count_as_put_aside() {
+        // Breaks if deleting large collections while a snapshot is made keeps them in memory that nothing bounds.
+        let (node, _) = node_with(|settings| settings.maxmemory_bytes = 256 << 20);
+        let mut client = Client::new(&node);
+        with_list(&mut client, 70, 1 << 20);
+        let mut shard = node.lock(node.shard_of(b"k"));
+        let seed = shard.cache.seed();
+        let mut producer = Producer::new(1, &shard);
+        assert!(producer.save(&shard.cache, 0, b"k"));
+        assert!(producer.save(&shard.cache, 0, b"other"), "it is shared");
+        shard.cache.remove(Key::new(seed, 0, b"k"));
+        assert!(!producer.save(&shard.cache, 0, b"third"));
+    }
 }

@@ -27,6 +27,9 @@ const TRY_US_MIN: u64 = 500_000;
 /// be of no use, as that waits for the same leader; and to answer null would be to lose what it may still take.
 const UNKNOWN: &[u8] = b"-CLUSTERDOWN The shard does not answer, and the timeout is over: \
     whether anything was taken is not known\r\n";
+/// The same of a try that was taken back, of a request that never saw its keys empty: null would say that it had.
+const UNSEEN: &[u8] = b"-CLUSTERDOWN The shard does not answer, and the timeout is over: \
+    nothing was taken\r\n";
 const TOO_MANY_KEYS: &[u8] = b"-ERR too many keys are waited for by one request\r\n";
 const TOO_MANY_WAITS: &[u8] = b"-ERR too many keys are waited for at this node\r\n";
 
@@ -323,24 +326,25 @@ impl Session {
         self.go_on_pop(turn, half, output)
     }
 
-    /// What a try is answered that takes too long: null, if it has not been sent to anybody. None: its reply is about to come.
+    /// What a try is answered that takes too long: null, if it has not been sent to anybody and one before found nothing. None: its reply is about to come.
     fn give_up_try(&mut self, turn: Turn<'_>, half: &HalfPop, part: usize) -> Option<Vec<u8>> {
         let Part { shard, args } = &half.parts[part];
         if *shard == usize::MAX {
             return None;
         }
-        let null = match self.protocol {
-            Protocol::Resp2 => b"*-1\r\n",
-            Protocol::Resp3 => b"_\r\n".as_slice(),
+        let nothing = match (half.admitted, self.protocol) {
+            (0, _) => UNSEEN,
+            (_, Protocol::Resp2) => b"*-1\r\n",
+            (_, Protocol::Resp3) => b"_\r\n".as_slice(),
         };
         if !half.row.flags.has(Flags::WRITE) {
-            return Some(null.to_vec());
+            return Some(nothing.to_vec());
         }
         let number = self.queued_on(*shard).write;
         let timeout_at = half.blocks.timeout_at(args.args())?;
         let mut state = turn.node.lock(*shard);
         match state.withdraw_write(number, timeout_at) {
-            Fate::Withdrawn => Some(null.to_vec()),
+            Fate::Withdrawn => Some(nothing.to_vec()),
             Fate::Answered => None,
             Fate::Unknown => Some(UNKNOWN.to_vec()),
         }

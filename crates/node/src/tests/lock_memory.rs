@@ -240,3 +240,27 @@ fn guards_hold_over_shards_of_a_node_alone_and_in_transactions() {
         "*2 $1 l $1 n"
     );
 }
+
+#[test]
+fn who_waits_and_who_shares_counts_as_memory_of_locks() {
+    // Breaks if a few locks with very many waiters or holders take memory that no limit sees.
+    let (node, _) = node_with(|_| {});
+    let mut client = Client::new(&node);
+    client.run("LOCK.ACQUIRE alone me 500000");
+    let used = || node.budget.locks.used();
+    let alone = used();
+    let mut waiters: Vec<Client> = (0..50).map(|_| Client::new(&node)).collect();
+    for (number, waiter) in waiters.iter_mut().enumerate() {
+        waiter.run(&format!("LOCK.ACQUIRE alone waits{number} 500000 WAIT 0"));
+    }
+    let waiting = used();
+    assert!(waiting > alone + 50 * 64, "{alone}, {waiting}");
+    for number in 0..50 {
+        client.run(&format!("LOCK.ACQUIRE shared owner{number} 500000 SHARED"));
+    }
+    let sharing = used();
+    assert!(sharing > waiting + 50 * 64, "{waiting}, {sharing}");
+    drop(waiters);
+    client.run("FLUSHALL");
+    assert_eq!(used(), 0);
+}

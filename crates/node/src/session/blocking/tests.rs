@@ -321,4 +321,18 @@ fn a_grant_to_who_waited_is_told_like_any_other() {
     node.tick(node.now());
     fence(&c.poll());
     assert_eq!(heard(&node), "expired set expire");
+    // So is an end by which somebody's going away ends what he held, or had just been given.
+    a.run("CONFIG SET lock-delay 0");
+    let mut gone = Client::new(&node);
+    gone.run("LOCK.ACQUIRE l gone 10000 WAIT 0");
+    c.run("LOCK.RELEASE l c");
+    drop(gone);
+    assert_eq!(heard(&node), "del set expire del");
+    let mut bound = Client::new(&node);
+    fence(&bound.run("LOCK.ACQUIRE l bound 10000 SESSION"));
+    a.run("LOCK.ACQUIRE l a 10000 WAIT 0");
+    assert_eq!(heard(&node), "set expire");
+    drop(bound);
+    assert_eq!(heard(&node), "del set expire");
+    fence(&a.poll());
 }
