@@ -57,6 +57,14 @@ pub(crate) fn are_sound(triples: Args<'_>) -> bool {
     (0..triples.len()).step_by(3).all(fits)
 }
 
+/// Whether triples take a lock: one of their locks has no number yet.
+pub(crate) fn take_lock(triples: Args<'_>) -> bool {
+    let takes = |head: &[u8]| head[0] & PINNED != 0 && is_unnumbered(head);
+    (1..triples.len())
+        .step_by(3)
+        .any(|at| takes(triples.get(at)))
+}
+
 /// Whether these bytes are a head: of its length, no unknown flag, and nothing said of a key that is gone.
 pub(crate) fn is_head(bytes: &[u8]) -> bool {
     let Some(&flags) = bytes.first() else {

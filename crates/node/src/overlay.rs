@@ -13,7 +13,7 @@ use crate::shard::Events;
 use cache::{Cache, ChangeKind, Entry, Key, Value};
 use commands::context::Touch;
 use commands::{
-    CheckError, Context, Event, EventClass, Flags, Keyspace, Run, Session as SessionCommand,
+    CheckError, Context, Event, EventClass, Flags, Keyspace, Row, Run, Session as SessionCommand,
 };
 use resp::{Args, OwnedArgs, Protocol, Reply};
 use script::{LogLevel, Outcome, Request, Script, Stop};
@@ -315,6 +315,9 @@ impl Overlay {
         if row.flags.has(Flags::NOSCRIPT) || runs.flags.has(Flags::NOSCRIPT) {
             return Err("ERR This Redis command is not allowed from script".into());
         }
+        if looks_beyond_keys(row, args) {
+            return Err(BEYOND_KEYS.into());
+        }
         let execute = match row.run {
             Run::Data(execute) => execute,
             Run::Session(command) => return self.answer(command, args, reply),
@@ -462,6 +465,31 @@ impl script::Host for Overlay {
         }
     }
 }
+
+/// Whether a command looks at, or writes to, keys that are not told by its row: another database's, or those that SORT's
+/// patterns come to. Copies of its keys do not have them.
+pub(crate) fn looks_beyond_keys(row: &Row, args: Args<'_>) -> bool {
+    let options = || args.from(2).iter();
+    match row.name {
+        "move" => true,
+        "copy" => {
+            args.len() > 3
+                && args
+                    .from(3)
+                    .iter()
+                    .any(|word| word.eq_ignore_ascii_case(b"db"))
+        }
+        "sort" | "sort_ro" => options().zip(options().skip(1)).any(|(option, pattern)| {
+            let is_lookup =
+                option.eq_ignore_ascii_case(b"by") || option.eq_ignore_ascii_case(b"get");
+            is_lookup && pattern.contains(&b'*')
+        }),
+        _ => false,
+    }
+}
+
+/// What a script is told of such a command.
+const BEYOND_KEYS: &str = "ERR MOVE, COPY with DB and SORT with a pattern look at more than their keys and cannot run in a script";
 
 /// Keys that a script may use beside those that it was given, in the same shards.
 pub(crate) const UNDECLARED_MAX: usize = 64;

@@ -26,6 +26,7 @@ mod moved;
 mod operate;
 mod over_shards;
 mod pending;
+mod plan;
 mod popping;
 mod pubsub;
 mod random;

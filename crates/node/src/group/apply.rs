@@ -8,11 +8,11 @@ use super::reservations::TxId;
 use crate::effects;
 use crate::entry::{Batch, Run, Stamp};
 use crate::shard::{Call, Events, Shard};
-use cache::{Cache, Grant, Key, LockRequest};
+use cache::{Cache, Grant, Key, LockRequest, Pin};
 use commands::Run as RowRun;
 use paxos::{Incarnation, NodeId, ReplicaId};
 use resp::{Output, Reply};
-use xxhash_rust::xxh3::xxh3_64_with_seed;
+use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
 /// What applying leaves beside the state. Followers drop it.
 #[derive(Debug, Default)]
@@ -404,10 +404,13 @@ pub(crate) fn fingerprint(cache: &Cache, db: u8, key: &[u8]) -> u64 {
     let Some(entry) = cache.peek(Key::new(cache.seed(), db, key)) else {
         return 0;
     };
-    // A lock that was released and taken again by the same owner is another one: its fence tells.
-    let seed = entry.expires_at.unwrap_or(0) ^ entry.fence.rotate_left(11);
-    // So does the number of a collection's last change.
-    xxh3_64_with_seed(entry.value.string().unwrap_or_default(), seed).max(1)
+    // A lock that was released and taken again by the same owner is another one: its fence tells. So does the number of a
+    // collection's last change.
+    let mut about = [0; 17];
+    about[..8].copy_from_slice(&entry.expires_at.unwrap_or(0).to_le_bytes());
+    about[8..16].copy_from_slice(&entry.fence.to_le_bytes());
+    about[16] = u8::from(entry.pin == Pin::Pinned) + 2 * u8::from(entry.value.string().is_some());
+    xxh3_64_with_seed(entry.value.string().unwrap_or_default(), xxh3_64(&about)).max(1)
 }
 
 /// A replica's id as the argument of a forget.

@@ -1,12 +1,11 @@
 //! A leader's side of forwarding: requests of other nodes that are to be proposed or executed.
 
-use super::op::{Op, OpKind};
+use super::op::{Op, OpFlags, OpKind};
 use crate::effects;
 use crate::wire::RequestKind;
 use bytes::Bytes;
 use commands::{Flags, Run};
 use paxos::ReplicaId;
-use resp::Args;
 use std::collections::{BTreeMap, VecDeque};
 
 /// Bytes of forwarded writes that wait to be proposed.
@@ -203,20 +202,24 @@ impl Forwarded {
 
 /// Whether an operation may need memory, and is refused where there is none.
 pub(crate) fn denies_oom(op: &Op<'_>) -> bool {
-    has_write(op, |args| {
-        commands::check(args).is_ok_and(|row| row.flags.has(Flags::DENYOOM))
+    has_write(op, |op| match op.head.kind {
+        OpKind::Effects => op.head.flags.has(OpFlags::GROWS),
+        _ => commands::check(op.args()).is_ok_and(|row| row.flags.has(Flags::DENYOOM)),
     })
 }
 
 /// Whether an operation would take a lock that nobody holds.
 pub(crate) fn takes_lock(op: &Op<'_>) -> bool {
-    has_write(op, commands::takes_lock)
+    has_write(op, |op| match op.head.kind {
+        OpKind::Effects => effects::take_lock(op.args()),
+        _ => commands::takes_lock(op.args()),
+    })
 }
 
-/// Whether an operation is, or has among others, a client's write for which `holds`.
-fn has_write(op: &Op<'_>, holds: fn(Args<'_>) -> bool) -> bool {
+/// Whether an operation is, or has among others, a client's write, or what is left of one, for which `holds`.
+fn has_write(op: &Op<'_>, holds: fn(&Op<'_>) -> bool) -> bool {
     match op.head.kind {
-        OpKind::Write => holds(op.args()),
+        OpKind::Write | OpKind::Effects => holds(op),
         OpKind::Multi | OpKind::Reserve => op.nested().any(|nested| has_write(&nested, holds)),
         OpKind::Read
         | OpKind::Flush
@@ -235,9 +238,15 @@ fn has_write(op: &Op<'_>, holds: fn(Args<'_>) -> bool) -> bool {
         | OpKind::Prevent
         | OpKind::Release
         | OpKind::Fence
-        | OpKind::Expect
-        | OpKind::Effects => false,
+        | OpKind::Expect => false,
     }
+}
+
+/// Whether a node of this version would have a transaction depend on such a read: it answers the same on all replicas.
+fn is_expected_by_nodes(read: &Op<'_>) -> bool {
+    let names = ["lindex", "sismember", "exists", "type"];
+    commands::check(read.args()).is_ok_and(|row| names.contains(&row.name))
+        && is_asked_by_nodes(read)
 }
 
 /// Whether a node of this version would forward such an operation: then it can be logged, or executed, without a look at
@@ -257,7 +266,7 @@ pub(crate) fn is_asked_by_nodes(op: &Op<'_>) -> bool {
         OpKind::Multi | OpKind::Reserve => op.nested().all(|nested| match nested.head.kind {
             OpKind::Write | OpKind::Read => is_asked_by_nodes(&nested),
             OpKind::Flush | OpKind::Check | OpKind::Fence => true,
-            OpKind::Expect => is_asked_by_nodes(&nested.expected().0),
+            OpKind::Expect => is_expected_by_nodes(&nested.expected().0),
             OpKind::Effects => effects::are_sound(nested.args()),
             OpKind::Multi
             | OpKind::Internal

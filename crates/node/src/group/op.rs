@@ -7,7 +7,8 @@
 //! offset  size  what
 //!      0     1  kind (OpKind)
 //!      1     1  numbered database, 0..=15 (255 in a flush: all of them)
-//!      2     1  flags: 1 replies in RESP3, 2 reads are no accesses, 4 in an eviction: of locks
+//!      2     1  flags: 1 replies in RESP3, 2 reads are no accesses, 4 in an eviction: of locks,
+//!                  8 in effects: keys may have grown
 //!      3     1  zero
 //!      4     4  length of the whole operation, bytes
 //!      8     8  sequence number of a write, id of a read
@@ -134,6 +135,9 @@ impl OpFlags {
 
     /// In an eviction: locks go.
     pub const LOCKS: OpFlags = OpFlags(4);
+
+    /// In effects: keys may have grown by a command that is refused where there is no memory.
+    pub const GROWS: OpFlags = OpFlags(8);
 
     /// These and `other`.
     pub const fn with(self, other: OpFlags) -> OpFlags {
@@ -432,7 +436,11 @@ pub fn split_first(bytes: &[u8]) -> Result<(Op<'_>, &[u8]), OpError> {
         spans,
     };
     let locks = OpFlags::LOCKS.0 & head[2] != 0;
-    if head[2] & !7 != 0 || locks && kind != OpKind::Evict || head[3] != 0 || !op.is_sound() {
+    let unknown = match kind {
+        OpKind::Effects => !15,
+        _ => !7,
+    };
+    if head[2] & unknown != 0 || locks && kind != OpKind::Evict || head[3] != 0 || !op.is_sound() {
         return Err(OpError::Shape);
     }
     Ok((op, rest))

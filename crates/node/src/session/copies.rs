@@ -2,11 +2,11 @@
 //! in which shard so that it is done to the keys.
 
 use super::gathered::{HalfGather, Name, Ran};
-use super::over_shards::Plan;
+use super::plan::Plan;
 use super::{Session, Turn};
 use crate::effects;
 use crate::entry::Stamp;
-use crate::group::OpKind;
+use crate::group::{OpFlags, OpHead, OpKind, encode_op};
 use crate::overlay::{Invocation, Memory, Overlay, Terms, UNDECLARED_MAX, Verdict, Writes};
 use crate::questions::{RECORDS_BYTES_MAX, TOO_MUCH};
 use crate::scripts::Place;
@@ -145,6 +145,7 @@ impl Session {
         args: Args<'_>,
     ) -> Result<Vec<u8>, Box<Ran>> {
         let found = self.script_of(turn, row, args);
+        self.share_scripts(turn);
         let (script, count, writes) = match found {
             Ok(found) => found,
             Err(refusal) => return Ok(format!("-{refusal}\r\n").into_bytes()),
@@ -233,7 +234,7 @@ impl Session {
         let modified = changes.filter(|change| change.kind == ChangeKind::Modified);
         let modified: BTreeSet<Name> = modified.map(|change| (change.db, change.key)).collect();
         let mut effects: BTreeMap<(usize, u8), Vec<Vec<u8>>> = BTreeMap::new();
-        let mut bytes = 0;
+        let (mut bytes, mut grows) = (0, false);
         for name in modified {
             let (db, key) = &name;
             let shard = turn.node.shard_of(key);
@@ -255,6 +256,7 @@ impl Session {
             effects::shift_expiry(&mut head, -(copies.behind_ms[&shard] as i64));
             let value = effects::value_of(entry).into_owned();
             bytes += key.len() + value.len();
+            grows |= entry.is_some();
             let of_shard = effects.entry((shard, *db)).or_default();
             of_shard.extend([key.to_vec(), head.to_vec(), value]);
         }
@@ -264,7 +266,20 @@ impl Session {
         for ((shard, db), triples) in effects {
             let triples: Vec<&[u8]> = triples.iter().map(Vec::as_slice).collect();
             let triples = OwnedArgs::from_slices(&triples);
-            plan.add_operation(shard, self.operation(OpKind::Effects, db, triples.args()));
+            let flags = match grows && half.needs_memory() {
+                true => OpFlags::GROWS,
+                false => OpFlags::NONE,
+            };
+            let head = OpHead {
+                kind: OpKind::Effects,
+                db,
+                flags,
+                seq: 0,
+                after: 0,
+            };
+            let mut operation = Vec::new();
+            encode_op(&mut operation, head, triples.args().iter());
+            plan.add_operation(shard, operation);
         }
         Ran::Did {
             plan,

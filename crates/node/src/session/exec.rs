@@ -6,8 +6,9 @@
 
 use super::access::Access;
 use super::gathered::What;
-use super::over_shards::{Goal, Plan, kind_of};
+use super::over_shards::{Goal, kind_of};
 use super::pending::Pending;
+use super::plan::Plan;
 use super::transaction::{Seen, Transaction, Watch, runs_script, walks};
 use super::window::places_of;
 use super::{Session, Step, Turn};

@@ -14,23 +14,31 @@
 //! transaction expects it to be there still: others may change the rest of a long queue meanwhile.
 
 use super::moved::Move;
-use super::over_shards::{Goal, Plan, Trying, is_apart};
+use super::over_shards::{Goal, TOO_BUSY, Trying, is_apart};
 use super::pending::Pending;
+use super::plan::Plan;
 use super::popping::HalfPop;
 use super::transaction::{Seen, Watch};
 use super::window::places_of;
 use super::{Session, Step, Turn};
 use crate::group::each_key_of;
-use crate::overlay::{Invocation, Memory, Writes};
-use crate::questions::RECORDS;
+use crate::overlay::{Invocation, Memory, Writes, looks_beyond_keys};
+use crate::questions::{RECORDS, RECORDS_BYTES_MAX, TOO_MUCH};
 use crate::shard::Events;
-use commands::{Execute, Row, Run, Split};
+use commands::{Execute, Flags, Row, Run, Split};
 use resp::{Args, Output, OwnedArgs, Reply};
 use script::Script;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What is said of an answer that is none.
 pub(super) const BROKEN: &str = "ERR a shard's answer cannot be read";
+/// What answers about records may be longer than the records.
+const ANSWERS_BYTES: usize = 1 << 20;
+/// What is said of SORT with patterns, whose keys nobody can tell ahead.
+const PATTERNS: &str = "CROSSSLOT SORT with BY or GET patterns cannot be used with keys of other shards (give them one {hash tag})";
+/// What is said of LOCK commands: there is more to a lock than the key's record.
+const LOCKS: &str = "CROSSSLOT LOCK commands cannot be in one MULTI with scripts, or with a command that has keys in several shards";
+
 /// A key in its numbered database.
 pub(super) type Name = (u8, Box<[u8]>);
 
@@ -136,6 +144,10 @@ impl Session {
         condition: Option<(usize, Vec<u8>)>,
         output: &mut Output,
     ) -> Step {
+        if let Some(refusal) = self.not_on_copies(turn, &what) {
+            Reply::new(output, self.protocol).error(refusal);
+            return Step::Done;
+        }
         let mut names: BTreeMap<usize, BTreeSet<Name>> = BTreeMap::new();
         let mut add = |db: u8, key: &[u8]| {
             let of_shard = names.entry(turn.node.shard_of(key)).or_default();
@@ -163,6 +175,28 @@ impl Session {
         }
         let half = HalfGather::new(turn, what, names, condition);
         self.wait_alone(turn, Pending::Gather(Box::new(half)), output)
+    }
+
+    /// Why something cannot run on copies of its keys' records, if it cannot.
+    fn not_on_copies(&self, turn: Turn<'_>, what: &What) -> Option<&'static str> {
+        let is_sort = |row: &Row| matches!(row.name, "sort" | "sort_ro");
+        match what {
+            What::Command(row, args) if is_sort(row) && looks_beyond_keys(row, args.args()) => {
+                Some(PATTERNS)
+            }
+            What::Exec { commands, .. } => {
+                let mut refusal = None;
+                self.each_of_exec(turn, commands, &mut |_, row, args| {
+                    if is_sort(row) && looks_beyond_keys(row, args) {
+                        refusal = Some(PATTERNS);
+                    } else if row.name.starts_with("lock.") {
+                        refusal = Some(LOCKS);
+                    }
+                });
+                refusal
+            }
+            _ => None,
+        }
     }
 
     /// EVAL with keys in several shards.
@@ -232,7 +266,7 @@ impl Session {
                 }
                 Stage::Asking => {
                     let count = half.questions_count() as u32;
-                    let answers = self.take_replies(|slots| {
+                    let answers = self.take_answers(count, |slots| {
                         let answers = (0..count).map(|slot| slots.get(slot).unwrap_or_default());
                         answers.map(<[u8]>::to_vec).collect::<Vec<_>>()
                     });
@@ -287,7 +321,28 @@ impl Session {
         half.stage = Stage::BackingOff {
             until_us: half.trying.back_off_until_us(turn),
         };
+        if let What::Move(_, Some(pop)) = &half.what
+            && pop.is_late(turn)
+        {
+            return self.leave_move(turn, half, output);
+        }
         self.wait_alone(turn, Pending::Gather(half), output)
+    }
+
+    /// Others were there first, again and again, or the time of a pop is over: it waits on, or has its answer; others are told.
+    pub(super) fn leave_move(
+        &mut self,
+        turn: Turn<'_>,
+        half: Box<HalfGather>,
+        output: &mut Output,
+    ) -> Step {
+        if let What::Move(_, Some(pop)) = half.what {
+            let mut null = Output::new();
+            Reply::new(&mut null, self.protocol).null_array();
+            return self.wait_after_move(turn, pop, null.into_bytes().to_vec(), output);
+        }
+        let refusal = format!("-{TOO_BUSY}\r\n");
+        self.end_gather(turn, *half, refusal.as_bytes(), output)
     }
 
     /// Whoever asked is told.
@@ -350,6 +405,9 @@ impl Session {
         }
         if let Some(refusal) = answers.iter().find(|answer| answer.starts_with(b"-")) {
             return Ran::Refused(refusal.clone());
+        }
+        if answers.iter().map(Vec::len).sum::<usize>() > RECORDS_BYTES_MAX + ANSWERS_BYTES {
+            return Ran::Refused(format!("-{TOO_MUCH}\r\n").into_bytes());
         }
         let Some(mut copies) = self.copies_of(turn, half, answers) else {
             return Ran::Refused(format!("-{BROKEN}\r\n").into_bytes());
@@ -458,6 +516,19 @@ impl HalfGather {
             trying: Trying::new(turn),
             stage: Stage::BackingOff { until_us: 0 },
             undeclared_count: 0,
+        }
+    }
+
+    /// Whether it is refused where keys grow and there is no memory.
+    pub fn needs_memory(&self) -> bool {
+        let row_does = |row: &Row| row.flags.has(Flags::DENYOOM);
+        match &self.what {
+            What::Command(row, _) => row_does(row),
+            What::Exec { commands, .. } => commands
+                .iter()
+                .any(|(row, _)| row_does(row) || matches!(row.run, Run::Session(_))),
+            What::Script(eval) => eval.writes == Writes::Allowed,
+            What::Move(..) => false,
         }
     }
 

@@ -425,6 +425,18 @@ impl Session {
         Some(result)
     }
 
+    /// The same for so many questions, which may be none.
+    pub(super) fn take_answers<R>(
+        &mut self,
+        count: u32,
+        read: impl FnOnce(&Slots) -> R,
+    ) -> Option<R> {
+        if count == 0 {
+            return Some(read(&self.client.slots()));
+        }
+        self.take_replies(read)
+    }
+
     /// The connection ends, or what it waits for is not wanted any more: tickets that are out are void.
     pub(super) fn void_tickets(&mut self) {
         if let Some(holes) = self.holes.as_deref_mut() {

@@ -2,7 +2,8 @@
 
 use super::copies::bulk_of;
 use super::gathered::{BROKEN, HalfGather, Ran, What};
-use super::over_shards::{Plan, is_null, kind_of};
+use super::over_shards::{is_null, kind_of};
+use super::plan::Plan;
 use super::popping::HalfPop;
 use super::{Session, Step, Turn};
 use crate::group::OpKind;
@@ -108,7 +109,8 @@ impl Session {
             None => answers[1] == b":0\r\n",
         };
         if is_missing {
-            return Ran::Nothing(first.clone());
+            // Of a set that went between the two questions too.
+            return Ran::Nothing(answers[answers.len() - 2].clone());
         }
         let wanted: &[u8] = match moved.list {
             Some(_) => b"+list\r\n",

@@ -13,16 +13,16 @@ use super::access::{held, lock_all};
 use super::gathered::{Gathered, What, is_whole};
 use super::holes::integer_of;
 use super::pending::Pending;
-use super::window::{Place, places_of};
+use super::plan::{How, Plan};
+use super::window::places_of;
 use super::{Session, Step, Turn};
 use crate::group::reservations::{Participant, RESERVE_HEAD_ARGS, TxId, participants_bytes};
 use crate::group::transact::{ABORTED, BUSY, RESERVED};
 use crate::group::{OpHead, OpKind, Request, encode_op};
 use crate::transactions::Outcome;
 use commands::context::Touch;
-use commands::{Execute, Row, Split};
-use resp::{Args, Output, OwnedArgs, Reply, Span, split_array, split_reply};
-use smallvec::SmallVec;
+use commands::{Execute, Row};
+use resp::{Args, Output, OwnedArgs, Reply, split_array, split_reply};
 
 /// How long a transaction tries to have its keys, us: as long as any other request is waited for.
 const PATIENCE_US: u64 = 10_000_000;
@@ -31,42 +31,10 @@ const BACK_OFF_US: u64 = 1_000;
 /// … up to this, us.
 const BACK_OFF_US_MAX: u64 = 32_000;
 /// What the client is told at last.
-const TOO_BUSY: &str = "TRYAGAIN other transactions have these keys all the time";
+pub(super) const TOO_BUSY: &str = "TRYAGAIN other transactions have these keys all the time";
 
 /// What the client is told of a transaction that all others have forgotten: this node took very long to ask for its replies.
 const LOST: &str = "ERR the transaction was carried out, but its replies are not known any more";
-
-/// How the reply to one command is put together from what its shards answer.
-#[derive(Debug)]
-enum How {
-    /// The next reply of this part.
-    One(usize),
-    /// The sum of the next integers of these.
-    Sum(Vec<usize>),
-    /// OK, if all say so.
-    AllOk(Vec<usize>),
-    /// The elements of the next arrays of these, in the order of the keys.
-    Gather {
-        parts: Vec<usize>,
-        order: Vec<usize>,
-    },
-}
-
-/// What is to be done in one shard.
-#[derive(Debug)]
-struct Part {
-    shard: usize,
-    /// Its operations, encoded.
-    operations: Vec<Vec<u8>>,
-}
-
-/// A transaction over several shards: what is to be done where.
-#[derive(Debug, Default)]
-pub(super) struct Plan {
-    parts: Vec<Part>,
-    /// One for each command.
-    replies: Vec<How>,
-}
 
 /// A transaction that is under way.
 pub(super) struct HalfOver {
@@ -140,106 +108,6 @@ enum Stage {
     Finishing,
 }
 
-impl Plan {
-    /// The shard and its operations, if there is but one.
-    pub fn into_one(mut self) -> Result<(usize, Vec<Vec<u8>>), Plan> {
-        match self.parts.len() {
-            0 => Ok((0, Vec::new())),
-            1 => Ok(self
-                .parts
-                .pop()
-                .map(|part| (part.shard, part.operations))
-                .expect("one")),
-            _ => Err(self),
-        }
-    }
-
-    /// The part of a shard.
-    fn part(&mut self, shard: usize) -> usize {
-        let found = self.parts.iter().position(|part| part.shard == shard);
-        found.unwrap_or_else(|| {
-            self.parts.push(Part {
-                shard,
-                operations: Vec::new(),
-            });
-            self.parts.len() - 1
-        })
-    }
-
-    /// Adds what is done in a shard whatever the commands, or what refuses the transaction if it does not hold there.
-    pub fn add_operation(&mut self, shard: usize, operation: Vec<u8>) {
-        let part = self.part(shard);
-        self.parts[part].operations.push(operation);
-    }
-
-    /// Adds a command. `places` are those of its keys; `encode` makes an operation of it, or of a part of it.
-    ///
-    /// # Errors
-    /// It cannot be taken apart, and its keys live in several shards.
-    pub fn add_command(
-        &mut self,
-        row: &Row,
-        args: Args<'_>,
-        places: &[Place],
-        encode: &dyn Fn(Args<'_>) -> Vec<u8>,
-    ) -> Result<(), NotSplit> {
-        let first = places.first().map_or(0, |place| place.shard as usize);
-        if places.iter().all(|place| place.shard as usize == first) {
-            // One without keys refuses its arguments itself, on any shard.
-            let shard = match (places.is_empty(), self.parts.first()) {
-                (true, Some(part)) => part.shard,
-                _ => first,
-            };
-            let part = self.part(shard);
-            self.parts[part].operations.push(encode(args));
-            self.replies.push(How::One(part));
-            return Ok(());
-        }
-        let stride = (places[1].position - places[0].position) as usize;
-        let last = places.iter().map(|place| place.position).max();
-        let is_whole = last.unwrap_or(0) as usize + stride <= args.len();
-        if row.split == Split::Whole || !is_whole {
-            return Err(NotSplit);
-        }
-        let all = args.spans();
-        let mut order = Vec::new();
-        let mut split: Vec<(usize, SmallVec<[Span; 32]>)> = Vec::new();
-        for place in places {
-            let shard = place.shard as usize;
-            let known = split.iter().position(|(other, _)| *other == shard);
-            let at = known.unwrap_or_else(|| {
-                split.push((shard, SmallVec::from_slice(&all[..1])));
-                split.len() - 1
-            });
-            let position = place.position as usize;
-            split[at]
-                .1
-                .extend_from_slice(&all[position..position + stride]);
-            order.push(at);
-        }
-        let parts: Vec<usize> = split
-            .iter()
-            .map(|(shard, spans)| {
-                let part = self.part(*shard);
-                let operation = encode(Args::new(args.buffer(), spans));
-                self.parts[part].operations.push(operation);
-                part
-            })
-            .collect();
-        self.replies.push(match row.split {
-            Split::Sum => How::Sum(parts),
-            Split::AllOk => How::AllOk(parts),
-            Split::Gather => How::Gather { parts, order },
-            Split::Whole => unreachable!("refused above"),
-        });
-        Ok(())
-    }
-}
-
-/// A command cannot be taken apart.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct NotSplit;
-
 impl Session {
     /// Begins a transaction over several shards.
     pub(super) fn begin_over(
@@ -299,7 +167,12 @@ impl Session {
                         return Step::Replies;
                     };
                     if votes.iter().all(|vote| vote == RESERVED) {
-                        if let Err(refusal) = self.finish_all(turn, &mut half) {
+                        let finished = self.finish_all(turn, &mut half);
+                        if let (Err(_), Goal::Gathered(_)) = (&finished, &half.goal) {
+                            // It is committed, whoever finishes it, and its replies are known.
+                            return self.end_over(turn, *half, &[], output);
+                        }
+                        if let Err(refusal) = finished {
                             return self.refuse_over(turn, *half, &error_of(&refusal), output);
                         }
                         continue;
@@ -323,14 +196,23 @@ impl Session {
                                 gathered.half.trying = half.trying;
                                 self.gather_again(turn, gathered.half, output)
                             }
-                            Goal::Gathered(_) if has_failed => {
-                                self.refuse_over(turn, *half, &error_of(TOO_BUSY), output)
+                            Goal::Gathered(gathered) if has_failed => {
+                                self.leave_move(turn, gathered.half, output)
                             }
                             _ => self.refuse_over(turn, *half, refusal, output),
                         };
                     }
                     abort_all(turn, &half);
-                    if half.trying.is_over(turn) {
+                    let is_over = half.trying.is_over(turn);
+                    if let Goal::Gathered(mut gathered) = half.goal {
+                        if is_over {
+                            return self.leave_move(turn, gathered.half, output);
+                        }
+                        // What was read is older now than the transaction would be: expiries would be, too.
+                        gathered.half.trying = half.trying;
+                        return self.gather_again(turn, gathered.half, output);
+                    }
+                    if is_over {
                         return self.refuse_over(turn, *half, &error_of(TOO_BUSY), output);
                     }
                     half.id = turn.node.name_transaction();
@@ -366,7 +248,7 @@ impl Session {
 
     /// What the participants answered, in their order, once all did.
     fn answers_of(&mut self, participants: &[Participant]) -> Option<Vec<Vec<u8>>> {
-        self.take_replies(|slots| {
+        self.take_answers(participants.len() as u32, |slots| {
             let each = (0..participants.len() as u32).map(|slot| slots.get(slot));
             each.map(|answer| answer.unwrap_or_default().to_vec())
                 .collect()
@@ -452,6 +334,17 @@ impl Session {
         replies: &[Vec<u8>],
         output: &mut Output,
     ) -> Step {
+        let half = match half.goal {
+            Goal::Gathered(gathered) => {
+                let have_finished = replies.iter().all(|reply| split_array(reply).is_some());
+                if have_finished && replies.len() == half.participants.len() {
+                    turn.node.release(half.id, &half.participants);
+                }
+                // It is committed, and its replies were known before.
+                return self.end_gathered(turn, *gathered, output);
+            }
+            _ => half,
+        };
         if let Some(refusal) = replies.iter().find(|reply| reply.starts_with(b"-")) {
             return self.refuse_over(turn, half, refusal, output);
         }
@@ -469,7 +362,7 @@ impl Session {
                 Reply::new(output, self.protocol).integer(1);
                 return Step::Done;
             }
-            Goal::Gathered(gathered) => return self.end_gathered(turn, *gathered, output),
+            Goal::Gathered(_) => unreachable!("ended above"),
             Goal::Guard => {
                 let how = half.plan.replies.first().expect("a guard has a command");
                 self.put_together(how, &mut rests, output);
@@ -622,27 +515,6 @@ impl Session {
         let mut bytes = Vec::new();
         encode_op(&mut bytes, head, args.iter());
         bytes
-    }
-}
-
-impl Plan {
-    /// In the order in which shards are locked.
-    fn sort(&mut self) {
-        let mut places: Vec<usize> = (0..self.parts.len()).collect();
-        places.sort_unstable_by_key(|at| self.parts[*at].shard);
-        let mut moved_to = vec![0; places.len()];
-        for (to, from) in places.iter().enumerate() {
-            moved_to[*from] = to;
-        }
-        self.parts.sort_unstable_by_key(|part| part.shard);
-        for how in &mut self.replies {
-            match how {
-                How::One(part) => *part = moved_to[*part],
-                How::Sum(parts) | How::AllOk(parts) | How::Gather { parts, .. } => {
-                    parts.iter_mut().for_each(|part| *part = moved_to[*part]);
-                }
-            }
-        }
     }
 }
 

@@ -397,6 +397,12 @@ impl Session {
 }
 
 impl HalfPop {
+    /// Whether its time is over.
+    pub(super) fn is_late(&self, turn: Turn<'_>) -> bool {
+        self.until_us
+            .is_some_and(|until_us| until_us <= turn.now.monotonic_us)
+    }
+
     /// Whether it moves something between shards of which one has replicas.
     fn is_move(&self, node: &Node) -> bool {
         let [Part { shard, args }] = &self.parts[..] else {

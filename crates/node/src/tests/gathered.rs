@@ -302,3 +302,72 @@ fn a_guard_holds_for_them() {
     assert!(after.starts_with("+OK :"), "{after}");
     assert!(before.starts_with(':'), "{before}");
 }
+
+#[test]
+fn what_copies_cannot_show_is_refused() {
+    // Breaks if a script or a transaction runs on less than what its commands look at: a key would be lost, a lock taken that
+    // nobody holds, or a connection would wait for answers that nobody was asked for.
+    let mut network = Network::of_three();
+    let nodes = network.nodes.clone();
+    let [x, y, z] = keys_apart(&network);
+    let (alone, _) = node();
+    let mut one = Client::new(&alone);
+    let mut client = Client::new(&nodes[0]);
+    for line in [
+        format!("SET {x} 1"),
+        format!("EVAL \"return redis.call('MOVE',KEYS[1],3)\" 1 {x}"),
+        format!("EVAL \"return redis.call('COPY',KEYS[1],KEYS[2],'DB','3')\" 2 {x} {y}"),
+        format!("EVAL \"return redis.call('SORT',KEYS[1],'BY','w*')\" 1 {z}"),
+    ] {
+        let found = run(&mut network, &mut client, &line);
+        assert_eq!(found, one.run(&line), "{line}");
+        assert!(
+            found == "+OK" || found.starts_with("-ERR"),
+            "{line}: {found}"
+        );
+    }
+    assert_eq!(run(&mut network, &mut client, &format!("GET {x}")), "$1 1");
+    let line = format!("SORT {x} BY {{{x}}}w_* STORE {y}");
+    let refused = run(&mut network, &mut client, &line);
+    assert!(refused.starts_with("-CROSSSLOT SORT"), "{refused}");
+    let rename = format!("RENAME {x} {y}");
+    let acquire = format!("LOCK.ACQUIRE {z} a 100000 SHARED");
+    let lines = ["MULTI", &rename, &acquire, "EXEC"];
+    let refused = pipeline(&mut network, &mut client, &lines);
+    assert!(refused.contains("-CROSSSLOT LOCK"), "{refused}");
+    assert_eq!(
+        run(&mut network, &mut client, &format!("EXISTS {x} {z}")),
+        ":1"
+    );
+    let mut fresh = Client::new(&nodes[1]);
+    let lines = ["MULTI", "EVAL \"return 1\" 0", "ZUNION 0 k", "EXEC"];
+    let nothing = pipeline(&mut network, &mut fresh, &lines);
+    assert!(nothing.contains("*2 :1 -"), "{nothing}");
+}
+
+#[test]
+fn they_are_refused_where_there_is_no_memory() {
+    // Breaks if a copy that another node made is taken by a shard that is full.
+    let mut network = Network::new(3, 3, |settings| {
+        settings.maxmemory_bytes = 8 << 20;
+        settings.maxmemory_policy = cache::Policy::NoEviction;
+    });
+    network.settle();
+    let nodes = network.nodes.clone();
+    let [x, y, _] = keys_apart(&network);
+    let leader = network
+        .leader(nodes[0].shard_of(y.as_bytes()))
+        .expect("settled");
+    let mut client = Client::new(&nodes[leader as usize % 3]);
+    let value = "v".repeat(50_000);
+    let set = run(&mut network, &mut client, &format!("SET {x} {value}"));
+    assert_eq!(set, "+OK");
+    for number in 0.. {
+        let copied = run(&mut network, &mut client, &format!("COPY {x} {y}{number}"));
+        if copied.starts_with("-OOM") {
+            break;
+        }
+        assert_eq!(copied, ":1");
+        assert!(number < 400, "20 MB went into 8 MiB");
+    }
+}
