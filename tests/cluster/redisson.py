@@ -96,7 +96,9 @@ class Record:
     def steps(self):
         """(`enter` or `leave`, thread, seconds of the machine's monotonic clock); no two holders at once, or an error."""
         with open(self.path, encoding="ascii") as file:
-            steps = [line.split() for line in file.read().splitlines()]
+            # A line is whole once its end is there.
+            lines = file.read().rpartition("\n")[0].splitlines()
+        steps = [line.split() for line in lines]
         holder = None
         for what, thread, _ in steps:
             assert holder == (thread if what == "leave" else None), f"two holders: {thread} beside {holder}"
