@@ -353,7 +353,9 @@ impl Session {
             && !turn.node.pause.is_on()
             && row.flags.has_any(Flags::FAST.and(Flags::BRIEF))
             && !row.flags.has(Flags::BLOCKING)
-            && (places.len() < 2 || row.split != Split::Whole)
+            && (places.len() < 2
+                || row.split != Split::Whole
+                || !over_shards::is_apart(turn, over_shards::shards_of(places)))
             && (self.session_locks.is_empty() || row.name != "lock.release")
             && turn.settings.slowlog_log_slower_than_us >= SLOWLOG_PRECISE_US
         {

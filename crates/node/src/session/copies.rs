@@ -2,6 +2,7 @@
 //! in which shard so that it is done to the keys.
 
 use super::gathered::{HalfGather, Name, Ran};
+use super::over_shards::error_of;
 use super::plan::Plan;
 use super::{Session, Turn};
 use crate::effects;
@@ -148,12 +149,9 @@ impl Session {
         self.share_scripts(turn);
         let (script, count, writes) = match found {
             Ok(found) => found,
-            Err(refusal) => return Ok(format!("-{refusal}\r\n").into_bytes()),
+            Err(refusal) => return Ok(error_of(&refusal)),
         };
-        let memory = match writes == Writes::Refused || self.has_room(turn, args) {
-            true => Memory::Enough,
-            false => Memory::Full,
-        };
+        let memory = self.memory_for(turn, args, writes);
         let invocation = Invocation {
             script: &script,
             keys: args.iter().skip(3).take(count).collect(),
@@ -261,7 +259,7 @@ impl Session {
             of_shard.extend([key.to_vec(), head.to_vec(), value]);
         }
         if bytes > RECORDS_BYTES_MAX {
-            return Ran::Refused(format!("-{TOO_MUCH}\r\n").into_bytes());
+            return Ran::Refused(error_of(TOO_MUCH));
         }
         for ((shard, db), triples) in effects {
             let triples: Vec<&[u8]> = triples.iter().map(Vec::as_slice).collect();

@@ -14,7 +14,7 @@
 //! transaction expects it to be there still: others may change the rest of a long queue meanwhile.
 
 use super::moved::Move;
-use super::over_shards::{Goal, TOO_BUSY, Trying, is_apart};
+use super::over_shards::{Goal, TOO_BUSY, Trying, error_of, is_apart, shards_of};
 use super::pending::Pending;
 use super::plan::Plan;
 use super::popping::HalfPop;
@@ -120,8 +120,7 @@ impl Session {
         output: &mut Output,
     ) -> Option<Step> {
         let places = places_of(turn.node, row, args);
-        let shards: Vec<usize> = places.iter().map(|place| place.shard as usize).collect();
-        if places.len() < 2 || !is_apart(turn, &shards) {
+        if !is_apart(turn, shards_of(&places)) {
             return None;
         }
         if let Some(refusal) = self.lacks_room(turn, row, args) {
@@ -259,18 +258,12 @@ impl Session {
                 Stage::BackingOff { .. } => {
                     if let Err(refusal) = self.ask_for_records(turn, &half) {
                         self.void_tickets();
-                        let refusal = format!("-{refusal}\r\n").into_bytes();
-                        return self.end_gather(turn, *half, &refusal, output);
+                        return self.end_gather(turn, *half, &error_of(&refusal), output);
                     }
                     half.stage = Stage::Asking;
                 }
                 Stage::Asking => {
-                    let count = half.questions_count() as u32;
-                    let answers = self.take_answers(count, |slots| {
-                        let answers = (0..count).map(|slot| slots.get(slot).unwrap_or_default());
-                        answers.map(<[u8]>::to_vec).collect::<Vec<_>>()
-                    });
-                    let Some(answers) = answers else {
+                    let Some(answers) = self.take_answers(half.questions_count()) else {
                         self.pending = Some(Pending::Gather(half));
                         return Step::Replies;
                     };
@@ -311,38 +304,33 @@ impl Session {
         }
     }
 
-    /// A key was changed before the transaction had it: all is read and run again.
+    /// A key was changed before the transaction had it, or another transaction has it: all is read and run again, unless that
+    /// was tried for long enough, as `trying` says.
     pub(super) fn gather_again(
         &mut self,
         turn: Turn<'_>,
         mut half: Box<HalfGather>,
+        trying: Trying,
         output: &mut Output,
     ) -> Step {
-        half.stage = Stage::BackingOff {
-            until_us: half.trying.back_off_until_us(turn),
-        };
-        if let What::Move(_, Some(pop)) = &half.what
-            && pop.is_late(turn)
-        {
+        if trying.is_over(turn) || half.pop().is_some_and(|pop| pop.is_late(turn)) {
             return self.leave_move(turn, half, output);
         }
+        half.trying = trying;
+        half.stage = Stage::BackingOff {
+            until_us: trying.back_off_until_us(turn),
+        };
         self.wait_alone(turn, Pending::Gather(half), output)
     }
 
     /// Others were there first, again and again, or the time of a pop is over: it waits on, or has its answer; others are told.
-    pub(super) fn leave_move(
-        &mut self,
-        turn: Turn<'_>,
-        half: Box<HalfGather>,
-        output: &mut Output,
-    ) -> Step {
+    fn leave_move(&mut self, turn: Turn<'_>, half: Box<HalfGather>, output: &mut Output) -> Step {
         if let What::Move(_, Some(pop)) = half.what {
             let mut null = Output::new();
             Reply::new(&mut null, self.protocol).null_array();
             return self.wait_after_move(turn, pop, null.into_bytes().to_vec(), output);
         }
-        let refusal = format!("-{TOO_BUSY}\r\n");
-        self.end_gather(turn, *half, refusal.as_bytes(), output)
+        self.end_gather(turn, *half, &error_of(TOO_BUSY), output)
     }
 
     /// Whoever asked is told.
@@ -407,10 +395,10 @@ impl Session {
             return Ran::Refused(refusal.clone());
         }
         if answers.iter().map(Vec::len).sum::<usize>() > RECORDS_BYTES_MAX + ANSWERS_BYTES {
-            return Ran::Refused(format!("-{TOO_MUCH}\r\n").into_bytes());
+            return Ran::Refused(error_of(TOO_MUCH));
         }
         let Some(mut copies) = self.copies_of(turn, half, answers) else {
-            return Ran::Refused(format!("-{BROKEN}\r\n").into_bytes());
+            return Ran::Refused(error_of(BROKEN));
         };
         let mut replies = Vec::new();
         match &half.what {

@@ -425,16 +425,15 @@ impl Session {
         Some(result)
     }
 
-    /// The same for so many questions, which may be none.
-    pub(super) fn take_answers<R>(
-        &mut self,
-        count: u32,
-        read: impl FnOnce(&Slots) -> R,
-    ) -> Option<R> {
+    /// Copies of the replies in the first slots, so many as were asked for, which may be none.
+    pub(super) fn take_answers(&mut self, count: usize) -> Option<Vec<Vec<u8>>> {
         if count == 0 {
-            return Some(read(&self.client.slots()));
+            return Some(Vec::new());
         }
-        self.take_replies(read)
+        self.take_replies(|slots| {
+            let answers = (0..count as u32).map(|slot| slots.get(slot).unwrap_or_default());
+            answers.map(<[u8]>::to_vec).collect()
+        })
     }
 
     /// The connection ends, or what it waits for is not wanted any more: tickets that are out are void.

@@ -2,7 +2,7 @@
 
 use super::copies::bulk_of;
 use super::gathered::{BROKEN, HalfGather, Ran, What};
-use super::over_shards::{is_null, kind_of};
+use super::over_shards::{error_of, is_null, kind_of};
 use super::plan::Plan;
 use super::popping::HalfPop;
 use super::{Session, Step, Turn};
@@ -117,7 +117,7 @@ impl Session {
             None => b"+set\r\n",
         };
         if *kind != wanted && *kind != b"+none\r\n" {
-            return Ran::Refused(format!("-{WRONG_TYPE}\r\n").into_bytes());
+            return Ran::Refused(error_of(WRONG_TYPE));
         }
         if moved.list.is_none() && first == b":0\r\n" {
             return Ran::Nothing(first.clone());
@@ -134,7 +134,7 @@ impl Session {
         let (take, put) = match moved.list {
             Some((pop, push)) => {
                 let Some(element) = bulk_of(first) else {
-                    return Ran::Refused(format!("-{BROKEN}\r\n").into_bytes());
+                    return Ran::Refused(error_of(BROKEN));
                 };
                 (
                     OwnedArgs::from_slices(&[pop, source]),

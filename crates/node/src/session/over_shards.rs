@@ -14,7 +14,7 @@ use super::gathered::{Gathered, What, is_whole};
 use super::holes::integer_of;
 use super::pending::Pending;
 use super::plan::{How, Plan};
-use super::window::places_of;
+use super::window::{Place, places_of};
 use super::{Session, Step, Turn};
 use crate::group::reservations::{Participant, RESERVE_HEAD_ARGS, TxId, participants_bytes};
 use crate::group::transact::{ABORTED, BUSY, RESERVED};
@@ -67,7 +67,7 @@ impl Trying {
     }
 
     /// Whether it was tried for long enough.
-    fn is_over(&self, turn: Turn<'_>) -> bool {
+    pub fn is_over(&self, turn: Turn<'_>) -> bool {
         turn.now.monotonic_us.saturating_sub(self.since_us) > PATIENCE_US
     }
 
@@ -190,29 +190,18 @@ impl Session {
                                 Reply::new(output, self.protocol).integer(0);
                                 Step::Done
                             }
-                            Goal::Gathered(mut gathered)
-                                if has_failed && !half.trying.is_over(turn) =>
-                            {
-                                gathered.half.trying = half.trying;
-                                self.gather_again(turn, gathered.half, output)
-                            }
                             Goal::Gathered(gathered) if has_failed => {
-                                self.leave_move(turn, gathered.half, output)
+                                self.gather_again(turn, gathered.half, half.trying, output)
                             }
                             _ => self.refuse_over(turn, *half, refusal, output),
                         };
                     }
                     abort_all(turn, &half);
-                    let is_over = half.trying.is_over(turn);
-                    if let Goal::Gathered(mut gathered) = half.goal {
-                        if is_over {
-                            return self.leave_move(turn, gathered.half, output);
-                        }
+                    if let Goal::Gathered(gathered) = half.goal {
                         // What was read is older now than the transaction would be: expiries would be, too.
-                        gathered.half.trying = half.trying;
-                        return self.gather_again(turn, gathered.half, output);
+                        return self.gather_again(turn, gathered.half, half.trying, output);
                     }
-                    if is_over {
+                    if half.trying.is_over(turn) {
                         return self.refuse_over(turn, *half, &error_of(TOO_BUSY), output);
                     }
                     half.id = turn.node.name_transaction();
@@ -248,11 +237,7 @@ impl Session {
 
     /// What the participants answered, in their order, once all did.
     fn answers_of(&mut self, participants: &[Participant]) -> Option<Vec<Vec<u8>>> {
-        self.take_answers(participants.len() as u32, |slots| {
-            let each = (0..participants.len() as u32).map(|slot| slots.get(slot));
-            each.map(|answer| answer.unwrap_or_default().to_vec())
-                .collect()
-        })
+        self.take_answers(participants.len())
     }
 
     /// Asks all participants to reserve.
@@ -439,8 +424,7 @@ impl Session {
         output: &mut Output,
     ) -> Option<Step> {
         let places = places_of(turn.node, row, args);
-        let shards: Vec<usize> = places.iter().map(|place| place.shard as usize).collect();
-        if !is_apart(turn, &shards) {
+        if !is_apart(turn, shards_of(&places)) {
             return None;
         }
         if args.len().is_multiple_of(2) {
@@ -481,9 +465,7 @@ impl Session {
         let row = commands::check(command).ok()?;
         let lock = turn.node.shard_of(args.get(1));
         let places = places_of(turn.node, row, command);
-        let mut shards: Vec<usize> = places.iter().map(|place| place.shard as usize).collect();
-        shards.push(lock);
-        if !is_apart(turn, &shards) {
+        if !is_apart(turn, shards_of(&places).chain([lock])) {
             return None;
         }
         if let Some(refusal) = self.lacks_room(turn, row, command) {
@@ -519,9 +501,15 @@ impl Session {
 }
 
 /// Whether there are several shards among these, and one of them has replicas.
-pub(super) fn is_apart(turn: Turn<'_>, shards: &[usize]) -> bool {
-    let is_grouped = |shard: &usize| turn.node.mode(*shard) == crate::group::Mode::Grouped;
-    shards.iter().any(|shard| *shard != shards[0]) && shards.iter().any(is_grouped)
+pub(super) fn is_apart(turn: Turn<'_>, shards: impl Iterator<Item = usize> + Clone) -> bool {
+    let is_grouped = |shard: usize| turn.node.mode(shard) == crate::group::Mode::Grouped;
+    let first = shards.clone().next();
+    shards.clone().any(|shard| Some(shard) != first) && shards.clone().any(is_grouped)
+}
+
+/// The shards of a command's keys.
+pub(super) fn shards_of(places: &[Place]) -> impl Iterator<Item = usize> + Clone {
+    places.iter().map(|place| place.shard as usize)
 }
 
 /// Whether a reply is a null, in either protocol.
@@ -530,7 +518,7 @@ pub(super) fn is_null(reply: &[u8]) -> bool {
 }
 
 /// An error as a reply.
-fn error_of(text: &str) -> Vec<u8> {
+pub(super) fn error_of(text: &str) -> Vec<u8> {
     format!("-{text}\r\n").into_bytes()
 }
 

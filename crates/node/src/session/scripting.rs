@@ -113,6 +113,14 @@ impl Session {
         Ok((script, count, writes))
     }
 
+    /// Whether there is memory for what a script may write.
+    pub(super) fn memory_for(&self, turn: Turn<'_>, args: Args<'_>, writes: Writes) -> Memory {
+        match writes == Writes::Refused || self.has_room(turn, args) {
+            true => Memory::Enough,
+            false => Memory::Full,
+        }
+    }
+
     fn eval_found(
         &mut self,
         turn: Turn<'_>,
@@ -140,11 +148,8 @@ impl Session {
             .collect();
         shards.sort_unstable();
         shards.dedup();
-        if matches!(access, Access::Free) && is_apart(turn, &shards) {
-            let memory = match writes == Writes::Refused || self.has_room(turn, args) {
-                true => Memory::Enough,
-                false => Memory::Full,
-            };
+        if matches!(access, Access::Free) && is_apart(turn, shards.iter().copied()) {
+            let memory = self.memory_for(turn, args, writes);
             return self.gather_script(turn, &invocation, (writes, memory), output);
         }
         match self.eval_on(turn, args, &invocation, writes, &shards, access, output) {
@@ -171,11 +176,10 @@ impl Session {
         output: &mut Output,
     ) -> Ran {
         let node = turn.node;
-        let memory =
-            match access.is_held() || writes == Writes::Refused || self.has_room(turn, args) {
-                true => Memory::Enough,
-                false => Memory::Full,
-            };
+        let memory = match access.is_held() {
+            true => Memory::Enough,
+            false => self.memory_for(turn, args, writes),
+        };
         let is_grouped = shards
             .iter()
             .any(|shard| node.mode(*shard) == Mode::Grouped);
