@@ -70,7 +70,10 @@ impl Replica {
             && !self.is_member(&config, self.names.me)
             && chosen > index
             && chosen > self.chosen;
-        let is_latest = |farewell: &Farewell| config.number > farewell.config.number;
+        // A word that this replica has caught up with says nothing any more: the next one of the same configuration does.
+        let is_latest = |farewell: &Farewell| {
+            (config.number, chosen) > (farewell.config.number, farewell.chosen)
+        };
         if is_news && !self.is_hollow && self.farewell.as_ref().is_none_or(is_latest) {
             self.farewell = Some(Farewell {
                 config,

@@ -6,7 +6,9 @@
 mod world;
 
 use bytes::Bytes;
-use paxos::{Ballot, Entry, Generation, GroupId, Index, Input, Kind, Message, NodeId, ReplicaId};
+use paxos::{
+    Ballot, Config, Entry, Generation, GroupId, Index, Input, Kind, Message, NodeId, ReplicaId,
+};
 use std::fmt::Write as _;
 use world::text::{ballot_text, config_text, name};
 use world::{Show, World, id};
@@ -126,6 +128,15 @@ fn inject(world: &mut World, words: &[&str]) {
         "probe-reply" => Kind::ReadProbeReply {
             ballot: ballot(),
             round: after("round"),
+        },
+        "left" => Kind::Left {
+            config: Config {
+                number: number(words[1]),
+                voters: parse_ids(words[2]),
+                learners: Vec::new(),
+            },
+            index: Index(after("at")),
+            chosen: Index(after("chosen")),
         },
         "nack" => Kind::Nack {
             ballot: ballot(),
