@@ -14,6 +14,9 @@
 use crate::history::{Action, Answer, Operation, Outcome, State};
 use bytes::Bytes;
 use std::collections::{BTreeMap, HashMap, VecDeque};
+use values::{Reply, Values};
+
+mod values;
 
 /// Answered operations of one key that may be under way at once.
 pub const UNDER_WAY_MAX: usize = 128;
@@ -117,27 +120,37 @@ enum Stop {
 /// What may be the case between two events.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Configuration {
-    state: State,
+    /// The value: a number of [`Values`].
+    state: u32,
     /// Which answered operations under way have taken effect, a bit per place.
     done: u128,
     /// How many of each kind of unknown operation have taken effect; ends where only zeros follow.
     used: Vec<u16>,
 }
 
+/// An answered operation.
+#[derive(Clone, Copy)]
+struct Answered {
+    action: u32,
+    reply: Reply,
+    /// Whether it took no effect, by its answer.
+    is_passive: bool,
+}
+
 /// What is under way between two events.
 #[derive(Default)]
 struct UnderWay<'a> {
+    values: Values<'a>,
     /// Answered operations by place: a bit of `Configuration::done`.
-    places: Vec<Option<(&'a Action, &'a Answer)>>,
+    places: Vec<Option<Answered>>,
     /// Kinds of operations of unknown outcome, and how many of each have been called.
-    unknown: Vec<(&'a Action, u16)>,
-    kinds: HashMap<&'a Action, usize>,
+    unknown: Vec<(u32, u16)>,
 }
 
 /// Walks the events of one key's operations, which are in order of call.
-fn search(
-    operations: &[&Operation],
-    start: &[State],
+fn search<'a>(
+    operations: &[&'a Operation],
+    start: &'a [State],
     configurations_max: usize,
 ) -> Result<(), Stop> {
     // At one time calls go before answers: what only touches counts as concurrent.
@@ -152,7 +165,7 @@ fn search(
     let mut frontier: Vec<Configuration> = start
         .iter()
         .map(|state| Configuration {
-            state: state.clone(),
+            state: under_way.values.state(state),
             done: 0,
             used: Vec::new(),
         })
@@ -163,7 +176,9 @@ fn search(
             let place = place_of[number];
             let next = under_way.settle_answer(&frontier, place, configurations_max)?;
             if next.is_empty() {
-                let mut possible: Vec<State> = frontier.into_iter().map(|c| c.state).collect();
+                let values = &under_way.values;
+                let possible = frontier.iter().map(|c| values.whole(c.state));
+                let mut possible: Vec<State> = possible.collect();
                 possible.sort();
                 possible.dedup();
                 possible.truncate(SHOWN_MAX);
@@ -181,7 +196,7 @@ fn search(
                     let place = under_way.call_answered(&operation.action, answer)?;
                     place_of[number] = place;
                     for configuration in &mut frontier {
-                        under_way.take_passive(configuration);
+                        under_way.take_passive(configuration, place);
                     }
                 }
             }
@@ -200,7 +215,11 @@ impl<'a> UnderWay<'a> {
         if place == self.places.len() {
             self.places.push(None);
         }
-        self.places[place] = Some((action, answer));
+        self.places[place] = Some(Answered {
+            action: self.values.action(action),
+            reply: self.values.reply(answer),
+            is_passive: changes_nothing(answer),
+        });
         Ok(place)
     }
 
@@ -208,32 +227,27 @@ impl<'a> UnderWay<'a> {
         if action.is_read() {
             return;
         }
-        let kind = *self.kinds.entry(action).or_insert(self.unknown.len());
-        if kind == self.unknown.len() {
-            self.unknown.push((action, 0));
+        let action = self.values.action(action);
+        match self.unknown.iter_mut().find(|(kind, _)| *kind == action) {
+            Some((_, called)) => *called = called.saturating_add(1),
+            None => self.unknown.push((action, 1)),
         }
-        let called = &mut self.unknown[kind].1;
-        *called = called.saturating_add(1);
     }
 
-    /// Puts into effect all that fits the value and leaves it as it is.
-    fn take_passive(&self, configuration: &mut Configuration) {
-        for (place, under_way) in self.places.iter().enumerate() {
-            let Some((action, answer)) = under_way else {
-                continue;
-            };
-            if configuration.done & (1 << place) != 0 {
-                continue;
-            }
-            if changes_nothing(answer) && action.run(&configuration.state).1 == **answer {
-                configuration.done |= 1 << place;
-            }
+    /// Puts what is at `place` into effect if it fits the value and leaves it as it is.
+    fn take_passive(&mut self, configuration: &mut Configuration, place: usize) {
+        if let Some(answered) = self.places[place]
+            && answered.is_passive
+            && configuration.done & (1 << place) == 0
+            && self.values.run(answered.action, configuration.state).1 == answered.reply
+        {
+            configuration.done |= 1 << place;
         }
     }
 
     /// All configurations after the answer of the operation at `place`, which has then left its place.
     fn settle_answer(
-        &self,
+        &mut self,
         frontier: &[Configuration],
         place: usize,
         configurations_max: usize,
@@ -256,7 +270,9 @@ impl<'a> UnderWay<'a> {
                 continue;
             }
             for mut next in self.followers(&configuration) {
-                self.take_passive(&mut next);
+                for place in 0..self.places.len() {
+                    self.take_passive(&mut next, place);
+                }
                 if seen.insert(&next) {
                     queue.push_back(next);
                 }
@@ -269,17 +285,17 @@ impl<'a> UnderWay<'a> {
     }
 
     /// The configurations that one more operation leads to.
-    fn followers(&self, configuration: &Configuration) -> Vec<Configuration> {
+    fn followers(&mut self, configuration: &Configuration) -> Vec<Configuration> {
         let mut found = Vec::new();
         for (place, under_way) in self.places.iter().enumerate() {
-            let Some((action, answer)) = under_way else {
+            let Some(answered) = under_way else {
                 continue;
             };
             if configuration.done & (1 << place) != 0 {
                 continue;
             }
-            let (state, would) = action.run(&configuration.state);
-            if would == **answer {
+            let (state, would) = self.values.run(answered.action, configuration.state);
+            if would == answered.reply {
                 found.push(Configuration {
                     state,
                     done: configuration.done | (1 << place),
@@ -291,7 +307,7 @@ impl<'a> UnderWay<'a> {
             if configuration.used.get(kind).copied().unwrap_or(0) == *called {
                 continue;
             }
-            let (state, _) = action.run(&configuration.state);
+            let (state, _) = self.values.run(*action, configuration.state);
             if state == configuration.state {
                 continue;
             }
@@ -323,17 +339,17 @@ fn changes_nothing(answer: &Answer) -> bool {
 /// Configurations of which none makes another needless.
 #[derive(Default)]
 struct Least {
-    used_by: HashMap<(State, u128), Vec<Vec<u16>>>,
+    used_by: HashMap<(u32, u128), Vec<Vec<u16>>>,
     /// In order of coming, so that a run does not hang on the order of a hash map.
-    order: Vec<(State, u128)>,
+    order: Vec<(u32, u128)>,
     count: usize,
 }
 
 impl Least {
     /// Whether it is new and nothing makes it needless.
     fn insert(&mut self, configuration: &Configuration) -> bool {
-        let key = (configuration.state.clone(), configuration.done);
-        let all = self.used_by.entry(key.clone()).or_default();
+        let key = (configuration.state, configuration.done);
+        let all = self.used_by.entry(key).or_default();
         if all
             .iter()
             .any(|used| uses_no_more(used, &configuration.used))
@@ -354,7 +370,7 @@ impl Least {
         for key in &self.order {
             for used in self.used_by.remove(key).unwrap_or_default() {
                 all.push(Configuration {
-                    state: key.0.clone(),
+                    state: key.0,
                     done: key.1,
                     used,
                 });
