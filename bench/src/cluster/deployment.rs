@@ -121,15 +121,22 @@ impl Deployment {
         if way == Way::Any {
             return Ok(Keys::Below(keys_count));
         }
-        let leaders = leaders(&self.members[0])?;
-        let entry = self.cluster_port(self.entry());
-        let wanted = |number: u32| {
-            let leader = leaders[usize::from(redis_keyslot(&key_of(u64::from(number))))];
-            (leader == entry) == (way == Way::AtLeader)
-        };
+        let is_led_here = self.led_by_entry()?;
+        let wanted =
+            |number: u32| is_led_here(&key_of(u64::from(number))) == (way == Way::AtLeader);
         let numbers: Arc<[u32]> = (0..keys_count as u32).filter(|&n| wanted(n)).collect();
         ensure!(!numbers.is_empty(), "no key is led as {way:?} asks");
         Ok(Keys::Of(numbers))
+    }
+
+    /// Whether the entry leads a key, as it is now.
+    ///
+    /// # Errors
+    /// CLUSTER SLOTS is not answered as Redis answers it.
+    pub fn led_by_entry(&self) -> Result<impl Fn(&[u8]) -> bool + Sync + use<>> {
+        let leaders = leaders(&self.members[0])?;
+        let entry = self.cluster_port(self.entry());
+        Ok(move |key: &[u8]| leaders[usize::from(redis_keyslot(key))] == entry)
     }
 
     /// The port that CLUSTER SLOTS names for a node with this client port.

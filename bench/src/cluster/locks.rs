@@ -78,11 +78,16 @@ impl Form {
     }
 }
 
+/// Locks that a client takes in turn: of many shards.
+const LOCKS_OF_A_CLIENT: usize = 97;
+
 /// What is asked.
-struct Target {
+struct Target<'a> {
     name: &'static str,
     address: SocketAddr,
     forms: &'static [Form],
+    /// Which keys are asked for.
+    is_wanted: &'a (dyn Fn(&[u8]) -> bool + Sync),
 }
 
 /// How long both halves of pairs took, us.
@@ -139,21 +144,25 @@ pub fn run(options: &LocksOptions, torc: &Torc, placement: &Placement) -> Result
     let redis = ServerProcess::start(&spec, &placement.server_cpus)?;
     let one = Deployment::start(Kind::TorcOne, torc, placement)?;
     let three = Deployment::start(Kind::TorcThree, torc, placement)?;
+    let is_led_here = three.led_by_entry()?;
+    let any = |_: &[u8]| true;
+    let target = |name, address| Target {
+        name,
+        address,
+        forms: &[Form::Script, Form::Compare, Form::Own],
+        is_wanted: &any,
+    };
     let targets = [
         Target {
-            name: "redis-server",
-            address: redis.address(),
             forms: &[Form::Script],
+            ..target("redis-server", redis.address())
         },
+        target(one.name(), one.entry()),
+        // Of three nodes the one that is asked leads a third of all keys.
+        target(three.name(), three.entry()),
         Target {
-            name: one.name(),
-            address: one.entry(),
-            forms: &[Form::Script, Form::Compare, Form::Own],
-        },
-        Target {
-            name: three.name(),
-            address: three.entry(),
-            forms: &[Form::Script, Form::Compare, Form::Own],
+            is_wanted: &is_led_here,
+            ..target("torc, three nodes, asked at the leader", three.entry())
         },
     ];
     println!(
@@ -166,7 +175,7 @@ pub fn run(options: &LocksOptions, torc: &Torc, placement: &Placement) -> Result
     println!();
     if options.waiters > 0 {
         print_hand_over_head(options.waiters);
-        for target in &targets[1..] {
+        for target in &targets[1..3] {
             let round_trips = round_trips(target.address)?;
             let times = hand_overs(options, &|| Contender::open(target.address))?;
             print_hand_overs(target.name, &times, Some(&round_trips));
@@ -194,7 +203,7 @@ fn rows(options: &LocksOptions, clients: usize, targets: &[Target]) -> Result<()
     for _ in 0..options.rounds {
         for ((target, form), row) in cells.iter().zip(&mut rows) {
             let pairs = on_threads(clients, options.seconds, |client, ending| {
-                pairs_of_one(target.address, *form, client, ending)
+                pairs_of_one(target, *form, client, ending)
             })
             .with_context(|| format!("{} on {}", form.name(), target.name))?;
             row.add(&pairs);
@@ -254,29 +263,33 @@ pub(super) fn print_pairs(
 }
 
 fn pairs_of_one(
-    address: SocketAddr,
+    target: &Target,
     form: Form,
     client: usize,
     ending: &AtomicBool,
 ) -> Result<[Histogram<u64>; 2]> {
-    let mut connection = Connection::open(address)?;
+    let mut connection = Connection::open(target.address)?;
     let OwnedFrame::BulkString(digest) = connection.ask(&["SCRIPT", "LOAD", RELEASE])? else {
         bail!("SCRIPT LOAD does not answer a digest");
     };
     let digest = String::from_utf8(digest)?;
     let owner = format!("owner:{client}");
     let mut halves = [Histogram::new(3)?, Histogram::new(3)?];
-    let mut nth = 0u64;
-    while !ending.load(Ordering::Relaxed) {
-        // Locks of many shards: of three nodes the one that is asked leads a third of them.
-        let key = format!("lock:{client}:{}", nth % 97);
-        nth += 1;
+    let keys: Vec<String> = (0u64..)
+        .map(|nth| format!("lock:{client}:{nth}"))
+        .filter(|key| (target.is_wanted)(key.as_bytes()))
+        .take(LOCKS_OF_A_CLIENT)
+        .collect();
+    for key in keys.iter().cycle() {
+        if ending.load(Ordering::Relaxed) {
+            break;
+        }
         let begun = Instant::now();
         let answer = match form {
             Form::Script | Form::Compare => {
-                connection.ask(&["SET", &key, &owner, "NX", "PX", TTL_MS])?
+                connection.ask(&["SET", key, &owner, "NX", "PX", TTL_MS])?
             }
-            Form::Own => connection.ask(&["LOCK.ACQUIRE", &key, &owner, TTL_MS])?,
+            Form::Own => connection.ask(&["LOCK.ACQUIRE", key, &owner, TTL_MS])?,
         };
         let is_granted = match &answer {
             OwnedFrame::SimpleString(word) => word == b"OK",
@@ -287,9 +300,9 @@ fn pairs_of_one(
         halves[0].record(begun.elapsed().as_micros() as u64)?;
         let begun = Instant::now();
         let answer = match form {
-            Form::Script => connection.ask(&["EVALSHA", &digest, "1", &key, &owner])?,
-            Form::Compare => connection.ask(&["DELIFEQ", &key, &owner])?,
-            Form::Own => connection.ask(&["LOCK.RELEASE", &key, &owner])?,
+            Form::Script => connection.ask(&["EVALSHA", &digest, "1", key, &owner])?,
+            Form::Compare => connection.ask(&["DELIFEQ", key, &owner])?,
+            Form::Own => connection.ask(&["LOCK.RELEASE", key, &owner])?,
         };
         ensure!(
             answer == OwnedFrame::Integer(1),
