@@ -68,9 +68,9 @@ pub fn run(options: &MovesOptions, torc: &Torc, placement: &Placement) -> Result
         options.move_bandwidth
     );
     println!(
-        "| load | moved, of the ideal | took | rate | writes/s before | during | worst 100 ms | a key's write p50 / p99.9 / longest |"
+        "| load | moved, of the ideal | took | rate | writes/s before | during | worst 100 ms | of what the cores left | a key's write p50 / p99.9 / longest |"
     );
-    println!("|---|---:|---:|---:|---:|---:|---:|---:|");
+    println!("|---|---:|---:|---:|---:|---:|---:|---:|---:|");
     for loaded in [false, true] {
         println!("{}", one(options, torc, placement, keys, loaded)?);
     }
@@ -118,7 +118,9 @@ fn one(
     let ideal = after.values().map(|(_, bytes)| bytes).sum::<u64>() * 3 / 4;
     let gigabytes = moved as f64 / 1e9;
     let seconds = took.as_secs_f64();
-    let seen = seen.map_or("– | – | – | –".to_owned(), |seen| seen.cells());
+    let seen = seen.map_or("– | – | – | – | –".to_owned(), |seen| {
+        seen.cells()
+    });
     Ok(format!(
         "| {} | {gigabytes:.2} GB, {:.2} | {seconds:.1} s | {:.3} GB/s | {seen} |",
         if loaded { "SET, 64 at once" } else { "none" },
@@ -225,7 +227,15 @@ struct Load {
     begun: Instant,
     writers: Vec<JoinHandle<Result<()>>>,
     singles: Vec<JoinHandle<Result<Asked>>>,
-    windows: JoinHandle<Vec<(Instant, u64)>>,
+    windows: JoinHandle<Vec<Window>>,
+}
+
+/// What happened in one [`WINDOW`].
+struct Window {
+    end: Instant,
+    writes: u64,
+    /// Time of all cores, in which none of them had work, s.
+    idle_s: f64,
 }
 
 /// What clients saw.
@@ -234,6 +244,9 @@ struct Seen {
     during_per_s: f64,
     /// The worst window, as a share of the rate before.
     worst: f64,
+    /// The same, as a share of the rate that the cores left: what they spent on the move itself does not count, what they
+    /// were idle does.
+    worst_of_left: f64,
     pauses_us: Histogram<u64>,
 }
 
@@ -271,11 +284,15 @@ impl Load {
         let watched = ending.clone();
         let windows = std::thread::spawn(move || {
             let mut windows = Vec::new();
-            let mut last = 0;
+            let mut last = (0, idle_s());
             while !watched.load(Ordering::Relaxed) {
                 std::thread::sleep(WINDOW);
-                let now = count.load(Ordering::Relaxed);
-                windows.push((Instant::now(), now - last));
+                let now = (count.load(Ordering::Relaxed), idle_s());
+                windows.push(Window {
+                    end: Instant::now(),
+                    writes: now.0 - last.0,
+                    idle_s: now.1 - last.1,
+                });
                 last = now;
             }
             windows
@@ -296,16 +313,30 @@ impl Load {
             writer.join().expect("no panic")?;
         }
         let windows = self.windows.join().expect("no panic");
-        let per_s = 1.0 / WINDOW.as_secs_f64();
-        let rates = |from: Instant, to: Instant| -> Vec<f64> {
-            let within = windows
-                .iter()
-                .filter(|(at, _)| *at > from + WINDOW && *at <= to);
-            within.map(|(_, count)| *count as f64 * per_s).collect()
+        let within = |from: Instant, to: Instant| -> Vec<&Window> {
+            let is_within = |window: &&Window| window.end > from + WINDOW && window.end <= to;
+            windows.iter().filter(is_within).collect()
         };
-        let mean = |rates: &[f64]| rates.iter().sum::<f64>() / rates.len().max(1) as f64;
-        let before = mean(&rates(self.begun + WARM_UP, moved));
-        let during = rates(moved, moved + took);
+        let per_s = |windows: &[&Window]| {
+            let writes: u64 = windows.iter().map(|window| window.writes).sum();
+            writes as f64 / (windows.len().max(1) as f64 * WINDOW.as_secs_f64())
+        };
+        let (before, during) = (
+            within(self.begun + WARM_UP, moved),
+            within(moved, moved + took),
+        );
+        let before_per_s = per_s(&before);
+        // What a write costs when nothing moves, with all that clients and nodes do for it.
+        let cores = std::thread::available_parallelism()?.get() as f64;
+        let idle_before_s = before.iter().map(|window| window.idle_s).sum::<f64>();
+        let idle_share =
+            idle_before_s / (before.len().max(1) as f64 * WINDOW.as_secs_f64() * cores);
+        let write_s = cores * (1.0 - idle_share) / before_per_s;
+        let of_left = |window: &&Window| {
+            let useful_s = window.writes as f64 * write_s;
+            useful_s / (useful_s + window.idle_s) / (1.0 - idle_share)
+        };
+        let least = |values: &mut dyn Iterator<Item = f64>| values.fold(f64::INFINITY, f64::min);
         let mut pauses_us = Histogram::<u64>::new_with_bounds(1, 60_000_000, 3)?;
         for single in self.singles {
             let took_all = single.join().expect("no panic")?;
@@ -313,22 +344,37 @@ impl Load {
             within.for_each(|(_, took)| pauses_us.saturating_record(took.as_micros() as u64));
         }
         Ok(Seen {
-            before_per_s: before,
-            during_per_s: mean(&during),
-            worst: during.iter().copied().fold(f64::INFINITY, f64::min) / before,
+            before_per_s,
+            during_per_s: per_s(&during),
+            worst: least(&mut during.iter().map(|window| per_s(&[window]))) / before_per_s,
+            worst_of_left: least(&mut during.iter().map(of_left)),
             pauses_us,
         })
     }
+}
+
+/// Time that the cores had no work since the machine began, s, in steps of a hundredth; 0 where nobody tells.
+fn idle_s() -> f64 {
+    let stat = std::fs::read_to_string("/proc/stat").unwrap_or_default();
+    let ticks = |nth| {
+        let field = stat.split_ascii_whitespace().nth(nth);
+        field
+            .and_then(|field| field.parse::<f64>().ok())
+            .unwrap_or(0.0)
+    };
+    // "cpu user nice system idle iowait …", in hundredths of a second.
+    (ticks(4) + ticks(5)) / 100.0
 }
 
 impl Seen {
     fn cells(&self) -> String {
         let ms = |quantile: f64| self.pauses_us.value_at_quantile(quantile) as f64 / 1000.0;
         format!(
-            "{:.0} | {:.0} | {:.0} % | {:.1} / {:.1} / {:.1} ms",
+            "{:.0} | {:.0} | {:.0} % | {:.0} % | {:.1} / {:.1} / {:.1} ms",
             self.before_per_s,
             self.during_per_s,
             self.worst * 100.0,
+            self.worst_of_left * 100.0,
             ms(0.5),
             ms(0.999),
             self.pauses_us.max() as f64 / 1000.0
