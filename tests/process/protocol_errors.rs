@@ -99,6 +99,32 @@ fn broken_frames_are_named_and_close_that_client_alone() {
 }
 
 #[test]
+fn http_ends_the_connection_and_runs_nothing() {
+    // Fails when a web page that a browser on this machine shows can run commands: their lines may be a form's body.
+    let server = Server::start();
+    let requests: [&[u8]; 4] = [
+        b"POST / HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\nSET harm done\r\n",
+        b"GET / HTTP/1.1 x\r\nHost: 127.0.0.1\r\n\r\nSET harm done\r\n",
+        b"*1\r\n$4\r\npost\r\n*3\r\n$3\r\nSET\r\n$4\r\nharm\r\n$4\r\ndone\r\n",
+        b"MULTI\r\nhost: x\r\nSET harm done\r\nEXEC\r\n",
+    ];
+    let answers = [
+        "",
+        "-ERR wrong number of arguments for 'get' command\r\n",
+        "",
+        "+OK\r\n",
+    ];
+    for (request, answer) in requests.iter().zip(answers) {
+        answers_and_closes(&server, request, answer);
+    }
+    assert_eq!(server.client().ask("EXISTS harm"), Value::Integer(0));
+    if !Server::tests_redis() {
+        let told = server.log().matches("cross protocol scripting").count();
+        assert_eq!(told, 1, "once a minute is enough:\n{}", server.log());
+    }
+}
+
+#[test]
 fn what_looks_odd_but_is_allowed_goes_through() {
     // Fails when the server is stricter than Redis: empty requests, inline commands, quotes.
     let server = Server::start();

@@ -6,9 +6,10 @@
 
 use crate::host::Now;
 use crate::hot::HotKey;
-use crate::meta::MetaCommand;
+use crate::meta::{MetaCommand, ZONE_BYTES_MAX};
 use crate::node::Node;
 use crate::report::LedShard;
+use crate::settings::is_zone;
 use crate::view::{ClusterView, NodeView, wanted_of_all};
 use paxos::NodeId;
 use serde::Serialize;
@@ -131,11 +132,18 @@ impl Node {
                 self.check_weights(&view, &[(node, weight)], now)?;
                 Ok(MetaCommand::WeighSafely { node, weight })
             }
-            Operation::Zone(node, zone) => Ok(MetaCommand::Zone {
-                node: node_of(&view, node)?.id.0,
-                zone: String::from_utf8(zone.to_vec())
-                    .map_err(|_| "a zone's name is text".to_owned())?,
-            }),
+            Operation::Zone(node, zone) => {
+                let node = node_of(&view, node)?.id.0;
+                let fit = std::str::from_utf8(zone)
+                    .ok()
+                    .filter(|name| is_zone(name.as_bytes()));
+                let zone = fit.map(str::to_owned).ok_or_else(|| {
+                    format!(
+                        "a zone's name has at most {ZONE_BYTES_MAX} letters, digits, dots, dashes and underscores"
+                    )
+                })?;
+                Ok(MetaCommand::Zone { node, zone })
+            }
             Operation::Move { shard, from, to } => {
                 let (from, to) = (node_of(&view, from)?.id, node_of(&view, to)?.id);
                 let holders = holders_of(&view, *shard)?;

@@ -13,6 +13,7 @@ mod cluster;
 mod config;
 mod connection;
 mod copies;
+mod cross_protocol;
 mod data;
 mod debug;
 mod diagnostics;
@@ -56,6 +57,8 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use tally::SLOWLOG_PRECISE_US;
 use window::{Place, Window};
+
+pub(crate) use cross_protocol::Told as HttpTold;
 
 /// Replies beyond this are written to the socket before more requests of the same batch run: a reader that does not
 /// read stops its own requests.

@@ -24,6 +24,7 @@ pub use values::{
     parse_memory, parse_policy, policy_name,
 };
 
+pub(crate) use table::is_zone;
 use table::{Kind, ROWS, Row};
 
 /// Least `maxmemory`, in bytes. Below it the shards' own tables leave no room for entries.

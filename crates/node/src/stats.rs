@@ -37,6 +37,8 @@ pub struct Stats {
     /// Error replies by code, sorted by it.
     error_codes: Mutex<Vec<(String, u64)>>,
     rates: Mutex<Rates>,
+    /// When the log heard of HTTP on a client port.
+    pub(crate) http: crate::session::HttpTold,
     /// When the node started, monotonic microseconds.
     pub started_us: u64,
 }
@@ -102,6 +104,7 @@ impl Stats {
             peak_memory: AtomicU64::new(0),
             error_codes: Mutex::new(Vec::new()),
             rates: Mutex::new(Rates::default()),
+            http: crate::session::HttpTold::default(),
             started_us: now_us,
         }
     }

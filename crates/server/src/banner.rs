@@ -4,7 +4,7 @@ use crate::config::{Config, MaxmemorySource};
 use crate::listener::Listeners;
 use anyhow::Context;
 use node::Node;
-use node::settings::{host_and_port, policy_name};
+use node::settings::{PEER_PORT_ABOVE, host_and_port, policy_name};
 use std::fmt::Write;
 use std::net::SocketAddr;
 use tokio::net::TcpListener;
@@ -85,8 +85,15 @@ pub fn banner(config: &Config, ports: &Ports, node: &Node) -> String {
     let join = view
         .node(node.cluster.me.node)
         .map_or_else(String::new, |me| {
-            host_and_port(&me.addresses.host, me.addresses.client_port)
+            let address = host_and_port(&me.addresses.host, me.addresses.client_port);
+            match me.addresses.client_port.checked_add(PEER_PORT_ABOVE) {
+                Some(above) if above == me.addresses.peer_port => address,
+                _ => format!("{address}@{}", me.addresses.peer_port),
+            }
         });
+    let taken = [&ports.clients, &ports.cluster, &ports.peers];
+    let taken: Vec<u16> = taken.into_iter().flatten().map(SocketAddr::port).collect();
+    let joining_port = port_beside(port, &taken);
     let rows = [
         ("clients", listed(addresses)),
         (
@@ -100,7 +107,7 @@ pub fn banner(config: &Config, ports: &Ports, node: &Node) -> String {
         ("password", password.into()),
         (
             "join it",
-            format!("torc --port {} --join {join}", port.saturating_add(1)),
+            format!("torc --port {joining_port} --join {join}"),
         ),
         ("try it", format!("redis-cli -p {port} ping")),
         ("stop it", "Ctrl-C".into()),
@@ -109,6 +116,13 @@ pub fn banner(config: &Config, ports: &Ports, node: &Node) -> String {
         let _ = writeln!(text, "  {name:<10}{value}");
     }
     text
+}
+
+/// The next port above one, or below it at the end of ports, that is none of those taken.
+fn port_beside(port: u16, taken: &[u16]) -> u16 {
+    let others = (port..=u16::MAX).chain((1..port).rev());
+    let mut free = others.filter(|port| !taken.contains(port));
+    free.next().unwrap_or(port)
 }
 
 /// An amount as a person reads it: 15140000000 is `14.1 GiB`.
@@ -127,6 +141,14 @@ fn human_bytes(bytes: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_port_for_another_node_is_none_of_this_nodes() {
+        // Breaks if what the banner says is tried and the port is in use.
+        assert_eq!(port_beside(6379, &[6379, 7379, 16379]), 6380);
+        assert_eq!(port_beside(7000, &[7000, 7001, 7002]), 7003);
+        assert_eq!(port_beside(65535, &[65535, 65534]), 65533);
+    }
 
     #[test]
     fn amounts_are_short() {

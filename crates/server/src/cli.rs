@@ -42,6 +42,8 @@ pub(crate) enum Action {
 /// What a node is asked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Asking {
+    /// The command's words, as `node drain`.
+    pub(crate) command: String,
     /// HOST:PORT, if it was given.
     pub(crate) address: Option<String>,
     pub(crate) question: Question,
@@ -50,20 +52,51 @@ pub(crate) struct Asking {
     pub(crate) watch: bool,
 }
 
+/// Why a command line is not understood.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Misread {
+    /// What a node was to be asked or told, as `node drain`; none, if one was to be started.
+    pub(crate) command: Option<String>,
+    /// The words for flags that are unknown, doubled or lack their value.
+    pub(crate) message: String,
+}
+
 /// Reads a command line, which starts with the program's name.
 ///
 /// # Errors
 ///
-/// The words for flags that are unknown, doubled or lack their value.
-pub(crate) fn parse(args: impl Iterator<Item = OsString>) -> Result<Invocation, String> {
+/// [`Misread`].
+pub(crate) fn parse(args: impl Iterator<Item = OsString>) -> Result<Invocation, Misread> {
     match command().try_get_matches_from(args) {
         Ok(matches) => Ok(Invocation::Run(flags(&matches))),
         Err(error) => match error.kind() {
             ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
                 Ok(Invocation::Print(error.to_string()))
             }
-            _ => Err(words(&error.to_string())),
+            _ => {
+                let message = error.to_string();
+                Err(Misread {
+                    command: command_of(&message),
+                    message: words(&message),
+                })
+            }
         },
+    }
+}
+
+/// The command whose usage the parser's message tells, if it is one that does not start a node.
+fn command_of(message: &str) -> Option<String> {
+    let usage = message
+        .lines()
+        .find_map(|line| line.strip_prefix("Usage: "))?;
+    let path: Vec<&str> = usage
+        .split_whitespace()
+        .skip(1)
+        .take_while(|word| word.starts_with(|first: char| first.is_ascii_lowercase()))
+        .collect();
+    match path.as_slice() {
+        [] | ["serve"] | ["node", "add"] => None,
+        path => Some(path.join(" ")),
     }
 }
 
@@ -111,7 +144,7 @@ fn words(message: &str) -> String {
         .map(str::trim)
         .filter(|line| !line.is_empty())
         .collect();
-    let text = lines.join("; ");
+    let text = lines.join("; ").replace(":; ", ": ");
     text.strip_prefix("error: ").unwrap_or(&text).into()
 }
 
@@ -125,29 +158,50 @@ environment overrides the file. torc --print-config prints such a file.
 Memory: 1k is 1000 bytes, 1kb is 1024; likewise m, mb, g and gb.";
 
 fn command() -> Command {
-    let general = [
-        Arg::new("config")
-            .long("config")
-            .value_name("FILE")
-            .value_parser(value_parser!(PathBuf))
-            .help("Read options from this TOML file"),
-        Arg::new("print-config")
-            .long("print-config")
-            .action(ArgAction::SetTrue)
-            .help("Print the configuration in effect, with comments, and exit"),
-    ];
     Command::new("torc")
         .version(env!("CARGO_PKG_VERSION"))
         .about(ABOUT)
         .after_help(SOURCES)
-        .args(general.map(|argument| argument.global(true)))
-        .args(OPTIONS.iter().map(argument))
+        .arg(config_file())
+        .args(shown())
         .subcommand(
             Command::new("serve")
                 .about("Run a node; also what torc does when no command is given")
                 .after_help(SOURCES),
         )
         .subcommands(operate::commands())
+}
+
+fn config_file() -> Arg {
+    Arg::new("config")
+        .long("config")
+        .value_name("FILE")
+        .value_parser(value_parser!(PathBuf))
+        .help("Read options from this TOML file")
+        .global(true)
+}
+
+fn print_config() -> Arg {
+    Arg::new("print-config")
+        .long("print-config")
+        .action(ArgAction::SetTrue)
+        .help("Print the configuration in effect, with comments, and exit")
+        .global(true)
+}
+
+/// The options of a node, for a command that starts one.
+fn shown() -> impl Iterator<Item = Arg> {
+    std::iter::once(print_config()).chain(OPTIONS.iter().map(argument))
+}
+
+/// The options of a node that mean nothing to who asks one: taken, as they may stand in front, and not shown in help.
+fn hidden() -> impl Iterator<Item = Arg> {
+    let others = OPTIONS
+        .iter()
+        .filter(|option| !operate::OPTIONS_ASKING.contains(&option.name));
+    std::iter::once(print_config())
+        .chain(others.map(argument))
+        .map(|argument| argument.hide(true))
 }
 
 fn argument(option: &Opt) -> Arg {

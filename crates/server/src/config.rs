@@ -73,6 +73,8 @@ pub enum Command {
 /// go together last. Never empty.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConfigErrors {
+    /// What a node was to be asked or told, as `node drain`; none, if one was to be started.
+    pub command: Option<String>,
     /// The errors.
     pub errors: Vec<ConfigError>,
 }
@@ -124,7 +126,10 @@ impl fmt::Display for Origin {
 
 impl fmt::Display for ConfigErrors {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.write_str("torc cannot start with this configuration:")?;
+        match &self.command {
+            None => out.write_str("torc cannot start with this configuration:")?,
+            Some(command) => write!(out, "torc {command}, which has --help, was not understood:")?,
+        }
         for error in self.errors.iter().take(ERRORS_SHOWN_MAX) {
             write!(out, "\n  {}: {}", error.origin, error.message)?;
         }
@@ -159,10 +164,10 @@ fn load_on(
     let flags = match cli::parse(args) {
         Ok(Invocation::Run(flags)) => flags,
         Ok(Invocation::Print(text)) => return Ok(Command::Print(text)),
-        Err(message) => {
+        Err(cli::Misread { command, message }) => {
             let origin = Origin::Flag;
             let errors = vec![ConfigError { origin, message }];
-            return Err(ConfigErrors { errors });
+            return Err(ConfigErrors { command, errors });
         }
     };
 
@@ -280,8 +285,10 @@ impl Layers {
     /// To ask a node needs no more of the configuration than where it is and its password.
     fn ask(self, asking: cli::Asking) -> Result<Command, ConfigErrors> {
         if !self.errors.is_empty() {
-            let errors = self.errors;
-            return Err(ConfigErrors { errors });
+            return Err(ConfigErrors {
+                command: Some(asking.command),
+                errors: self.errors,
+            });
         }
         let settings = self.settings;
         let here = || format!("127.0.0.1:{}", settings.port);
@@ -338,8 +345,10 @@ impl Layers {
             self.error(self.origin("bind"), message);
         }
         if !self.errors.is_empty() {
-            let errors = self.errors;
-            return Err(ConfigErrors { errors });
+            return Err(ConfigErrors {
+                command: None,
+                errors: self.errors,
+            });
         }
         Ok(Config {
             settings: self.settings,

@@ -4,7 +4,7 @@ use crate::listener;
 use crate::peer::{HandshakeError, Identity, Purpose, ask_to_join, connect, greet};
 use anyhow::{Context, bail};
 use node::meta::{JoinRequest, NodeAddresses, RequestId, Welcome};
-use node::settings::JoinAddress;
+use node::settings::{JoinAddress, PEER_PORT_ABOVE};
 use node::{NodeId, ReplicaId, Settings};
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::time::{Duration, Instant};
@@ -58,10 +58,10 @@ pub async fn join(
                     if let HandshakeError::Refused(_) = error {
                         let since = *refused_since.get_or_insert_with(Instant::now);
                         if since.elapsed() > REFUSED_MAX {
-                            bail!("cannot join by {target}: {error}");
+                            bail!("cannot join by {}: {error}", named(target));
                         }
                     }
-                    errors.push(format!("{target}: {error}"));
+                    errors.push(format!("{}: {error}", named(target)));
                 }
             }
         }
@@ -73,6 +73,16 @@ pub async fn join(
             told = Some(Instant::now());
         }
         tokio::time::sleep(PAUSE).await;
+    }
+}
+
+/// A node to join with the port that is really asked: a node's clients' port is often the only one that people know.
+fn named(target: &JoinAddress) -> String {
+    match target.port.checked_add(PEER_PORT_ABOVE) {
+        Some(above) if above == target.peer_port => {
+            format!("{target} (asked at port {})", target.peer_port)
+        }
+        _ => target.to_string(),
     }
 }
 
@@ -188,6 +198,19 @@ mod tests {
             settings.configure("join", target).expect("well written");
             let target = &settings.join[0];
             assert_eq!(is_self(target, &addresses, &settings), own, "{target}");
+        }
+    }
+
+    /// Whose node listens for peers elsewhere is told "connection refused" of a port that is open.
+    #[test]
+    fn an_error_tells_the_port_that_was_asked() {
+        let mut settings = Settings::default();
+        for (target, told) in [
+            ("127.0.0.1:7001", "127.0.0.1:7001 (asked at port 17001)"),
+            ("127.0.0.1:7001@7100", "127.0.0.1:7001@7100"),
+        ] {
+            settings.configure("join", target).expect("well written");
+            assert_eq!(named(&settings.join[0]), told);
         }
     }
 

@@ -5,7 +5,7 @@
 
 use crate::question::Asked;
 use crate::status::{self, Form};
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow, bail};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Value, json};
 use std::io::IsTerminal;
@@ -74,7 +74,7 @@ pub fn answer(asked: &Asked, question: &Question, form: Form) -> anyhow::Result<
         }
         Question::Do(deed) => {
             let words: Vec<&str> = deed.command.iter().map(String::as_str).collect();
-            asked.ask(&words)?;
+            asked.ask(&words).map_err(|error| in_flags(&error))?;
             let told = follow(asked, &deed.end, form)?;
             match form {
                 Form::Json => Ok(json!({ "done": told }).to_string() + "\n"),
@@ -82,6 +82,11 @@ pub fn answer(asked: &Asked, question: &Question, form: Form) -> anyhow::Result<
             }
         }
     }
+}
+
+/// A node's refusal, with what it calls FORCE as it is written here.
+fn in_flags(error: &anyhow::Error) -> anyhow::Error {
+    anyhow!(format!("{error:#}").replace("FORCE does it", "--force does it"))
 }
 
 /// One list of the status.

@@ -58,6 +58,9 @@ impl Asked {
                 match reply {
                     Tree::Error(words) => {
                         let words = String::from_utf8_lossy(&words);
+                        if words.starts_with("ERR unknown command 'TORC'") {
+                            bail!("{address} is a Redis server or the like, and no Torc node");
+                        }
                         bail!("{}", words.strip_prefix("ERR ").unwrap_or(&words))
                     }
                     Tree::Bulk(text) | Tree::Simple(text) if left == 0 => {

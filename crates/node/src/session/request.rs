@@ -4,7 +4,7 @@
 use super::access::Access;
 use super::redirect::Reads;
 use super::scripting::Named;
-use super::{Manner, Session, Step, Turn, pubsub, server, transaction};
+use super::{Manner, Session, Step, Turn, cross_protocol, pubsub, server, transaction};
 use crate::client::ClientFlag;
 use crate::memory::OOM;
 use crate::overlay::Writes;
@@ -25,6 +25,10 @@ impl Session {
         args: Args<'_>,
         output: &mut Output,
     ) -> Step {
+        if row.is_none() && cross_protocol::is_http(args) {
+            self.tell_cross_protocol(turn);
+            return Step::Close;
+        }
         if let Some(holes) = &mut self.holes {
             holes.begin_request();
         }

@@ -511,9 +511,14 @@ fn parse_host(text: &str) -> Result<String, Refusal> {
     }
 }
 
+/// Whether this can be a zone's name, or is empty: none in particular.
+pub(crate) fn is_zone(name: &[u8]) -> bool {
+    let is_fit = |c: &u8| c.is_ascii_alphanumeric() || matches!(c, b'.' | b'-' | b'_');
+    name.len() <= ZONE_BYTES_MAX && name.iter().all(is_fit)
+}
+
 fn parse_zone(text: &str) -> Result<String, Refusal> {
-    let is_fit = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
-    match text.len() <= ZONE_BYTES_MAX && text.chars().all(is_fit) {
+    match is_zone(text.as_bytes()) {
         true => Ok(text.into()),
         false => Err(format!(
             "'{text}' is no zone: up to {ZONE_BYTES_MAX} letters, digits, dots, dashes and underscores"

@@ -191,6 +191,15 @@ fn what_is_unsafe_is_refused_in_words() {
             "TORC NODE WEIGHT 2 x",
             "-ERR value is not an integer or out of range",
         ),
+        (
+            "TORC NODE ZONE 2 a/b",
+            "-ERR a zone's name has at most 64 letters, digits, dots, dashes and underscores",
+        ),
+        (
+            "TORC NODE ZONE 2 01234567890123456789012345678901234567890123456789012345678901234",
+            "-ERR a zone's name has at most 64 letters, digits, dots, dashes and underscores",
+        ),
+        ("TORC NODE ZONE 9 a", "-ERR there is no node '9'"),
         ("TORC SHARD MOVE 8 1 2", "-ERR shards are 0 to 7"),
         ("TORC SHARD MOVE 1 1 2", "-ERR node 2 holds shard 1 already"),
         ("TORC SHARD LEAD 1 7", "-ERR there is no node '7'"),

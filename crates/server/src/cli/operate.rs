@@ -1,9 +1,12 @@
 //! The operator's commands: how they are written, and what they ask of a node.
 
-use super::{Asking, word};
+use super::{Asking, hidden, shown, word};
 use crate::operator::{Deed, End, Question};
 use crate::status::Form;
-use clap::{Arg, ArgAction, ArgMatches, Command};
+use clap::{Arg, ArgAction, ArgGroup, ArgMatches, Command};
+
+/// The options of a node that matter to who asks one.
+pub(super) const OPTIONS_ASKING: [&str; 2] = ["port", "requirepass"];
 
 const PASSWORD: &str = "A password is taken from --requirepass, TORC_REQUIREPASS or the file.";
 
@@ -22,24 +25,26 @@ pub(super) fn commands() -> Vec<Command> {
             "status",
             "Show the nodes, shards and leaders of a running cluster",
         )
-        .arg(address().index(1))
+        .args(where_to_ask())
         .arg(flag("watch", "Show it again each second")),
         asking(
             "hot",
             "Show the shards of a cluster, and the keys at a node, that are asked for most",
         )
-        .arg(address().index(1))
+        .args(where_to_ask())
         .arg(flag("watch", "Show it again each second")),
         Command::new("node")
+            .args(hidden())
             .about("List, add, drain, remove, weigh or place nodes of a running cluster")
             .subcommand_required(true)
-            .subcommand(asking("list", "Show the nodes").arg(address().index(1)))
+            .subcommand(asking("list", "Show the nodes").args(where_to_ask()))
             .subcommand(
                 Command::new("add")
                     .about(
                         "Run a node here that joins the cluster of another, as serve --join does",
                     )
-                    .arg(argument("address", "HOST:PORT", "A node of the cluster")),
+                    .arg(argument("address", "HOST:PORT", "A node of the cluster"))
+                    .args(shown()),
             )
             .subcommand(
                 deed(
@@ -57,7 +62,7 @@ pub(super) fn commands() -> Vec<Command> {
                     "Change a node's share of replicas, relative to others'",
                 )
                 .arg(node())
-                .arg(argument("weight", "WEIGHT", "0 to 16; 0 drains it"))
+                .arg(argument("new-weight", "WEIGHT", "0 to 16; 0 drains it"))
                 .arg(force())
                 .arg(wait()),
             )
@@ -67,13 +72,14 @@ pub(super) fn commands() -> Vec<Command> {
                     "Say where a node stands: replicas are kept in distinct zones",
                 )
                 .arg(node())
-                .arg(argument("zone", "ZONE", "Its name"))
+                .arg(argument("new-zone", "ZONE", "Its name"))
                 .arg(wait()),
             ),
         Command::new("shard")
+            .args(hidden())
             .about("List shards, move their replicas or their leaders")
             .subcommand_required(true)
-            .subcommand(asking("list", "Show the shards").arg(address().index(1)))
+            .subcommand(asking("list", "Show the shards").args(where_to_ask()))
             .subcommand(
                 deed("move", "Move a shard's replica from one node to another")
                     .arg(shard())
@@ -91,8 +97,9 @@ pub(super) fn commands() -> Vec<Command> {
             "rebalance",
             "Have the ring alone say where replicas are, or show what would move",
         )
-        .arg(flag("plan", "Show what would move, and how many bytes").conflicts_with("apply"))
-        .arg(flag("apply", "Do it").required_unless_present("plan"))
+        .arg(flag("plan", "Show what would move, and how many bytes"))
+        .arg(flag("apply", "Do it"))
+        .group(ArgGroup::new("what").args(["plan", "apply"]).required(true))
         .arg(
             Arg::new("weights")
                 .long("weights")
@@ -112,12 +119,23 @@ fn asking(name: &'static str, about: &'static str) -> Command {
     Command::new(name)
         .about(about)
         .after_help(PASSWORD)
+        .args(hidden())
         .arg(json)
 }
 
 /// A command that has something done: what it is about comes first, where it is asked is a flag.
 fn deed(name: &'static str, about: &'static str) -> Command {
     asking(name, about).arg(address().long("at"))
+}
+
+/// Where a question is asked: alone it needs no flag, and `--at` is right for all of these commands.
+fn where_to_ask() -> [Arg; 2] {
+    let at = Arg::new("at")
+        .long("at")
+        .value_name("HOST:PORT")
+        .conflicts_with("address")
+        .help("The same, as other commands have it");
+    [address().index(1), at]
 }
 
 fn address() -> Arg {
@@ -199,14 +217,17 @@ pub(super) fn asking_of(path: &[&str], matches: &ArgMatches) -> Question {
             end: End::Agreed,
         }),
         ["node", "weight"] => {
-            let words = ["NODE", "WEIGHT", word("node"), word("weight")];
+            let words = ["NODE", "WEIGHT", word("node"), word("new-weight")];
             let words = forced(matches, &words);
-            match word("weight") {
+            match word("new-weight") {
                 "0" => deed(&words, End::Empty(word("node").to_owned())),
                 _ => deed(&words, End::Placed),
             }
         }
-        ["node", "zone"] => deed(&["NODE", "ZONE", word("node"), word("zone")], End::Placed),
+        ["node", "zone"] => deed(
+            &["NODE", "ZONE", word("node"), word("new-zone")],
+            End::Placed,
+        ),
         ["shard", "move"] => deed(
             &["SHARD", "MOVE", word("shard"), word("from"), word("to")],
             End::Placed,
@@ -233,8 +254,10 @@ pub(super) fn asking_of(path: &[&str], matches: &ArgMatches) -> Question {
 
 /// The same, with where to ask and how to print.
 pub(super) fn asking_from(path: &[&str], matches: &ArgMatches) -> Asking {
+    let given = |name: &str| matches.try_get_one::<String>(name).ok().flatten().cloned();
     Asking {
-        address: matches.get_one("address").cloned(),
+        command: path.join(" "),
+        address: given("address").or_else(|| given("at")),
         question: asking_of(path, matches),
         form: match matches.get_flag("json") {
             true => Form::Json,

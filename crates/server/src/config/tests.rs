@@ -546,3 +546,101 @@ fn help_and_version_are_texts() {
     let version = machine.printed(&["--version"]);
     assert_eq!(version, format!("torc {}\n", env!("CARGO_PKG_VERSION")));
 }
+
+#[test]
+fn an_operators_command_that_is_not_understood_says_so() {
+    // Breaks if somebody who asks a running node is told that it "cannot start".
+    let machine = Machine::new();
+    for (flags, told) in [
+        (
+            &["shard", "move", "1", "2"] as &[&str],
+            "torc shard move, which has --help, was not understood:\n  \
+             command line: the following required arguments were not provided: <TO>",
+        ),
+        (
+            &["rebalance"],
+            "torc rebalance, which has --help, was not understood:\n  \
+             command line: the following required arguments were not provided: <--plan|--apply>",
+        ),
+        (
+            &["node", "weight", "2", "1", "--port", "x"],
+            "torc node weight, which has --help, was not understood:\n  \
+             command line: port 'x': argument couldn't be parsed into an integer",
+        ),
+        (
+            &["node", "add"],
+            "torc cannot start with this configuration:\n  \
+             command line: the following required arguments were not provided: <HOST:PORT>",
+        ),
+        (
+            &["serve", "--prot", "1"],
+            "torc cannot start with this configuration:\n  \
+             command line: unexpected argument '--prot' found; tip: a similar argument exists: '--port'",
+        ),
+    ] {
+        let errors = machine.load(flags).unwrap_err();
+        assert_eq!(errors.to_string(), told);
+    }
+}
+
+#[test]
+fn every_question_takes_its_address_by_at() {
+    // Breaks if what is right for `torc node drain` is wrong for `torc node list`.
+    let machine = Machine::new();
+    for words in [
+        "status",
+        "hot",
+        "node list",
+        "shard list",
+        "node remove 2",
+        "rebalance --plan",
+    ] {
+        let words: Vec<&str> = words.split(' ').collect();
+        let flags = [words.as_slice(), &["--at", "h:1"]].concat();
+        match machine.load(&flags) {
+            Ok(Command::Ask { asked, .. }) => assert_eq!(asked.address, "h:1", "{flags:?}"),
+            other => panic!("{flags:?} gave {other:?}"),
+        }
+    }
+    assert!(machine.load(&["status", "h:1", "--at", "h:2"]).is_err());
+}
+
+#[test]
+fn the_help_of_a_question_is_about_the_question() {
+    // Breaks if `torc node drain --help` shows sixty options of a node that it does not start, or forgets those that
+    // say which node is asked, or if the others are not taken any more.
+    let machine = Machine::new();
+    for words in [
+        &["node", "drain"] as &[&str],
+        &["status"],
+        &["shard"],
+        &["rebalance"],
+    ] {
+        let help = machine.printed(&[words, &["--help"]].concat());
+        for shown in ["--port", "--requirepass", "--config"] {
+            assert!(help.contains(shown), "{words:?}: {help}");
+        }
+        assert!(!help.contains("--maxmemory"), "{words:?}: {help}");
+        assert!(!help.contains("--print-config"), "{words:?}: {help}");
+    }
+    assert!(
+        machine
+            .printed(&["serve", "--help"])
+            .contains("--maxmemory")
+    );
+    assert!(
+        machine
+            .printed(&["node", "add", "--help"])
+            .contains("--maxmemory")
+    );
+    for flags in [
+        ["--maxmemory", "2gb", "status"],
+        ["status", "--maxmemory", "2gb"],
+    ] {
+        assert!(machine.load(&flags).is_ok(), "{flags:?}");
+    }
+    match machine.load(&["--port", "7001", "node", "list"]) {
+        Ok(Command::Ask { asked, .. }) => assert_eq!(asked.address, "127.0.0.1:7001"),
+        other => panic!("{other:?}"),
+    }
+}
