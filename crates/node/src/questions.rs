@@ -12,12 +12,15 @@
 //! | `script` | source, count of keys, keys, arguments | what the script replies, in the client's protocol |
 //! | `finish` | a transaction, number of its reserve, outcome | what its commands came to, or that it is gone (`group/transact.rs`) |
 //! | `ask` | a transaction, number of its reserve | what the shard said to it |
+//! | `held` | a transaction, and an operation that reads or is `records` or `fingerprint` | the same as without it, though the transaction has the keys; [`GONE`](crate::group::transact::GONE) if it has them no more |
 //! | `fingerprint` | key … | array of bulks: 8 bytes each, what [`fingerprint`] says |
 //! | `records` | database (1 byte) and key … | array: the shard's log time, ms; then of each key head and value (`effects.rs`) and fingerprint, or an error: [`TOO_MUCH`], [`IS_LOCK`] |
 
 use crate::effects;
 use crate::entry::DATABASES;
 use crate::group::apply::fingerprint;
+use crate::group::op::{Op, split_first};
+use crate::group::{OpKind, is_asked_by_nodes};
 use crate::shard::Shard;
 use cache::{Cache, Key};
 use commands::walk::{answer_step, draw_within};
@@ -40,6 +43,9 @@ pub(crate) const FINISH: &[u8] = b"finish";
 pub(crate) const ASK: &[u8] = b"ask";
 /// What watched keys hold.
 pub(crate) const FINGERPRINT: &[u8] = b"fingerprint";
+
+/// What is asked by the transaction that has the keys. Answered in `group/lead.rs`.
+pub(crate) const HELD: &[u8] = b"held";
 
 /// What keys hold, whole. They are pairs of a database and a key.
 pub(crate) const RECORDS: &[u8] = b"records";
@@ -80,6 +86,22 @@ pub(crate) fn answer(shard: &Shard, db: u8, args: Args<'_>, reply: &mut Reply<'_
         RECORDS => answer_records(cache, args.from(1), reply),
         _ => refuse(reply),
     }
+}
+
+/// Whether an operation is a question of the transaction that has the keys, such as nodes of this version ask.
+pub(crate) fn is_held(op: &Op<'_>) -> bool {
+    let args = op.args();
+    if op.head.kind != OpKind::Internal || args.len() != 3 || args.get(0) != HELD {
+        return false;
+    }
+    split_first(args.get(2)).is_ok_and(|(question, rest)| {
+        rest.is_empty()
+            && match question.head.kind {
+                OpKind::Read => is_asked_by_nodes(&question),
+                OpKind::Internal => matches!(question.args().get(0), RECORDS | FINGERPRINT),
+                _ => false,
+            }
+    })
 }
 
 /// The database and the key of each pair behind [`RECORDS`]; none if that is not what they are.

@@ -19,6 +19,7 @@ mod diagnostics;
 mod exec;
 mod gathered;
 mod grouped;
+mod hold;
 mod holes;
 mod info;
 mod long_scripts;

@@ -7,12 +7,15 @@
 //! ```text
 //!   asking ──all keys' records──▶ run on copies ──▶ transaction of checks and effects ──▶ the reply
 //!     ▲                              │ a script wants more keys         │ a key was changed in between
-//!     └──────────────────────────────┴────── backing off ◀──────────────┘
+//!     └────── holding the keys ◀─────┴────── backing off ◀──────────────┘
 //! ```
+//!
+//! The first try is without locks; those behind it hold the keys (`hold`), so that no number of single writes starves them.
 //!
 //! That costs the length of the values. What moves one element (LMOVE, SMOVE …) asks for that one instead, and its
 //! transaction expects it to be there still: others may change the rest of a long queue meanwhile.
 
+use super::hold::Hold;
 use super::moved::Move;
 use super::over_shards::{Goal, TOO_BUSY, Trying, error_of, is_apart, shards_of};
 use super::pending::Pending;
@@ -21,7 +24,8 @@ use super::popping::HalfPop;
 use super::transaction::{Seen, Watch};
 use super::window::places_of;
 use super::{Session, Step, Turn};
-use crate::group::each_key_of;
+use crate::group::transact::GONE;
+use crate::group::{OpKind, each_key_of};
 use crate::overlay::{Invocation, Memory, Writes, looks_beyond_keys};
 use crate::questions::{RECORDS, RECORDS_BYTES_MAX, TOO_MUCH};
 use crate::shard::Events;
@@ -50,6 +54,8 @@ pub(super) struct HalfGather {
     /// What else refuses the transaction: its shard, and an operation.
     pub condition: Option<(usize, Vec<u8>)>,
     pub trying: Trying,
+    /// Its keys, from its second try on.
+    pub hold: Option<Hold>,
     stage: Stage,
     /// Of a script, how many keys were added.
     pub undeclared_count: usize,
@@ -255,6 +261,9 @@ impl Session {
                         until_us: Some(until_us),
                     };
                 }
+                Stage::BackingOff { .. } if half.hold.is_none() && !half.trying.is_first() => {
+                    return self.begin_hold(turn, half, output);
+                }
                 Stage::BackingOff { .. } => {
                     if let Err(refusal) = self.ask_for_records(turn, &half) {
                         self.void_tickets();
@@ -267,6 +276,10 @@ impl Session {
                         self.pending = Some(Pending::Gather(half));
                         return Step::Replies;
                     };
+                    if answers.iter().any(|answer| answer == GONE) {
+                        let trying = half.trying;
+                        return self.gather_again(turn, half, trying, output);
+                    }
                     let ran = self.run_on_copies(turn, &half, &answers);
                     match ran {
                         Ran::Refused(reply) => {
@@ -275,9 +288,11 @@ impl Session {
                         Ran::Lacks(shard, name) => {
                             half.undeclared_count += 1;
                             half.names.entry(shard).or_default().insert(name);
+                            self.let_go(turn, &mut half);
                             half.stage = Stage::BackingOff { until_us: 0 };
                         }
                         Ran::Nothing(reply) => {
+                            self.let_go(turn, &mut half);
                             return match half.what {
                                 What::Move(_, Some(pop)) => {
                                     self.wait_after_move(turn, pop, reply, output)
@@ -286,10 +301,13 @@ impl Session {
                             };
                         }
                         Ran::Did {
-                            plan,
+                            mut plan,
                             replies,
                             events,
                         } => {
+                            if let Some(hold) = &half.hold {
+                                self.add_take_over(hold, &mut plan);
+                            }
                             let trying = half.trying;
                             let goal = Goal::Gathered(Box::new(Gathered {
                                 half,
@@ -313,6 +331,7 @@ impl Session {
         trying: Trying,
         output: &mut Output,
     ) -> Step {
+        self.let_go(turn, &mut half);
         if trying.is_over(turn) || half.pop().is_some_and(|pop| pop.is_late(turn)) {
             return self.leave_move(turn, half, output);
         }
@@ -320,6 +339,17 @@ impl Session {
         half.stage = Stage::BackingOff {
             until_us: trying.back_off_until_us(turn),
         };
+        self.wait_alone(turn, Pending::Gather(half), output)
+    }
+
+    /// All keys are held: asks anew, for the last time.
+    pub(super) fn ask_again(
+        &mut self,
+        turn: Turn<'_>,
+        mut half: Box<HalfGather>,
+        output: &mut Output,
+    ) -> Step {
+        half.stage = Stage::BackingOff { until_us: 0 };
         self.wait_alone(turn, Pending::Gather(half), output)
     }
 
@@ -337,10 +367,11 @@ impl Session {
     pub(super) fn end_gather(
         &mut self,
         turn: Turn<'_>,
-        half: HalfGather,
+        mut half: HalfGather,
         reply: &[u8],
         output: &mut Output,
     ) -> Step {
+        self.let_go(turn, &mut half);
         if let What::Move(_, Some(pop)) = half.what {
             return self.end_pop(turn, *pop, reply, output);
         }
@@ -351,7 +382,7 @@ impl Session {
     fn ask_for_records(&mut self, turn: Turn<'_>, half: &HalfGather) -> Result<(), String> {
         if let What::Move(moved, _) = &half.what {
             for (shard, question) in &moved.questions {
-                self.ask_read(turn, *shard, moved.db, question)?;
+                self.ask_read(turn, (*shard, moved.db), half.hold.as_ref(), question)?;
             }
         }
         for (shard, names) in &half.names {
@@ -360,7 +391,8 @@ impl Session {
             for (db, (_, key)) in databases.iter().zip(names) {
                 words.extend([&db[..], key]);
             }
-            self.ask(turn, *shard, self.db, &OwnedArgs::from_slices(&words))?;
+            let question = OwnedArgs::from_slices(&words);
+            self.ask_held(turn, (*shard, self.db), half.hold.as_ref(), &question)?;
         }
         turn.node.request_flush();
         Ok(())
@@ -370,10 +402,15 @@ impl Session {
     fn ask_read(
         &mut self,
         turn: Turn<'_>,
-        shard: usize,
-        db: u8,
+        (shard, db): (usize, u8),
+        hold: Option<&Hold>,
         read: &OwnedArgs,
     ) -> Result<(), String> {
+        let as_read = (OpKind::Read, self.op_flags(self.touch), read);
+        if let Some(held) = self.as_held(turn, (shard, db), hold, as_read) {
+            self.ask(turn, shard, db, &held)?;
+            return Ok(());
+        }
         let row = commands::check(read.args()).expect("of a row");
         let Run::Data(execute) = row.run else {
             unreachable!("a command on data")
@@ -502,6 +539,7 @@ impl HalfGather {
             names,
             condition,
             trying: Trying::new(turn),
+            hold: None,
             stage: Stage::BackingOff { until_us: 0 },
             undeclared_count: 0,
         }

@@ -217,6 +217,158 @@ fn a_change_in_between_has_them_run_again() {
     }
 }
 
+/// Runs `line` at node 1 while `writes` are written again and again, by a connection each; returns how many transactions it
+/// took, and the reply.
+fn run_among_writes(network: &mut Network, line: &str, writes: &[String]) -> (u64, String) {
+    let nodes = network.nodes.clone();
+    let mut writers: Vec<Client> = (0..writes.len())
+        .map(|at| Client::new(&nodes[at % 3]))
+        .collect();
+    let mut client = Client::new(&nodes[0]);
+    let is_under_way = |client: &Client| !matches!(client.step, Step::Done);
+    let before = nodes[0].name_transaction().number;
+    let mut reply = client.run(line);
+    for _ in 0..12_000 {
+        // A hop takes a quarter of a millisecond.
+        for _ in 0..4 {
+            for (writer, write) in writers.iter_mut().zip(writes) {
+                writer.poll();
+                if !is_under_way(writer) {
+                    let refused = writer.run(write);
+                    assert!(!refused.starts_with('-'), "{refused}");
+                }
+            }
+            network.round();
+            reply.push_str(&client.poll());
+            if !is_under_way(&client) {
+                return (nodes[0].name_transaction().number - before - 1, reply);
+            }
+        }
+        network.clock.advance_ms(1);
+        nodes.iter().for_each(|node| node.tick(node.now()));
+    }
+    panic!("no answer after 12 s");
+}
+
+#[test]
+fn single_writes_do_not_starve_them() {
+    // Breaks if whoever writes to one of their keys all the time has them run again until they are refused.
+    let mut network = Network::of_three();
+    let nodes = network.nodes.clone();
+    let [x, y, _] = keys_apart(&network);
+    let mut client = Client::new(&nodes[1]);
+    let append = "redis.call('SET',KEYS[2],#redis.call('LRANGE',KEYS[1],0,9))";
+    let undeclared = format!("redis.call('SET','{{{y}}}',#redis.call('LRANGE',KEYS[1],0,9))");
+    for (line, write) in [
+        (format!("RENAME {x} {y}"), format!("LPUSH {x} new")),
+        (format!("COPY {x} {y} REPLACE"), format!("LPUSH {x} new")),
+        (
+            format!("EVAL \"{append}\" 2 {x} {y}"),
+            format!("LPUSH {x} new"),
+        ),
+        (
+            format!("EVAL \"{undeclared}\" 2 {x} {y}"),
+            format!("LPUSH {x} new"),
+        ),
+        (
+            format!("SORT {x} ALPHA STORE {y}"),
+            format!("LPUSH {x} new"),
+        ),
+        (format!("LMOVE {x} {y} LEFT LEFT"), format!("LPUSH {x} new")),
+    ] {
+        run(&mut network, &mut client, &format!("DEL {y}"));
+        let writes = [write.clone(), write.clone(), write];
+        let (tries, reply) = run_among_writes(&mut network, &line, &writes);
+        assert!(!reply.starts_with('-'), "{line}: {reply} after {tries}");
+        assert!(tries <= 6, "{line}: {tries} transactions");
+    }
+}
+
+#[test]
+fn they_do_not_starve_each_other() {
+    // Breaks if two that hold a key each wait for the other's, or let each other begin again until they are refused.
+    let mut network = Network::of_three();
+    let nodes = network.nodes.clone();
+    let keys = keys_apart(&network);
+    let lines = [
+        "SUNIONSTORE x y z",
+        "SUNIONSTORE y z x",
+        "SUNIONSTORE z x y",
+        "SMOVE x y 1",
+        "SADD x 1",
+        "SADD y 2",
+        "EVAL \"redis.call('SADD',KEYS[1],redis.call('SCARD',KEYS[2]))\" 2 x z",
+        "EVAL \"redis.call('SADD',KEYS[1],redis.call('SCARD',KEYS[2]))\" 2 z x",
+    ];
+    let lines = lines.map(|line| line_of(line, &keys));
+    let mut clients: Vec<Client> = (0..lines.len())
+        .map(|at| Client::new(&nodes[at % 3]))
+        .collect();
+    let mut answered = vec![0; lines.len()];
+    for _ in 0..2_000 {
+        for _ in 0..4 {
+            for ((client, line), answered) in clients.iter_mut().zip(&lines).zip(&mut answered) {
+                let mut came = client.poll();
+                if matches!(client.step, Step::Done) {
+                    came.push_str(&client.run(line));
+                }
+                assert!(!came.starts_with('-'), "{line}: {came}");
+                *answered += usize::from(!came.is_empty());
+            }
+            network.round();
+        }
+        network.clock.advance_ms(1);
+        nodes.iter().for_each(|node| node.tick(node.now()));
+    }
+    assert!(
+        answered.iter().all(|count| *count >= 20),
+        "in 2 s: {answered:?}"
+    );
+}
+
+#[test]
+fn a_hold_ends_though_nobody_lets_go() {
+    // Breaks if a connection that goes away while it holds keys keeps others from them, or from a shard's log.
+    let mut network = Network::of_three();
+    let nodes = network.nodes.clone();
+    let [x, y, _] = keys_apart(&network);
+    let line = format!("RENAME {x} {y}");
+    let mut writer = Client::new(&nodes[1]);
+    let has_keys = |nodes: &[std::sync::Arc<crate::Node>], key: &str| {
+        let shard = nodes[0].shard_of(key.as_bytes());
+        nodes
+            .iter()
+            .all(|node| node.lock(shard).reservations.has(0, key.as_bytes()))
+    };
+    let mut held = 0;
+    for rounds in 0..40 {
+        run(&mut network, &mut writer, &format!("SET {x} 1"));
+        let mut client = Client::new(&nodes[0]);
+        client.run(&line);
+        for round in 0..rounds {
+            network.round();
+            client.poll();
+            if round < 12 {
+                writer.poll();
+                writer.run(&format!("APPEND {x} 1"));
+            }
+            if round % 8 == 0 {
+                network.clock.advance_ms(2);
+            }
+        }
+        drop(client);
+        network.deliver();
+        held += usize::from(has_keys(&nodes, &x));
+        let text = writer.poll();
+        finish(&mut network, &mut writer, text);
+        network.run_ms(600);
+        assert!(!has_keys(&nodes, &x) && !has_keys(&nodes, &y), "{rounds}");
+        let appended = run(&mut network, &mut writer, &format!("APPEND {x} 1"));
+        assert!(appended.starts_with(':'), "{appended}");
+    }
+    assert!(held > 0, "none was caught while it held keys");
+}
+
 #[test]
 fn a_waiting_move_gets_what_is_pushed() {
     // Breaks if BLMOVE between shards answers before there is something, loses it, or sleeps through it.
