@@ -31,6 +31,7 @@ mod plan;
 mod popping;
 mod pubsub;
 mod random;
+mod records;
 mod redirect;
 mod request;
 mod scripting;

@@ -378,8 +378,9 @@ impl Shard {
                     keys.any(|key| self.reservations.has(op.head.db, key))
                 }
                 questions::SCRIPT => self.has_script_keys(op),
-                questions::RECORDS => questions::pairs_of(args.from(1))
-                    .is_some_and(|mut keys| keys.any(|(db, key)| self.reservations.has(db, key))),
+                questions::RECORDS => questions::keys_of_records(args).is_some_and(|mut keys| {
+                    keys.any(|(db, key, _)| self.reservations.has(db, key))
+                }),
                 _ => false,
             },
             _ => false,

@@ -21,13 +21,14 @@ use super::over_shards::{Goal, TOO_BUSY, Trying, error_of, is_apart, shards_of};
 use super::pending::Pending;
 use super::plan::Plan;
 use super::popping::HalfPop;
+use super::records::{Records, Told, asked_of};
 use super::transaction::{Seen, Watch};
 use super::window::places_of;
 use super::{Session, Step, Turn};
 use crate::group::transact::GONE;
 use crate::group::{OpKind, each_key_of};
 use crate::overlay::{Invocation, Memory, Writes, looks_beyond_keys};
-use crate::questions::{RECORDS, RECORDS_BYTES_MAX, TOO_MUCH};
+use crate::questions::TOO_MUCH;
 use crate::shard::Events;
 use commands::{Execute, Flags, Row, Run, Split};
 use resp::{Args, Output, OwnedArgs, Reply};
@@ -36,8 +37,6 @@ use std::collections::{BTreeMap, BTreeSet};
 
 /// What is said of an answer that is none.
 pub(super) const BROKEN: &str = "ERR a shard's answer cannot be read";
-/// What answers about records may be longer than the records.
-const ANSWERS_BYTES: usize = 1 << 20;
 /// What is said of SORT with patterns, whose keys nobody can tell ahead.
 const PATTERNS: &str = "CROSSSLOT SORT with BY or GET patterns cannot be used with keys of other shards (give them one {hash tag})";
 /// What is said of LOCK commands: there is more to a lock than the key's record.
@@ -51,6 +50,10 @@ pub(super) struct HalfGather {
     pub what: What,
     /// By shard, the keys whose records it needs; of a [`What::Move`] none.
     pub names: BTreeMap<usize, BTreeSet<Name>>,
+    /// By shard, the keys of which it need only know whether they changed.
+    pub watched: BTreeMap<usize, BTreeSet<Name>>,
+    /// What is known of both.
+    pub records: Records,
     /// What else refuses the transaction: its shard, and an operation.
     pub condition: Option<(usize, Vec<u8>)>,
     pub trying: Trying,
@@ -104,6 +107,8 @@ pub(super) struct Gathered {
 pub(super) enum Ran {
     /// The client is told.
     Refused(Vec<u8>),
+    /// Values are longer than what is told unasked: they are asked for.
+    Asks,
     /// It is to be run again with one key more.
     Lacks(usize, Name),
     /// There was nothing to move.
@@ -154,6 +159,7 @@ impl Session {
             return Step::Done;
         }
         let mut names: BTreeMap<usize, BTreeSet<Name>> = BTreeMap::new();
+        let mut watched: BTreeMap<usize, BTreeSet<Name>> = BTreeMap::new();
         let mut add = |db: u8, key: &[u8]| {
             let of_shard = names.entry(turn.node.shard_of(key)).or_default();
             of_shard.insert((db, key.into()));
@@ -161,7 +167,10 @@ impl Session {
         match &what {
             What::Command(_, args) => each_key_of(self.db, args.args(), &mut add),
             What::Exec { commands, watches } => {
-                watches.iter().for_each(|watch| add(watch.db, &watch.key));
+                for watch in watches {
+                    let of_shard = watched.entry(watch.shard).or_default();
+                    of_shard.insert((watch.db, watch.key.clone()));
+                }
                 self.each_of_exec(turn, commands, &mut |db, row, args| match row.run {
                     Run::Data(_) => each_key_of(db, args, &mut add),
                     _ => {
@@ -178,7 +187,8 @@ impl Session {
             }
             What::Move(..) => {}
         }
-        let half = HalfGather::new(turn, what, names, condition);
+        let mut half = HalfGather::new(turn, what, names, condition);
+        half.watched = watched;
         self.wait_alone(turn, Pending::Gather(Box::new(half)), output)
     }
 
@@ -280,11 +290,12 @@ impl Session {
                         let trying = half.trying;
                         return self.gather_again(turn, half, trying, output);
                     }
-                    let ran = self.run_on_copies(turn, &half, &answers);
+                    let ran = self.run_on_copies(turn, &mut half, &answers);
                     match ran {
                         Ran::Refused(reply) => {
                             return self.end_gather(turn, *half, &reply, output);
                         }
+                        Ran::Asks => half.stage = Stage::BackingOff { until_us: 0 },
                         Ran::Lacks(shard, name) => {
                             half.undeclared_count += 1;
                             half.names.entry(shard).or_default().insert(name);
@@ -385,14 +396,9 @@ impl Session {
                 self.ask_read(turn, (*shard, moved.db), half.hold.as_ref(), question)?;
             }
         }
-        for (shard, names) in &half.names {
-            let databases: Vec<[u8; 1]> = names.iter().map(|(db, _)| [*db]).collect();
-            let mut words: Vec<&[u8]> = vec![RECORDS];
-            for (db, (_, key)) in databases.iter().zip(names) {
-                words.extend([&db[..], key]);
-            }
-            let question = OwnedArgs::from_slices(&words);
-            self.ask_held(turn, (*shard, self.db), half.hold.as_ref(), &question)?;
+        for (shard, keys) in asked_of(&half.names, &half.watched) {
+            let question = half.records.question(&keys);
+            self.ask_held(turn, (shard, self.db), half.hold.as_ref(), &question)?;
         }
         turn.node.request_flush();
         Ok(())
@@ -424,17 +430,22 @@ impl Session {
     }
 
     /// Runs what records were gathered for on copies of them.
-    fn run_on_copies(&mut self, turn: Turn<'_>, half: &HalfGather, answers: &[Vec<u8>]) -> Ran {
+    fn run_on_copies(&mut self, turn: Turn<'_>, half: &mut HalfGather, answers: &[Vec<u8>]) -> Ran {
         if let What::Move(moved, _) = &half.what {
             return self.run_move(moved, answers);
         }
         if let Some(refusal) = answers.iter().find(|answer| answer.starts_with(b"-")) {
             return Ran::Refused(refusal.clone());
         }
-        if answers.iter().map(Vec::len).sum::<usize>() > RECORDS_BYTES_MAX + ANSWERS_BYTES {
-            return Ran::Refused(error_of(TOO_MUCH));
+        let asked = asked_of(&half.names, &half.watched);
+        match half.records.take(&asked, answers) {
+            None => return Ran::Refused(error_of(BROKEN)),
+            Some(Told::TooMuch) => return Ran::Refused(error_of(TOO_MUCH)),
+            Some(Told::Lengths) => return Ran::Asks,
+            Some(Told::All) => {}
         }
-        let Some(mut copies) = self.copies_of(turn, half, answers) else {
+        let half = &*half;
+        let Some(mut copies) = self.copies_of(turn, half) else {
             return Ran::Refused(error_of(BROKEN));
         };
         let mut replies = Vec::new();
@@ -537,6 +548,8 @@ impl HalfGather {
         HalfGather {
             what,
             names,
+            watched: BTreeMap::new(),
+            records: Records::default(),
             condition,
             trying: Trying::new(turn),
             hold: None,
@@ -561,7 +574,7 @@ impl HalfGather {
     fn questions_count(&self) -> usize {
         match &self.what {
             What::Move(moved, _) => moved.questions.len(),
-            _ => self.names.len(),
+            _ => asked_of(&self.names, &self.watched).len(),
         }
     }
 

@@ -13,6 +13,7 @@
 use super::gathered::{HalfGather, What};
 use super::over_shards::{Goal, HalfOver};
 use super::plan::Plan;
+use super::records::asked_of;
 use super::{Session, Step, Turn};
 use crate::group::reservations::{Participant, TxId};
 use crate::group::{Mode, OpFlags, OpHead, OpKind, encode_op};
@@ -43,9 +44,9 @@ impl Session {
         output: &mut Output,
     ) -> Step {
         let mut keys: BTreeMap<(usize, u8), Vec<&[u8]>> = BTreeMap::new();
-        for (shard, names) in &half.names {
-            for (db, key) in names {
-                keys.entry((*shard, *db)).or_default().push(key);
+        for (shard, names) in asked_of(&half.names, &half.watched) {
+            for (db, key) in names.into_keys() {
+                keys.entry((shard, *db)).or_default().push(key);
             }
         }
         if let What::Move(moved, _) = &half.what {

@@ -5,6 +5,8 @@ use super::sessions::{finish, pipeline, run};
 use crate::session::Step;
 use crate::testing::network::Network;
 use crate::testing::{Client, node};
+use crate::wire::PeerMessage;
+use std::sync::atomic::Ordering::Relaxed;
 
 /// Three keys in three shards, in the database of a network of three.
 fn keys_apart(network: &Network) -> [String; 3] {
@@ -282,6 +284,105 @@ fn single_writes_do_not_starve_them() {
         assert!(!reply.starts_with('-'), "{line}: {reply} after {tries}");
         assert!(tries <= 6, "{line}: {tries} transactions");
     }
+}
+
+/// Has node 1 count the bytes of answers that come to it from elsewhere.
+fn count_answers(network: &mut Network) -> std::sync::Arc<std::sync::atomic::AtomicUsize> {
+    let counted = std::sync::Arc::new(std::sync::atomic::AtomicUsize::new(0));
+    let count = counted.clone();
+    network.lose(move |_, to, message| {
+        if let (1, PeerMessage::ForwardReply(reply)) = (to, message) {
+            let answers = reply.items.clone().joined();
+            let bytes = answers.iter().map(|answer| answer.reply.len());
+            count.fetch_add(bytes.sum::<usize>(), Relaxed);
+        }
+        false
+    });
+    counted
+}
+
+#[test]
+fn values_are_sent_once_and_only_if_they_are_wanted() {
+    // Breaks if each try, or each key that a script turns out to want, has all values sent again; if watched keys are sent; or
+    // if much is sent that is refused at the end.
+    let mut network = Network::of_three();
+    let nodes = network.nodes.clone();
+    // Led elsewhere than where the client is.
+    let mut keys = (0..).map(|number| format!("k{number}")).filter(|key| {
+        let shard = nodes[0].shard_of(key.as_bytes());
+        network.leader(shard) != Some(1)
+    });
+    let first = keys.next().expect("endless");
+    let apart = |key: &String| {
+        let shard_of = |key: &str| nodes[0].shard_of(key.as_bytes());
+        shard_of(key) != shard_of(&first)
+    };
+    let other = keys.find(apart).expect("endless");
+    let mut client = Client::new(&nodes[0]);
+    let mib = 1 << 20;
+    let length = format!(":{}", 3 * mib);
+    let set = format!("SETRANGE {first} {} v", 3 * mib - 1);
+    assert_eq!(run(&mut network, &mut client, &set), length);
+    let counted = count_answers(&mut network);
+    // Long values are asked for once their lengths are known; other keys of a script are asked for alone.
+    let script = format!(
+        "redis.call('GET','{{{other}}}1')redis.call('GET','{{{other}}}2')return redis.call('STRLEN',KEYS[1])"
+    );
+    let line = format!("EVAL \"{script}\" 2 {first} {other}");
+    assert_eq!(run(&mut network, &mut client, &line), length);
+    let sent = counted.swap(0, Relaxed);
+    assert!((3 * mib..4 * mib).contains(&sent), "{sent} bytes");
+    // A key that is written to has none but itself sent again.
+    let writes = [(); 3].map(|()| format!("APPEND {other} v"));
+    let script = "return redis.call('STRLEN',KEYS[1])+redis.call('STRLEN',KEYS[2])*0";
+    let line = format!("EVAL \"{script}\" 2 {first} {other}");
+    let (tries, reply) = run_among_writes(&mut network, &line, &writes);
+    assert!(tries > 1, "nobody was in between");
+    assert_eq!(reply, length);
+    let sent = counted.swap(0, Relaxed);
+    assert!((3 * mib..4 * mib).contains(&sent), "{sent} bytes");
+    // What is watched and used by no command is not sent at all.
+    let third = format!("{{{other}}}3");
+    let lines = [
+        format!("WATCH {first}"),
+        "MULTI".into(),
+        format!("EVAL \"return redis.call('SET',KEYS[1],1)\" 1 {third}"),
+        "EXEC".into(),
+    ];
+    let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
+    let done = pipeline(&mut network, &mut client, &lines);
+    assert_eq!(done, "+OK +OK +QUEUED *1 +OK");
+    assert_eq!(
+        pipeline(&mut network, &mut client, &lines[..3]),
+        "+OK +OK +QUEUED"
+    );
+    let mut changer = Client::new(&nodes[1]);
+    let line = format!("SETRANGE {first} 0 w");
+    assert_eq!(run(&mut network, &mut changer, &line), length);
+    assert_eq!(run(&mut network, &mut client, "EXEC"), "*-1");
+    let sent = counted.swap(0, Relaxed);
+    assert!(sent < mib, "{sent} bytes");
+}
+
+#[test]
+fn too_much_is_refused_before_it_is_sent() {
+    // Breaks if all shards send what is too much together.
+    let mut network = Network::new(3, 3, |settings| settings.maxmemory_bytes = 512 << 20);
+    network.settle();
+    let nodes = network.nodes.clone();
+    let keys = keys_apart(&network);
+    let mut client = Client::new(&nodes[0]);
+    for key in &keys {
+        let set = format!("SETRANGE {key} {} v", 22 << 20);
+        let length = format!(":{}", (22 << 20) + 1);
+        assert_eq!(run(&mut network, &mut client, &set), length);
+    }
+    let counted = count_answers(&mut network);
+    let line = line_of("BITOP AND z x y", &keys);
+    let refused = run(&mut network, &mut client, &line);
+    assert!(refused.starts_with("-ERR the keys hold more"), "{refused}");
+    let sent = counted.load(Relaxed);
+    assert!(sent < 1 << 20, "{sent} bytes");
 }
 
 #[test]
