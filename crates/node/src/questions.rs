@@ -12,12 +12,18 @@
 //! | `script` | source, count of keys, keys, arguments | what the script replies, in the client's protocol |
 //! | `finish` | a transaction, number of its reserve, outcome | what its commands came to, or that it is gone (`group/transact.rs`) |
 //! | `ask` | a transaction, number of its reserve | what the shard said to it |
+//! | `held` | a transaction, and an operation that reads or is `records` or `fingerprint` | the same as without it, though the transaction has the keys; [`GONE`](crate::group::transact::GONE) if it has them no more |
 //! | `fingerprint` | key … | array of bulks: 8 bytes each, what [`fingerprint`] says |
-//! | `records` | database (1 byte) and key … | array: the shard's log time, ms; then of each key head and value (`effects.rs`) and fingerprint, or an error: [`TOO_MUCH`], [`IS_LOCK`] |
+//! | `records` | bytes of values that may be answered (8 bytes); of each key database (1 byte), key, what is known of it | array: the shard's log time, ms; then of each key head and value (`effects.rs`; null if not wanted) and fingerprint; or an integer: the values have so many bytes; or the error [`IS_LOCK`] |
+//!
+//! What is known of a key is nothing, or a fingerprint: then its value is wanted only if it has another one; or
+//! [`FINGERPRINT_ALONE`].
 
 use crate::effects;
 use crate::entry::DATABASES;
 use crate::group::apply::fingerprint;
+use crate::group::op::{Op, split_first};
+use crate::group::{OpKind, is_asked_by_nodes};
 use crate::shard::Shard;
 use cache::{Cache, Key};
 use commands::walk::{answer_step, draw_within};
@@ -41,8 +47,13 @@ pub(crate) const ASK: &[u8] = b"ask";
 /// What watched keys hold.
 pub(crate) const FINGERPRINT: &[u8] = b"fingerprint";
 
-/// What keys hold, whole. They are pairs of a database and a key.
+/// What is asked by the transaction that has the keys. Answered in `group/lead.rs`.
+pub(crate) const HELD: &[u8] = b"held";
+
+/// What keys hold, whole.
 pub(crate) const RECORDS: &[u8] = b"records";
+/// In place of what is known of a key: its value is not wanted.
+pub(crate) const FINGERPRINT_ALONE: &[u8] = b"-";
 
 /// Bytes of records that one command may bring together from several shards: they are read under the shard's lock, and
 /// what becomes of them has to fit into log entries.
@@ -77,39 +88,75 @@ pub(crate) fn answer(shard: &Shard, db: u8, args: Args<'_>, reply: &mut Reply<'_
                 reply.bulk(&fingerprint(cache, db, key).to_le_bytes());
             }
         }
-        RECORDS => answer_records(cache, args.from(1), reply),
+        RECORDS => answer_records(cache, args, reply),
         _ => refuse(reply),
     }
 }
 
-/// The database and the key of each pair behind [`RECORDS`]; none if that is not what they are.
-pub(crate) fn pairs_of(pairs: Args<'_>) -> Option<impl Iterator<Item = (u8, &[u8])>> {
-    let is_database = |at: usize| matches!(pairs.get(at), [db] if *db < DATABASES);
-    let are_pairs = pairs.len().is_multiple_of(2) && (0..pairs.len()).step_by(2).all(is_database);
-    let pair = move |at: usize| (pairs.get(at)[0], pairs.get(at + 1));
-    are_pairs.then(|| (0..pairs.len()).step_by(2).map(pair))
+/// Whether an operation is a question of the transaction that has the keys, such as nodes of this version ask.
+pub(crate) fn is_held(op: &Op<'_>) -> bool {
+    let args = op.args();
+    if op.head.kind != OpKind::Internal || args.len() != 3 || args.get(0) != HELD {
+        return false;
+    }
+    split_first(args.get(2)).is_ok_and(|(question, rest)| {
+        rest.is_empty()
+            && match question.head.kind {
+                OpKind::Read => is_asked_by_nodes(&question),
+                OpKind::Internal => matches!(question.args().get(0), RECORDS | FINGERPRINT),
+                _ => false,
+            }
+    })
 }
 
-fn answer_records(cache: &Cache, pairs: Args<'_>, reply: &mut Reply<'_>) {
-    let Some(keys) = pairs_of(pairs) else {
+/// Database, key and what is known of it, of each key behind [`RECORDS`]; none if that is not what they are.
+pub(crate) fn keys_of_records(
+    records: Args<'_>,
+) -> Option<impl Iterator<Item = (u8, &[u8], &[u8])>> {
+    let places = (2..records.len()).step_by(3);
+    let is_database = |at: usize| matches!(records.get(at), [db] if *db < DATABASES);
+    let are_keys = records.len() >= 2
+        && records.get(1).len() == 8
+        && (records.len() - 2).is_multiple_of(3)
+        && places.clone().all(is_database);
+    let key = move |at: usize| (records.get(at)[0], records.get(at + 1), records.get(at + 2));
+    are_keys.then(|| places.map(key))
+}
+
+fn answer_records(cache: &Cache, records: Args<'_>, reply: &mut Reply<'_>) {
+    let Some(keys) = keys_of_records(records) else {
         return refuse(reply);
     };
-    let keys: Vec<(u8, &[u8])> = keys.collect();
-    let bytes_of = |(db, key): &(u8, &[u8])| cache.entry_bytes(Key::new(cache.seed(), *db, key));
-    let bytes = keys.iter().filter_map(bytes_of);
-    if bytes.sum::<usize>() > RECORDS_BYTES_MAX {
-        return reply.error(TOO_MUCH);
-    }
-    if keys.iter().any(|(db, key)| cache.locks().has(*db, key)) {
+    let bytes_max = u64::from_le_bytes(records.get(1).try_into().expect("looked at"));
+    let mut is_lock = false;
+    let keys: Vec<(Key<'_>, u64, bool)> = keys
+        .map(|(db, key, known)| {
+            let print = fingerprint(cache, db, key);
+            let is_wanted = known != FINGERPRINT_ALONE && known != print.to_le_bytes();
+            // Somebody may have come to wait for what was a record before.
+            is_lock |= known != FINGERPRINT_ALONE && cache.locks().has(db, key);
+            (Key::new(cache.seed(), db, key), print, is_wanted)
+        })
+        .collect();
+    if is_lock {
         return reply.error(IS_LOCK);
+    }
+    let wanted = || keys.iter().filter(|(_, _, is_wanted)| *is_wanted);
+    let bytes = wanted().filter_map(|(key, ..)| cache.entry_bytes(*key));
+    let bytes = bytes.sum::<usize>();
+    if bytes as u64 > bytes_max {
+        return reply.integer(bytes as i64);
     }
     reply.array(1 + 3 * keys.len());
     reply.integer(cache.now_ms() as i64);
-    for (db, key) in keys {
-        let entry = cache.peek(Key::new(cache.seed(), db, key));
+    for (key, print, is_wanted) in keys {
+        let entry = cache.peek(key);
         reply.bulk(&effects::head_of(entry));
-        reply.bulk(&effects::value_of(entry));
-        reply.bulk(&fingerprint(cache, db, key).to_le_bytes());
+        match is_wanted {
+            true => reply.bulk(&effects::value_of(entry)),
+            false => reply.null(),
+        }
+        reply.bulk(&print.to_le_bytes());
     }
 }
 

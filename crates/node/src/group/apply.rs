@@ -269,6 +269,7 @@ impl Shard {
             | OpKind::Check
             | OpKind::Expect
             | OpKind::Fence
+            | OpKind::TakeOver
             | OpKind::Script
             | OpKind::Reserve => {
                 panic!(
@@ -324,8 +325,12 @@ impl Shard {
         applying: Applying,
         out: &mut Applied,
     ) {
-        let is_condition =
-            |kind: OpKind| matches!(kind, OpKind::Check | OpKind::Expect | OpKind::Fence);
+        let is_condition = |kind: OpKind| {
+            matches!(
+                kind,
+                OpKind::Check | OpKind::Expect | OpKind::Fence | OpKind::TakeOver
+            )
+        };
         let is_command = |op: &Op<'_>| !is_condition(op.head.kind);
         let has_reply = |op: &Op<'_>| is_command(op) && op.head.kind != OpKind::Effects;
         let count = op.nested().filter(has_reply).count();

@@ -238,6 +238,7 @@ fn has_write(op: &Op<'_>, holds: fn(&Op<'_>) -> bool) -> bool {
         | OpKind::Prevent
         | OpKind::Release
         | OpKind::Fence
+        | OpKind::TakeOver
         | OpKind::Expect => false,
     }
 }
@@ -265,7 +266,7 @@ pub(crate) fn is_asked_by_nodes(op: &Op<'_>) -> bool {
         }
         OpKind::Multi | OpKind::Reserve => op.nested().all(|nested| match nested.head.kind {
             OpKind::Write | OpKind::Read => is_asked_by_nodes(&nested),
-            OpKind::Flush | OpKind::Check | OpKind::Fence => true,
+            OpKind::Flush | OpKind::Check | OpKind::Fence | OpKind::TakeOver => true,
             OpKind::Expect => is_expected_by_nodes(&nested.expected().0),
             OpKind::Effects => effects::are_sound(nested.args()),
             OpKind::Multi
@@ -300,6 +301,7 @@ pub(crate) fn is_asked_by_nodes(op: &Op<'_>) -> bool {
         | OpKind::Prevent
         | OpKind::Fence
         | OpKind::Expect
+        | OpKind::TakeOver
         | OpKind::Effects => false,
     }
 }

@@ -10,6 +10,7 @@ use super::op::{Op, OpError, OpKind, split_first};
 use super::origins::Stored;
 use super::requests::{BATCH_BYTES_MIN, Next, NextOps};
 use super::scripts::is_read_script;
+use super::transact::GONE;
 use crate::entry::{BATCH_HEAD_BYTES, Run, Stamp, push_run, write_batch_head, write_run_head};
 use crate::lock_memory::LockOverflow;
 use crate::memory::{Budget, LOCKS_OOM, OOM};
@@ -301,6 +302,11 @@ impl Shard {
             self.answer_script(op, stamp, work);
         } else if let Some(answer) = self.answer_about(op) {
             work.applied.scratch.tail_mut().extend_from_slice(answer);
+        } else if questions::is_held(op) {
+            match self.held_question(op) {
+                Some(question) => self.run_read(&question, stamp, work),
+                None => work.applied.scratch.tail_mut().extend_from_slice(GONE),
+            }
         } else if op.head.kind == OpKind::Internal {
             let mut reply = Reply::new(&mut work.applied.scratch, op.head.flags.protocol());
             questions::answer(self, op.head.db, op.args(), &mut reply);

@@ -145,6 +145,7 @@ pub(super) fn each_key(op: &Op<'_>, cache: &Cache, tell: &mut dyn FnMut(u8, &[u8
         OpKind::Flush
         | OpKind::Forget
         | OpKind::Check
+        | OpKind::TakeOver
         | OpKind::Internal
         | OpKind::Refused
         | OpKind::Finish

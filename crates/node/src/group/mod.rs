@@ -44,6 +44,7 @@ mod waits;
 mod work;
 
 pub(crate) use decide::locks_by_database;
+pub(crate) use forward::is_asked_by_nodes;
 pub(crate) use lead::LOCK_BYTES;
 pub(crate) use lock_news::LockNews;
 pub(crate) use locks::{LockWord, Verb, each_key_of, lock_origin, silent_args};

@@ -19,7 +19,7 @@
 //! ```
 //!
 //! The arguments of a *multi* are operations themselves, of kinds write, read, flush and check; those of a *reserve* are,
-//! behind the first three ([`super::reservations`]), of kinds write, read, effects, check, expect and fence. Example, `DEL a` in
+//! behind the first three ([`super::reservations`]), of kinds write, read, effects, check, expect, fence and take over. Example, `DEL a` in
 //! database 0 as write 7: `01 00 00 00  28 00 00 00  07 00 00 00 00 00 00 00  00 00 00 00 00 00 00 00  02 00 00 00
 //! 03 00 00 00  01 00 00 00  'D' 'E' 'L' 'a'`.
 
@@ -89,6 +89,9 @@ pub enum OpKind {
     Fence = 21,
     /// In a reserve: the arguments are an operation of kind read, and the reply that it must have.
     Expect = 22,
+    /// In a reserve: the argument is the name of a transaction of the same coordinator that ends here by it, and whose keys it has
+    /// from then on.
+    TakeOver = 23,
 }
 
 impl OpKind {
@@ -116,6 +119,7 @@ impl OpKind {
             20 => OpKind::Release,
             21 => OpKind::Fence,
             22 => OpKind::Expect,
+            23 => OpKind::TakeOver,
             _ => return None,
         })
     }
@@ -266,6 +270,7 @@ impl<'a> Op<'a> {
                     && split_first(args.get(0))
                         .is_ok_and(|(op, rest)| rest.is_empty() && op.head.kind == OpKind::Read)
             }
+            OpKind::TakeOver => args.len() == 1 && args.get(0).len() == TX_ID_BYTES,
             OpKind::Finish => {
                 args.len() == 2
                     && args.get(0).len() == TX_ID_BYTES
@@ -288,6 +293,7 @@ impl<'a> Op<'a> {
                                         | OpKind::Check
                                         | OpKind::Expect
                                         | OpKind::Fence
+                                        | OpKind::TakeOver
                                 )
                         })
                     })
@@ -316,6 +322,7 @@ impl<'a> Op<'a> {
                             | OpKind::Release
                             | OpKind::Fence
                             | OpKind::Expect
+                            | OpKind::TakeOver
                             | OpKind::Effects => false,
                         }
                 })
@@ -453,7 +460,11 @@ pub(crate) fn is_applicable(op: &Op<'_>) -> bool {
             commands::check(op.args()).is_ok_and(|row| matches!(row.run, Run::Data(_)))
         }
         OpKind::Multi | OpKind::Reserve => op.nested().all(|nested| {
-            matches!(nested.head.kind, OpKind::Check | OpKind::Fence) || is_applicable(&nested)
+            let is_condition = matches!(
+                nested.head.kind,
+                OpKind::Check | OpKind::Fence | OpKind::TakeOver
+            );
+            is_condition || is_applicable(&nested)
         }),
         OpKind::Expect => is_applicable(&op.expected().0),
         OpKind::Flush
@@ -469,7 +480,9 @@ pub(crate) fn is_applicable(op: &Op<'_>) -> bool {
         | OpKind::Finish
         | OpKind::Prevent
         | OpKind::Release => true,
-        OpKind::Internal | OpKind::Check | OpKind::Fence | OpKind::Script => false,
+        OpKind::Internal | OpKind::Check | OpKind::Fence | OpKind::TakeOver | OpKind::Script => {
+            false
+        }
     }
 }
 

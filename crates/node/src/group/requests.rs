@@ -22,6 +22,7 @@ use super::op::{self, OP_BYTES_MAX, OpFlags, OpKind, encoded_bytes};
 use super::room::{QueueBudget, QueueFull, Share};
 use super::transact::is_about_transaction;
 use crate::entry::{BATCH_HEAD_BYTES, RUN_HEAD_BYTES};
+use crate::questions;
 use crate::slots::Ticket;
 use crate::wire::{Answers, RequestKind, SHARED_BYTES_MIN};
 use bytes::Bytes;
@@ -77,9 +78,15 @@ impl OpKind {
             | OpKind::Release
             | OpKind::Fence
             | OpKind::Expect
+            | OpKind::TakeOver
             | OpKind::Effects => RequestKind::Write,
         }
     }
+}
+
+/// Whether a request is a question of whoever has the keys, for which others wait.
+fn is_of_holder(request: Request<'_>) -> bool {
+    request.kind == OpKind::Internal && request.args.get(0) == questions::HELD
 }
 
 /// The queue of one group.
@@ -137,7 +144,7 @@ impl Requests {
             queued_us: now_us,
             is_due: false,
         };
-        if is_about_transaction {
+        if is_about_transaction || is_of_holder(request) {
             self.reads.urgent = self.reads.last() + 1;
         } else if request.kind == OpKind::Reserve {
             self.writes.urgent = self.writes.last() + 1;

@@ -21,9 +21,14 @@
 //! again as old as it was (wait-die: Rosenkrantz, Stearns, Lewis, "System Level Concurrency Control for Distributed
 //! Database Systems", TODS 1978, §4). So there is no deadlock and nobody starves.
 //!
+//! A coordinator that wants to see keys before it says what becomes of them *holds* them: it reserves for reads alone, asks what
+//! it wants to know (`held` in `questions.rs`), and has the reserve of what it makes of the answers *take over* the keys. In
+//! each shard the first transaction ends by that: having done nothing, it needs no outcome. If it was finished before, by
+//! leaders that found it unfinished for long, the second is one like any other, whose checks say whether it came too late.
+//!
 //! Arguments of a *reserve*: the transaction's name ([`TxId`], 20 bytes), its age (8 bytes: when it first was asked for, ms
 //! by the coordinator's wall clock; it decides who waits and nothing else), its participants (12 bytes each: shard, number
-//! of its reserve there), then the operations: `check`s and `fence`s, which refuse it, writes and reads.
+//! of its reserve there), then the operations: `check`s and `fence`s, which refuse it, a `take over`, writes and reads.
 
 use super::locks::each_key;
 use super::op::{Op, OpKind, split_first};
@@ -120,6 +125,14 @@ pub(super) fn age_of(reserve: &Op<'_>) -> Age {
     let args = reserve.args();
     let id = TxId::of(args.get(0)).expect("as decoded");
     (u64_at(args.get(1), 0), id)
+}
+
+/// The transaction whose keys a reserve takes over, if it names one: of the same process.
+pub(super) fn taken_over_by(reserve: &Op<'_>) -> Option<TxId> {
+    let (_, own) = age_of(reserve);
+    let mut nested = reserve.nested();
+    let named = nested.find(|nested| nested.head.kind == OpKind::TakeOver)?;
+    TxId::of(named.args().get(0)).filter(|id| id.origin == own.origin && *id != own)
 }
 
 /// The keys of an operation that nobody else may have meanwhile.
@@ -249,6 +262,12 @@ impl Reservations {
                 .deferred
                 .iter()
                 .all(|other| other.age().is_none_or(|other| age < other))
+    }
+
+    /// Whether a transaction has these keys here, and no others.
+    pub fn has_just(&self, id: TxId, keys: &Keys) -> bool {
+        let reserved = self.reserved.get(&id);
+        reserved.is_some_and(|reserved| reserved.keys == *keys)
     }
 
     /// A transaction has its keys from now on.

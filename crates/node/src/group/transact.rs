@@ -17,7 +17,7 @@ use super::locks::{each_key, each_key_of, lock_origin};
 use super::op::{Op, OpKind, split_first};
 use super::origins::Stored;
 use super::reservations::{
-    Committed, Deferred, Keys, Participant, TxId, age_of, keys_of, participants_of,
+    Committed, Deferred, Keys, Participant, TxId, age_of, keys_of, participants_of, taken_over_by,
 };
 use crate::entry::Stamp;
 use crate::questions;
@@ -101,6 +101,7 @@ impl Shard {
             | OpKind::Check
             | OpKind::Expect
             | OpKind::Fence
+            | OpKind::TakeOver
             | OpKind::Effects
             | OpKind::Refused
             | OpKind::Script
@@ -166,7 +167,9 @@ impl Shard {
             return out.scratch.tail_mut().extend_from_slice(ABORTED);
         }
         let keys = keys_in(self, op);
-        if self.reservations.has_any(&keys) {
+        // What others wait for behind those keys stays behind them.
+        let held = taken_over_by(op).filter(|held| self.reservations.has_just(*held, &keys));
+        if held.is_none() && self.reservations.has_any(&keys) {
             match self.reservations.may_wait(age) {
                 true => self.put_off(op, origin, keys),
                 false => out.scratch.tail_mut().extend_from_slice(BUSY),
@@ -197,6 +200,10 @@ impl Shard {
                 }
                 _ => {}
             }
+        }
+        if let Some(held) = held {
+            self.reservations.take_out(held);
+            self.group.resolving.noticed.remove(&held);
         }
         self.reservations.reserve(op, keys);
         out.scratch.tail_mut().extend_from_slice(RESERVED);
@@ -371,8 +378,9 @@ impl Shard {
                     keys.any(|key| self.reservations.has(op.head.db, key))
                 }
                 questions::SCRIPT => self.has_script_keys(op),
-                questions::RECORDS => questions::pairs_of(args.from(1))
-                    .is_some_and(|mut keys| keys.any(|(db, key)| self.reservations.has(db, key))),
+                questions::RECORDS => questions::keys_of_records(args).is_some_and(|mut keys| {
+                    keys.any(|(db, key, _)| self.reservations.has(db, key))
+                }),
                 _ => false,
             },
             _ => false,
@@ -433,6 +441,14 @@ impl Shard {
             (None, false) if known.reserved(id).is_some() => RESERVED,
             (None, false) => ABORTED,
         })
+    }
+
+    /// The question of a transaction that has its keys here about one of them, without its name; none if it is no such
+    /// question, or the transaction has them no more.
+    pub(super) fn held_question<'a>(&self, op: &'a Op<'_>) -> Option<Op<'a>> {
+        let id = TxId::of(op.args().get(1))?;
+        let (question, _) = split_first(op.args().get(2)).ok()?;
+        self.reservations.reserved(id).is_some().then_some(question)
     }
 
     /// When a tick looks at transactions, us.

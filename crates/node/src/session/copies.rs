@@ -4,6 +4,7 @@
 use super::gathered::{HalfGather, Name, Ran};
 use super::over_shards::error_of;
 use super::plan::Plan;
+use super::records::asked_of;
 use super::{Session, Turn};
 use crate::effects;
 use crate::entry::Stamp;
@@ -14,7 +15,7 @@ use crate::scripts::Place;
 use crate::shard::Events;
 use cache::{Cache, ChangeKind, Key, Pin};
 use commands::{Context, Keyspace, Row, Run};
-use resp::{Args, Output, OwnedArgs, Reply, parse_i64, split_array, split_reply};
+use resp::{Args, Output, OwnedArgs, Reply, parse_i64};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Records of several shards in one cache.
@@ -32,21 +33,10 @@ pub(super) struct Copies {
 }
 
 impl Session {
-    /// Puts answers about records into one cache, whose log time is that of the shard that is ahead of the others.
-    pub(super) fn copies_of(
-        &mut self,
-        turn: Turn<'_>,
-        half: &HalfGather,
-        answers: &[Vec<u8>],
-    ) -> Option<Copies> {
-        let mut elements: Vec<&[u8]> = Vec::new();
-        let mut log_ms = BTreeMap::new();
-        for (answer, shard) in answers.iter().zip(half.names.keys()) {
-            let (first, rest) = split_reply(split_array(answer)?)?;
-            let its_ms = super::holes::integer_of(first)?;
-            log_ms.insert(*shard, its_ms.max(0) as u64);
-            elements.push(rest);
-        }
+    /// Puts records into one cache, whose log time is that of the shard that is ahead of the others; none if one cannot be
+    /// read.
+    pub(super) fn copies_of(&mut self, turn: Turn<'_>, half: &HalfGather) -> Option<Copies> {
+        let log_ms = &half.records.log_ms;
         let now_ms = log_ms.values().copied().max().unwrap_or(0);
         let now_ms = now_ms.max(turn.now.log_ms);
         let wall_ms = turn.now.log_ms as i64 + turn.now.wall_offset_ms;
@@ -68,28 +58,23 @@ impl Session {
         copies.cache.set_now(now_ms);
         // What is granted here is numbered when the effects are applied.
         copies.cache.leave_unnumbered();
-        for ((shard, names), mut rest) in half.names.iter().zip(elements) {
-            let behind_ms = now_ms - log_ms[shard];
-            copies.behind_ms.insert(*shard, behind_ms);
-            for name in names {
-                let mut next = || {
-                    let (element, after) = split_reply(rest)?;
-                    rest = after;
-                    bulk_of(element)
-                };
-                let (head, value, fingerprint) = (next()?, next()?, next()?);
-                let fingerprint = u64::from_le_bytes(*fingerprint.first_chunk()?);
-                if !effects::is_head(head) || effects::is_further(head) {
-                    return None;
+        for (shard, names) in asked_of(&half.names, &half.watched) {
+            let behind_ms = now_ms - log_ms[&shard];
+            copies.behind_ms.insert(shard, behind_ms);
+            for (name, is_wanted) in names {
+                let fingerprint = *half.records.fingerprints.get(name)?;
+                copies.seen.push((shard, name.clone(), fingerprint));
+                if !is_wanted {
+                    continue;
                 }
-                let mut head = effects::Head::from_slice(head);
+                let record = half.records.get(name)?;
+                let mut head = record.head.clone();
                 effects::shift_expiry(&mut head, behind_ms as i64);
-                effects::put(&mut copies.cache, name.0, &name.1, &head, value).ok()?;
+                effects::put(&mut copies.cache, name.0, &name.1, &head, &record.value).ok()?;
                 let key = Key::new(turn.node.seed, name.0, &name.1);
                 if let Some(fence) = copies.cache.fence(key) {
                     copies.fences.insert(name.clone(), fence);
                 }
-                copies.seen.push((*shard, name.clone(), fingerprint));
             }
         }
         // What is copied is no change.

@@ -7,23 +7,28 @@
 //! ```text
 //!   asking ──all keys' records──▶ run on copies ──▶ transaction of checks and effects ──▶ the reply
 //!     ▲                              │ a script wants more keys         │ a key was changed in between
-//!     └──────────────────────────────┴────── backing off ◀──────────────┘
+//!     └────── holding the keys ◀─────┴────── backing off ◀──────────────┘
 //! ```
+//!
+//! The first try is without locks; those behind it hold the keys (`hold`), so that no number of single writes starves them.
 //!
 //! That costs the length of the values. What moves one element (LMOVE, SMOVE …) asks for that one instead, and its
 //! transaction expects it to be there still: others may change the rest of a long queue meanwhile.
 
+use super::hold::Hold;
 use super::moved::Move;
 use super::over_shards::{Goal, TOO_BUSY, Trying, error_of, is_apart, shards_of};
 use super::pending::Pending;
 use super::plan::Plan;
 use super::popping::HalfPop;
+use super::records::{Records, Told, asked_of};
 use super::transaction::{Seen, Watch};
 use super::window::places_of;
 use super::{Session, Step, Turn};
-use crate::group::each_key_of;
+use crate::group::transact::GONE;
+use crate::group::{OpKind, each_key_of};
 use crate::overlay::{Invocation, Memory, Writes, looks_beyond_keys};
-use crate::questions::{RECORDS, RECORDS_BYTES_MAX, TOO_MUCH};
+use crate::questions::TOO_MUCH;
 use crate::shard::Events;
 use commands::{Execute, Flags, Row, Run, Split};
 use resp::{Args, Output, OwnedArgs, Reply};
@@ -32,8 +37,6 @@ use std::collections::{BTreeMap, BTreeSet};
 
 /// What is said of an answer that is none.
 pub(super) const BROKEN: &str = "ERR a shard's answer cannot be read";
-/// What answers about records may be longer than the records.
-const ANSWERS_BYTES: usize = 1 << 20;
 /// What is said of SORT with patterns, whose keys nobody can tell ahead.
 const PATTERNS: &str = "CROSSSLOT SORT with BY or GET patterns cannot be used with keys of other shards (give them one {hash tag})";
 /// What is said of LOCK commands: there is more to a lock than the key's record.
@@ -47,9 +50,15 @@ pub(super) struct HalfGather {
     pub what: What,
     /// By shard, the keys whose records it needs; of a [`What::Move`] none.
     pub names: BTreeMap<usize, BTreeSet<Name>>,
+    /// By shard, the keys of which it need only know whether they changed.
+    pub watched: BTreeMap<usize, BTreeSet<Name>>,
+    /// What is known of both.
+    pub records: Records,
     /// What else refuses the transaction: its shard, and an operation.
     pub condition: Option<(usize, Vec<u8>)>,
     pub trying: Trying,
+    /// Its keys, from its second try on.
+    pub hold: Option<Hold>,
     stage: Stage,
     /// Of a script, how many keys were added.
     pub undeclared_count: usize,
@@ -98,6 +107,8 @@ pub(super) struct Gathered {
 pub(super) enum Ran {
     /// The client is told.
     Refused(Vec<u8>),
+    /// Values are longer than what is told unasked: they are asked for.
+    Asks,
     /// It is to be run again with one key more.
     Lacks(usize, Name),
     /// There was nothing to move.
@@ -148,6 +159,7 @@ impl Session {
             return Step::Done;
         }
         let mut names: BTreeMap<usize, BTreeSet<Name>> = BTreeMap::new();
+        let mut watched: BTreeMap<usize, BTreeSet<Name>> = BTreeMap::new();
         let mut add = |db: u8, key: &[u8]| {
             let of_shard = names.entry(turn.node.shard_of(key)).or_default();
             of_shard.insert((db, key.into()));
@@ -155,7 +167,10 @@ impl Session {
         match &what {
             What::Command(_, args) => each_key_of(self.db, args.args(), &mut add),
             What::Exec { commands, watches } => {
-                watches.iter().for_each(|watch| add(watch.db, &watch.key));
+                for watch in watches {
+                    let of_shard = watched.entry(watch.shard).or_default();
+                    of_shard.insert((watch.db, watch.key.clone()));
+                }
                 self.each_of_exec(turn, commands, &mut |db, row, args| match row.run {
                     Run::Data(_) => each_key_of(db, args, &mut add),
                     _ => {
@@ -172,7 +187,8 @@ impl Session {
             }
             What::Move(..) => {}
         }
-        let half = HalfGather::new(turn, what, names, condition);
+        let mut half = HalfGather::new(turn, what, names, condition);
+        half.watched = watched;
         self.wait_alone(turn, Pending::Gather(Box::new(half)), output)
     }
 
@@ -255,6 +271,9 @@ impl Session {
                         until_us: Some(until_us),
                     };
                 }
+                Stage::BackingOff { .. } if half.hold.is_none() && !half.trying.is_first() => {
+                    return self.begin_hold(turn, half, output);
+                }
                 Stage::BackingOff { .. } => {
                     if let Err(refusal) = self.ask_for_records(turn, &half) {
                         self.void_tickets();
@@ -267,17 +286,24 @@ impl Session {
                         self.pending = Some(Pending::Gather(half));
                         return Step::Replies;
                     };
-                    let ran = self.run_on_copies(turn, &half, &answers);
+                    if answers.iter().any(|answer| answer == GONE) {
+                        let trying = half.trying;
+                        return self.gather_again(turn, half, trying, output);
+                    }
+                    let ran = self.run_on_copies(turn, &mut half, &answers);
                     match ran {
                         Ran::Refused(reply) => {
                             return self.end_gather(turn, *half, &reply, output);
                         }
+                        Ran::Asks => half.stage = Stage::BackingOff { until_us: 0 },
                         Ran::Lacks(shard, name) => {
                             half.undeclared_count += 1;
                             half.names.entry(shard).or_default().insert(name);
+                            self.let_go(turn, &mut half);
                             half.stage = Stage::BackingOff { until_us: 0 };
                         }
                         Ran::Nothing(reply) => {
+                            self.let_go(turn, &mut half);
                             return match half.what {
                                 What::Move(_, Some(pop)) => {
                                     self.wait_after_move(turn, pop, reply, output)
@@ -286,10 +312,13 @@ impl Session {
                             };
                         }
                         Ran::Did {
-                            plan,
+                            mut plan,
                             replies,
                             events,
                         } => {
+                            if let Some(hold) = &half.hold {
+                                self.add_take_over(hold, &mut plan);
+                            }
                             let trying = half.trying;
                             let goal = Goal::Gathered(Box::new(Gathered {
                                 half,
@@ -313,6 +342,7 @@ impl Session {
         trying: Trying,
         output: &mut Output,
     ) -> Step {
+        self.let_go(turn, &mut half);
         if trying.is_over(turn) || half.pop().is_some_and(|pop| pop.is_late(turn)) {
             return self.leave_move(turn, half, output);
         }
@@ -320,6 +350,17 @@ impl Session {
         half.stage = Stage::BackingOff {
             until_us: trying.back_off_until_us(turn),
         };
+        self.wait_alone(turn, Pending::Gather(half), output)
+    }
+
+    /// All keys are held: asks anew, for the last time.
+    pub(super) fn ask_again(
+        &mut self,
+        turn: Turn<'_>,
+        mut half: Box<HalfGather>,
+        output: &mut Output,
+    ) -> Step {
+        half.stage = Stage::BackingOff { until_us: 0 };
         self.wait_alone(turn, Pending::Gather(half), output)
     }
 
@@ -337,10 +378,11 @@ impl Session {
     pub(super) fn end_gather(
         &mut self,
         turn: Turn<'_>,
-        half: HalfGather,
+        mut half: HalfGather,
         reply: &[u8],
         output: &mut Output,
     ) -> Step {
+        self.let_go(turn, &mut half);
         if let What::Move(_, Some(pop)) = half.what {
             return self.end_pop(turn, *pop, reply, output);
         }
@@ -351,16 +393,12 @@ impl Session {
     fn ask_for_records(&mut self, turn: Turn<'_>, half: &HalfGather) -> Result<(), String> {
         if let What::Move(moved, _) = &half.what {
             for (shard, question) in &moved.questions {
-                self.ask_read(turn, *shard, moved.db, question)?;
+                self.ask_read(turn, (*shard, moved.db), half.hold.as_ref(), question)?;
             }
         }
-        for (shard, names) in &half.names {
-            let databases: Vec<[u8; 1]> = names.iter().map(|(db, _)| [*db]).collect();
-            let mut words: Vec<&[u8]> = vec![RECORDS];
-            for (db, (_, key)) in databases.iter().zip(names) {
-                words.extend([&db[..], key]);
-            }
-            self.ask(turn, *shard, self.db, &OwnedArgs::from_slices(&words))?;
+        for (shard, keys) in asked_of(&half.names, &half.watched) {
+            let question = half.records.question(&keys);
+            self.ask_held(turn, (shard, self.db), half.hold.as_ref(), &question)?;
         }
         turn.node.request_flush();
         Ok(())
@@ -370,10 +408,15 @@ impl Session {
     fn ask_read(
         &mut self,
         turn: Turn<'_>,
-        shard: usize,
-        db: u8,
+        (shard, db): (usize, u8),
+        hold: Option<&Hold>,
         read: &OwnedArgs,
     ) -> Result<(), String> {
+        let as_read = (OpKind::Read, self.op_flags(self.touch), read);
+        if let Some(held) = self.as_held(turn, (shard, db), hold, as_read) {
+            self.ask(turn, shard, db, &held)?;
+            return Ok(());
+        }
         let row = commands::check(read.args()).expect("of a row");
         let Run::Data(execute) = row.run else {
             unreachable!("a command on data")
@@ -387,17 +430,22 @@ impl Session {
     }
 
     /// Runs what records were gathered for on copies of them.
-    fn run_on_copies(&mut self, turn: Turn<'_>, half: &HalfGather, answers: &[Vec<u8>]) -> Ran {
+    fn run_on_copies(&mut self, turn: Turn<'_>, half: &mut HalfGather, answers: &[Vec<u8>]) -> Ran {
         if let What::Move(moved, _) = &half.what {
             return self.run_move(moved, answers);
         }
         if let Some(refusal) = answers.iter().find(|answer| answer.starts_with(b"-")) {
             return Ran::Refused(refusal.clone());
         }
-        if answers.iter().map(Vec::len).sum::<usize>() > RECORDS_BYTES_MAX + ANSWERS_BYTES {
-            return Ran::Refused(error_of(TOO_MUCH));
+        let asked = asked_of(&half.names, &half.watched);
+        match half.records.take(&asked, answers) {
+            None => return Ran::Refused(error_of(BROKEN)),
+            Some(Told::TooMuch) => return Ran::Refused(error_of(TOO_MUCH)),
+            Some(Told::Lengths) => return Ran::Asks,
+            Some(Told::All) => {}
         }
-        let Some(mut copies) = self.copies_of(turn, half, answers) else {
+        let half = &*half;
+        let Some(mut copies) = self.copies_of(turn, half) else {
             return Ran::Refused(error_of(BROKEN));
         };
         let mut replies = Vec::new();
@@ -500,8 +548,11 @@ impl HalfGather {
         HalfGather {
             what,
             names,
+            watched: BTreeMap::new(),
+            records: Records::default(),
             condition,
             trying: Trying::new(turn),
+            hold: None,
             stage: Stage::BackingOff { until_us: 0 },
             undeclared_count: 0,
         }
@@ -523,7 +574,7 @@ impl HalfGather {
     fn questions_count(&self) -> usize {
         match &self.what {
             What::Move(moved, _) => moved.questions.len(),
-            _ => self.names.len(),
+            _ => asked_of(&self.names, &self.watched).len(),
         }
     }
 

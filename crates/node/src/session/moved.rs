@@ -28,6 +28,17 @@ pub(super) struct Move {
     words: OwnedArgs,
 }
 
+impl Move {
+    /// Its keys and their shards.
+    pub fn keys(&self) -> [(usize, &[u8]); 2] {
+        let words = self.words.args();
+        [
+            (self.source, words.get(0)),
+            (self.destination, words.get(1)),
+        ]
+    }
+}
+
 impl Session {
     /// What a command moves; none if it is another command.
     pub(super) fn move_of(

@@ -10,7 +10,8 @@
 //! If the session goes away in between, the leaders of the participants see to the end.
 
 use super::access::{held, lock_all};
-use super::gathered::{Gathered, What, is_whole};
+use super::gathered::{Gathered, HalfGather, What, is_whole};
+use super::hold::Hold;
 use super::holes::integer_of;
 use super::pending::Pending;
 use super::plan::{How, Plan};
@@ -71,6 +72,11 @@ impl Trying {
         turn.now.monotonic_us.saturating_sub(self.since_us) > PATIENCE_US
     }
 
+    /// Whether nothing was asked for before.
+    pub fn is_first(&self) -> bool {
+        self.tries == 0
+    }
+
     /// When to try again, us.
     pub fn back_off_until_us(&self, turn: Turn<'_>) -> u64 {
         let longest_us = (BACK_OFF_US << self.tries.min(10)).min(BACK_OFF_US_MAX);
@@ -89,6 +95,8 @@ pub(super) enum Goal {
     Msetnx,
     /// That of what ran on copies of the keys. If a check fails it runs again.
     Gathered(Box<Gathered>),
+    /// None: its keys are held for what is gathered.
+    Hold(Box<HalfGather>),
 }
 
 impl HalfOver {
@@ -96,8 +104,15 @@ impl HalfOver {
     pub fn pop(&self) -> Option<&super::popping::HalfPop> {
         match &self.goal {
             Goal::Gathered(gathered) => gathered.half.pop(),
-            _ => None,
+            Goal::Hold(half) => half.pop(),
+            Goal::Exec(_) | Goal::Guard | Goal::Msetnx => None,
         }
+    }
+
+    /// What it holds, and for whom.
+    pub fn into_hold(self) -> (Trying, Hold, Goal) {
+        let hold = Hold::new(self.id, self.participants);
+        (self.trying, hold, self.goal)
     }
 }
 
@@ -167,6 +182,12 @@ impl Session {
                         return Step::Replies;
                     };
                     if votes.iter().all(|vote| vote == RESERVED) {
+                        match &mut half.goal {
+                            Goal::Hold(_) => return self.has_hold(turn, *half, output),
+                            // By now it has taken over whatever was held.
+                            Goal::Gathered(gathered) => gathered.half.hold = None,
+                            Goal::Exec(_) | Goal::Guard | Goal::Msetnx => {}
+                        }
                         let finished = self.finish_all(turn, &mut half);
                         if let (Err(_), Goal::Gathered(_)) = (&finished, &half.goal) {
                             // It is committed, whoever finishes it, and its replies are known.
@@ -197,9 +218,16 @@ impl Session {
                         };
                     }
                     abort_all(turn, &half);
-                    if let Goal::Gathered(gathered) = half.goal {
+                    let trying = half.trying;
+                    match half.goal {
                         // What was read is older now than the transaction would be: expiries would be, too.
-                        return self.gather_again(turn, gathered.half, half.trying, output);
+                        Goal::Gathered(gathered) => {
+                            return self.gather_again(turn, gathered.half, trying, output);
+                        }
+                        Goal::Hold(gather) => {
+                            return self.gather_again(turn, gather, trying, output);
+                        }
+                        Goal::Exec(_) | Goal::Guard | Goal::Msetnx => {}
                     }
                     if half.trying.is_over(turn) {
                         return self.refuse_over(turn, *half, &error_of(TOO_BUSY), output);
@@ -228,8 +256,12 @@ impl Session {
         refusal: &[u8],
         output: &mut Output,
     ) -> Step {
-        if let Goal::Gathered(gathered) = half.goal {
-            return self.end_gather(turn, *gathered.half, refusal, output);
+        match half.goal {
+            Goal::Gathered(gathered) => {
+                return self.end_gather(turn, *gathered.half, refusal, output);
+            }
+            Goal::Hold(gather) => return self.end_gather(turn, *gather, refusal, output),
+            Goal::Exec(_) | Goal::Guard | Goal::Msetnx => {}
         }
         output.tail_mut().extend_from_slice(refusal);
         Step::Done
@@ -347,7 +379,7 @@ impl Session {
                 Reply::new(output, self.protocol).integer(1);
                 return Step::Done;
             }
-            Goal::Gathered(_) => unreachable!("ended above"),
+            Goal::Gathered(_) | Goal::Hold(_) => unreachable!("ended above"),
             Goal::Guard => {
                 let how = half.plan.replies.first().expect("a guard has a command");
                 self.put_together(how, &mut rests, output);

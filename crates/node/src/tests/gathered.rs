@@ -5,6 +5,8 @@ use super::sessions::{finish, pipeline, run};
 use crate::session::Step;
 use crate::testing::network::Network;
 use crate::testing::{Client, node};
+use crate::wire::PeerMessage;
+use std::sync::atomic::Ordering::Relaxed;
 
 /// Three keys in three shards, in the database of a network of three.
 fn keys_apart(network: &Network) -> [String; 3] {
@@ -215,6 +217,257 @@ fn a_change_in_between_has_them_run_again() {
         assert_eq!(stored, is_before, "after {rounds} rounds");
         assert!(stored == ":2" || stored == ":3", "{stored}");
     }
+}
+
+/// Runs `line` at node 1 while `writes` are written again and again, by a connection each; returns how many transactions it
+/// took, and the reply.
+fn run_among_writes(network: &mut Network, line: &str, writes: &[String]) -> (u64, String) {
+    let nodes = network.nodes.clone();
+    let mut writers: Vec<Client> = (0..writes.len())
+        .map(|at| Client::new(&nodes[at % 3]))
+        .collect();
+    let mut client = Client::new(&nodes[0]);
+    let is_under_way = |client: &Client| !matches!(client.step, Step::Done);
+    let before = nodes[0].name_transaction().number;
+    let mut reply = client.run(line);
+    for _ in 0..12_000 {
+        // A hop takes a quarter of a millisecond.
+        for _ in 0..4 {
+            for (writer, write) in writers.iter_mut().zip(writes) {
+                writer.poll();
+                if !is_under_way(writer) {
+                    let refused = writer.run(write);
+                    assert!(!refused.starts_with('-'), "{refused}");
+                }
+            }
+            network.round();
+            reply.push_str(&client.poll());
+            if !is_under_way(&client) {
+                return (nodes[0].name_transaction().number - before - 1, reply);
+            }
+        }
+        network.clock.advance_ms(1);
+        nodes.iter().for_each(|node| node.tick(node.now()));
+    }
+    panic!("no answer after 12 s");
+}
+
+#[test]
+fn single_writes_do_not_starve_them() {
+    // Breaks if whoever writes to one of their keys all the time has them run again until they are refused.
+    let mut network = Network::of_three();
+    let nodes = network.nodes.clone();
+    let [x, y, _] = keys_apart(&network);
+    let mut client = Client::new(&nodes[1]);
+    let append = "redis.call('SET',KEYS[2],#redis.call('LRANGE',KEYS[1],0,9))";
+    let undeclared = format!("redis.call('SET','{{{y}}}',#redis.call('LRANGE',KEYS[1],0,9))");
+    for (line, write) in [
+        (format!("RENAME {x} {y}"), format!("LPUSH {x} new")),
+        (format!("COPY {x} {y} REPLACE"), format!("LPUSH {x} new")),
+        (
+            format!("EVAL \"{append}\" 2 {x} {y}"),
+            format!("LPUSH {x} new"),
+        ),
+        (
+            format!("EVAL \"{undeclared}\" 2 {x} {y}"),
+            format!("LPUSH {x} new"),
+        ),
+        (
+            format!("SORT {x} ALPHA STORE {y}"),
+            format!("LPUSH {x} new"),
+        ),
+        (format!("LMOVE {x} {y} LEFT LEFT"), format!("LPUSH {x} new")),
+    ] {
+        run(&mut network, &mut client, &format!("DEL {y}"));
+        let writes = [write.clone(), write.clone(), write];
+        let (tries, reply) = run_among_writes(&mut network, &line, &writes);
+        assert!(!reply.starts_with('-'), "{line}: {reply} after {tries}");
+        assert!(tries <= 6, "{line}: {tries} transactions");
+    }
+}
+
+/// Has node 1 count the bytes of answers that come to it from elsewhere.
+fn count_answers(network: &mut Network) -> std::sync::Arc<std::sync::atomic::AtomicUsize> {
+    let counted = std::sync::Arc::new(std::sync::atomic::AtomicUsize::new(0));
+    let count = counted.clone();
+    network.lose(move |_, to, message| {
+        if let (1, PeerMessage::ForwardReply(reply)) = (to, message) {
+            let answers = reply.items.clone().joined();
+            let bytes = answers.iter().map(|answer| answer.reply.len());
+            count.fetch_add(bytes.sum::<usize>(), Relaxed);
+        }
+        false
+    });
+    counted
+}
+
+#[test]
+fn values_are_sent_once_and_only_if_they_are_wanted() {
+    // Breaks if each try, or each key that a script turns out to want, has all values sent again; if watched keys are sent; or
+    // if much is sent that is refused at the end.
+    let mut network = Network::of_three();
+    let nodes = network.nodes.clone();
+    // Led elsewhere than where the client is.
+    let mut keys = (0..).map(|number| format!("k{number}")).filter(|key| {
+        let shard = nodes[0].shard_of(key.as_bytes());
+        network.leader(shard) != Some(1)
+    });
+    let first = keys.next().expect("endless");
+    let apart = |key: &String| {
+        let shard_of = |key: &str| nodes[0].shard_of(key.as_bytes());
+        shard_of(key) != shard_of(&first)
+    };
+    let other = keys.find(apart).expect("endless");
+    let mut client = Client::new(&nodes[0]);
+    let mib = 1 << 20;
+    let length = format!(":{}", 3 * mib);
+    let set = format!("SETRANGE {first} {} v", 3 * mib - 1);
+    assert_eq!(run(&mut network, &mut client, &set), length);
+    let counted = count_answers(&mut network);
+    // Long values are asked for once their lengths are known; other keys of a script are asked for alone.
+    let script = format!(
+        "redis.call('GET','{{{other}}}1')redis.call('GET','{{{other}}}2')return redis.call('STRLEN',KEYS[1])"
+    );
+    let line = format!("EVAL \"{script}\" 2 {first} {other}");
+    assert_eq!(run(&mut network, &mut client, &line), length);
+    let sent = counted.swap(0, Relaxed);
+    assert!((3 * mib..4 * mib).contains(&sent), "{sent} bytes");
+    // A key that is written to has none but itself sent again.
+    let writes = [(); 3].map(|()| format!("APPEND {other} v"));
+    let script = "return redis.call('STRLEN',KEYS[1])+redis.call('STRLEN',KEYS[2])*0";
+    let line = format!("EVAL \"{script}\" 2 {first} {other}");
+    let (tries, reply) = run_among_writes(&mut network, &line, &writes);
+    assert!(tries > 1, "nobody was in between");
+    assert_eq!(reply, length);
+    let sent = counted.swap(0, Relaxed);
+    assert!((3 * mib..4 * mib).contains(&sent), "{sent} bytes");
+    // What is watched and used by no command is not sent at all.
+    let third = format!("{{{other}}}3");
+    let lines = [
+        format!("WATCH {first}"),
+        "MULTI".into(),
+        format!("EVAL \"return redis.call('SET',KEYS[1],1)\" 1 {third}"),
+        "EXEC".into(),
+    ];
+    let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
+    let done = pipeline(&mut network, &mut client, &lines);
+    assert_eq!(done, "+OK +OK +QUEUED *1 +OK");
+    assert_eq!(
+        pipeline(&mut network, &mut client, &lines[..3]),
+        "+OK +OK +QUEUED"
+    );
+    let mut changer = Client::new(&nodes[1]);
+    let line = format!("SETRANGE {first} 0 w");
+    assert_eq!(run(&mut network, &mut changer, &line), length);
+    assert_eq!(run(&mut network, &mut client, "EXEC"), "*-1");
+    let sent = counted.swap(0, Relaxed);
+    assert!(sent < mib, "{sent} bytes");
+}
+
+#[test]
+fn too_much_is_refused_before_it_is_sent() {
+    // Breaks if all shards send what is too much together.
+    let mut network = Network::new(3, 3, |settings| settings.maxmemory_bytes = 512 << 20);
+    network.settle();
+    let nodes = network.nodes.clone();
+    let keys = keys_apart(&network);
+    let mut client = Client::new(&nodes[0]);
+    for key in &keys {
+        let set = format!("SETRANGE {key} {} v", 22 << 20);
+        let length = format!(":{}", (22 << 20) + 1);
+        assert_eq!(run(&mut network, &mut client, &set), length);
+    }
+    let counted = count_answers(&mut network);
+    let line = line_of("BITOP AND z x y", &keys);
+    let refused = run(&mut network, &mut client, &line);
+    assert!(refused.starts_with("-ERR the keys hold more"), "{refused}");
+    let sent = counted.load(Relaxed);
+    assert!(sent < 1 << 20, "{sent} bytes");
+}
+
+#[test]
+fn they_do_not_starve_each_other() {
+    // Breaks if two that hold a key each wait for the other's, or let each other begin again until they are refused.
+    let mut network = Network::of_three();
+    let nodes = network.nodes.clone();
+    let keys = keys_apart(&network);
+    let lines = [
+        "SUNIONSTORE x y z",
+        "SUNIONSTORE y z x",
+        "SUNIONSTORE z x y",
+        "SMOVE x y 1",
+        "SADD x 1",
+        "SADD y 2",
+        "EVAL \"redis.call('SADD',KEYS[1],redis.call('SCARD',KEYS[2]))\" 2 x z",
+        "EVAL \"redis.call('SADD',KEYS[1],redis.call('SCARD',KEYS[2]))\" 2 z x",
+    ];
+    let lines = lines.map(|line| line_of(line, &keys));
+    let mut clients: Vec<Client> = (0..lines.len())
+        .map(|at| Client::new(&nodes[at % 3]))
+        .collect();
+    let mut answered = vec![0; lines.len()];
+    for _ in 0..2_000 {
+        for _ in 0..4 {
+            for ((client, line), answered) in clients.iter_mut().zip(&lines).zip(&mut answered) {
+                let mut came = client.poll();
+                if matches!(client.step, Step::Done) {
+                    came.push_str(&client.run(line));
+                }
+                assert!(!came.starts_with('-'), "{line}: {came}");
+                *answered += usize::from(!came.is_empty());
+            }
+            network.round();
+        }
+        network.clock.advance_ms(1);
+        nodes.iter().for_each(|node| node.tick(node.now()));
+    }
+    assert!(
+        answered.iter().all(|count| *count >= 20),
+        "in 2 s: {answered:?}"
+    );
+}
+
+#[test]
+fn a_hold_ends_though_nobody_lets_go() {
+    // Breaks if a connection that goes away while it holds keys keeps others from them, or from a shard's log.
+    let mut network = Network::of_three();
+    let nodes = network.nodes.clone();
+    let [x, y, _] = keys_apart(&network);
+    let line = format!("RENAME {x} {y}");
+    let mut writer = Client::new(&nodes[1]);
+    let has_keys = |nodes: &[std::sync::Arc<crate::Node>], key: &str| {
+        let shard = nodes[0].shard_of(key.as_bytes());
+        nodes
+            .iter()
+            .all(|node| node.lock(shard).reservations.has(0, key.as_bytes()))
+    };
+    let mut held = 0;
+    for rounds in 0..40 {
+        run(&mut network, &mut writer, &format!("SET {x} 1"));
+        let mut client = Client::new(&nodes[0]);
+        client.run(&line);
+        for round in 0..rounds {
+            network.round();
+            client.poll();
+            if round < 12 {
+                writer.poll();
+                writer.run(&format!("APPEND {x} 1"));
+            }
+            if round % 8 == 0 {
+                network.clock.advance_ms(2);
+            }
+        }
+        drop(client);
+        network.deliver();
+        held += usize::from(has_keys(&nodes, &x));
+        let text = writer.poll();
+        finish(&mut network, &mut writer, text);
+        network.run_ms(600);
+        assert!(!has_keys(&nodes, &x) && !has_keys(&nodes, &y), "{rounds}");
+        let appended = run(&mut network, &mut writer, &format!("APPEND {x} 1"));
+        assert!(appended.starts_with(':'), "{appended}");
+    }
+    assert!(held > 0, "none was caught while it held keys");
 }
 
 #[test]
