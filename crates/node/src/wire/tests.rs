@@ -410,7 +410,7 @@ fn the_bytes_are_as_drawn() {
     assert_eq!(bytes[..4], (bytes.len() as u32 - 8).to_le_bytes());
     assert_eq!(
         bytes[8..28],
-        *b"\x06\0\0\0\x01\0\0\0\x03\0\0\0\0\0\0\0\0\0\0\0"
+        *b"\x07\0\0\0\x01\0\0\0\x03\0\0\0\0\0\0\0\0\0\0\0"
     );
 }
 
