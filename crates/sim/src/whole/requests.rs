@@ -510,7 +510,11 @@ fn settle(
                     judge.accuse(format!("{:?} answers EXEC of {}", said(), parts.len()));
                     return None;
                 };
-                settle(part, one, judge, call_us, now_us);
+                // A node that stands still in the middle of a script stops it when it goes on.
+                match one.starts_with(SCRIPT_STOPPED) {
+                    true => refuse(part, one, judge),
+                    false => _ = settle(part, one, judge, call_us, now_us),
+                }
                 replies.push(one);
                 rest = others;
             }
