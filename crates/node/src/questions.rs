@@ -89,6 +89,8 @@ pub(crate) fn answer(shard: &Shard, db: u8, args: Args<'_>, reply: &mut Reply<'_
             }
         }
         RECORDS => answer_records(cache, args, reply),
+        // A shard that nobody else holds any more: it is asked without.
+        HELD => reply.simple("GONE"),
         _ => refuse(reply),
     }
 }

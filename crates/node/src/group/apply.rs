@@ -248,6 +248,7 @@ impl Shard {
             }
             OpKind::Finish => self.apply_finish(op, stamp, applying, out),
             OpKind::Prevent => self.apply_prevent(op, stamp, applying, out),
+            OpKind::Overdue => self.apply_overdue(op, stamp, applying, out),
             OpKind::Release => {
                 for id in op.args().iter() {
                     let id = TxId::of(id).expect("as decoded");

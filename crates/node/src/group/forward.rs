@@ -239,6 +239,7 @@ fn has_write(op: &Op<'_>, holds: fn(&Op<'_>) -> bool) -> bool {
         | OpKind::Release
         | OpKind::Fence
         | OpKind::TakeOver
+        | OpKind::Overdue
         | OpKind::Expect => false,
     }
 }
@@ -281,6 +282,7 @@ pub(crate) fn is_asked_by_nodes(op: &Op<'_>) -> bool {
             | OpKind::Silent
             | OpKind::LockWord
             | OpKind::Reserve
+            | OpKind::Overdue
             | OpKind::Finish
             | OpKind::Prevent
             | OpKind::Release => false,
@@ -302,6 +304,7 @@ pub(crate) fn is_asked_by_nodes(op: &Op<'_>) -> bool {
         | OpKind::Fence
         | OpKind::Expect
         | OpKind::TakeOver
+        | OpKind::Overdue
         | OpKind::Effects => false,
     }
 }

@@ -146,6 +146,7 @@ pub(super) fn each_key(op: &Op<'_>, cache: &Cache, tell: &mut dyn FnMut(u8, &[u8
         | OpKind::Forget
         | OpKind::Check
         | OpKind::TakeOver
+        | OpKind::Overdue
         | OpKind::Internal
         | OpKind::Refused
         | OpKind::Finish

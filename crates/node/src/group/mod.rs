@@ -17,7 +17,7 @@
 //!   quorum` no read is answered before a majority said, after the read came, that this replica leads (`rounds`).
 //!
 //! Reading order: `op`, `origins`, `room`, `requests`, `forward`, `replies`, `apply`, `locks`, `lock_news`, `engine`, `lead`, `reading`, `rounds`,
-//! `follow`, `decide`, `snapshot`, `streams`, `loss`; `reservations`, `transact`.
+//! `follow`, `decide`, `snapshot`, `streams`, `loss`; `reservations`, `transact`, `overdue`.
 
 pub(crate) mod apply;
 mod decide;
@@ -30,6 +30,7 @@ pub(crate) mod locks;
 mod loss;
 pub(crate) mod op;
 pub(crate) mod origins;
+mod overdue;
 mod reading;
 mod replies;
 pub(crate) mod requests;

@@ -92,6 +92,8 @@ pub enum OpKind {
     /// In a reserve: the argument is the name of a transaction of the same coordinator that ends here by it, and whose keys it has
     /// from then on.
     TakeOver = 23,
+    /// The arguments are operations (20 bytes each: node, incarnation, number) that wait for transactions for too long, and are refused.
+    Overdue = 24,
 }
 
 impl OpKind {
@@ -120,6 +122,7 @@ impl OpKind {
             21 => OpKind::Fence,
             22 => OpKind::Expect,
             23 => OpKind::TakeOver,
+            24 => OpKind::Overdue,
             _ => return None,
         })
     }
@@ -270,6 +273,9 @@ impl<'a> Op<'a> {
                     && split_first(args.get(0))
                         .is_ok_and(|(op, rest)| rest.is_empty() && op.head.kind == OpKind::Read)
             }
+            OpKind::Overdue => args
+                .iter()
+                .all(|name| name.len() == super::overdue::NAME_BYTES),
             OpKind::TakeOver => args.len() == 1 && args.get(0).len() == TX_ID_BYTES,
             OpKind::Finish => {
                 args.len() == 2
@@ -323,6 +329,7 @@ impl<'a> Op<'a> {
                             | OpKind::Fence
                             | OpKind::Expect
                             | OpKind::TakeOver
+                            | OpKind::Overdue
                             | OpKind::Effects => false,
                         }
                 })
@@ -479,6 +486,7 @@ pub(crate) fn is_applicable(op: &Op<'_>) -> bool {
         | OpKind::Commands
         | OpKind::Finish
         | OpKind::Prevent
+        | OpKind::Overdue
         | OpKind::Release => true,
         OpKind::Internal | OpKind::Check | OpKind::Fence | OpKind::TakeOver | OpKind::Script => {
             false

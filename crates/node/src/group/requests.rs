@@ -35,6 +35,9 @@ use std::sync::Arc;
 const RESEND_US: u64 = 500_000;
 /// A request that waits longer is refused, us.
 const PATIENCE_US: u64 = 10_000_000;
+/// The refusal of a read of which the leader said that it waits for a transaction.
+const HELD_BACK: &[u8] =
+    b"-TRYAGAIN A transaction over several shards has had the key for 10 seconds, and one of them does not answer\r\n";
 /// Where the last read was given up, the next one waits alone once it has waited so long, us: more than an election takes.
 const TRIAL_US: u64 = 1_000_000;
 
@@ -79,6 +82,7 @@ impl OpKind {
             | OpKind::Fence
             | OpKind::Expect
             | OpKind::TakeOver
+            | OpKind::Overdue
             | OpKind::Effects => RequestKind::Write,
         }
     }
@@ -256,6 +260,11 @@ impl Requests {
         }
         while is_late(&self.reads, self.reads.first) {
             let number = self.reads.first;
+            let front = self.reads.waiting.front();
+            if matches!(front, Some(Waiting::Open { is_due: true, .. })) {
+                self.resolve(RequestKind::Read, number, HELD_BACK, now_us);
+                continue;
+            }
             self.resolve(RequestKind::Read, number, refusal.as_bytes(), now_us);
             self.is_silent = true;
         }

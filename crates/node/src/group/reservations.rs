@@ -173,6 +173,18 @@ pub(crate) struct Deferred {
 }
 
 impl Deferred {
+    /// Whether it is a transaction's part.
+    pub fn is_reserve(&self) -> bool {
+        self.op[0] == OpKind::Reserve as u8
+    }
+
+    /// Whether somebody waits for its answer who can do without it. Decisions of leaders and words about locks must come true.
+    fn is_refusable(&self) -> bool {
+        [OpKind::Write, OpKind::Multi, OpKind::Flush, OpKind::Reserve]
+            .map(|kind| kind as u8)
+            .contains(&self.op[0])
+    }
+
     fn age(&self) -> Option<Age> {
         let (op, _) = split_first(&self.op).expect("decoded before");
         (op.head.kind == OpKind::Reserve).then(|| age_of(&op))
@@ -303,6 +315,23 @@ impl Reservations {
             self.leave(&one.keys);
         }
         deferred
+    }
+
+    /// The operations that wait and may be refused: whose they are, and their numbers.
+    pub fn refusable(&self) -> impl Iterator<Item = (ReplicaId, u64)> {
+        let refusable = self.deferred.iter().filter(|one| one.is_refusable());
+        refusable.map(|one| (one.origin, one.seq))
+    }
+
+    /// Takes out those of `names` that wait and may be refused.
+    pub fn take_refused(&mut self, names: &BTreeSet<(ReplicaId, u64)>) -> Vec<Deferred> {
+        let is_named =
+            |one: &Deferred| one.is_refusable() && names.contains(&(one.origin, one.seq));
+        let all = std::mem::take(&mut self.deferred).into_iter();
+        let (refused, left): (Vec<Deferred>, Vec<Deferred>) = all.partition(is_named);
+        self.deferred = left.into();
+        refused.iter().for_each(|one| self.leave(&one.keys));
+        refused
     }
 
     /// A reserve that waits waits no more.

@@ -60,7 +60,9 @@ pub(super) struct Resolving {
     decided: BTreeSet<TxId>,
     /// Since when it knows of them, us.
     noticed: BTreeMap<TxId, u64>,
-    /// When to look at committed ones next, us.
+    /// Since when it knows of operations that wait for them, us.
+    pub(super) waiting: BTreeMap<super::overdue::Name, u64>,
+    /// When to look at committed ones, and at what waits, next, us.
     look_us: u64,
 }
 
@@ -102,6 +104,7 @@ impl Shard {
             | OpKind::Expect
             | OpKind::Fence
             | OpKind::TakeOver
+            | OpKind::Overdue
             | OpKind::Effects
             | OpKind::Refused
             | OpKind::Script
@@ -296,7 +299,7 @@ impl Shard {
     }
 
     /// Runs what waited and need not any more, in its order.
-    fn run_deferred(&mut self, stamp: Stamp, applying: Applying, out: &mut Applied) {
+    pub(super) fn run_deferred(&mut self, stamp: Stamp, applying: Applying, out: &mut Applied) {
         for (ordinal, deferred) in self.reservations.take_deferred().into_iter().enumerate() {
             if self.reservations.has_any(&deferred.keys) {
                 self.reservations.defer(deferred);
@@ -326,7 +329,7 @@ impl Shard {
         }
     }
 
-    fn answer_deferred(&mut self, deferred: &Deferred, reply: Stored, now_us: u64) {
+    pub(super) fn answer_deferred(&mut self, deferred: &Deferred, reply: Stored, now_us: u64) {
         self.group
             .answer(deferred.origin, deferred.seq, &reply, now_us);
         self.origins.put_reply(deferred.origin, deferred.seq, reply);
@@ -498,9 +501,11 @@ impl Shard {
             look_into(one, Goal::Release, RELEASE_US);
         }
         let known = &self.reservations;
+        let resolving = &mut self.group.resolving;
         resolving
             .noticed
             .retain(|id, _| known.reserved(*id).is_some() || known.committed(*id).is_some());
+        self.refuse_overdue(now_us);
     }
 }
 

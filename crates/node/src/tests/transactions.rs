@@ -9,6 +9,8 @@ use crate::group::{OpFlags, OpHead, OpKind, encode_op, life_of};
 use crate::questions;
 use crate::testing::Client;
 use crate::testing::network::Network;
+use crate::wire::PeerMessage;
+use paxos::GroupId;
 
 /// More than a leader lets a transaction stay unfinished, with what it takes to look into it, ms.
 const RESOLVED_MS: u64 = 600;
@@ -187,6 +189,76 @@ fn msetnx_sets_all_or_none_wherever_they_live() {
         wrong.starts_with("-ERR wrong number of arguments"),
         "{wrong}"
     );
+}
+
+#[test]
+fn who_waits_for_a_transaction_without_an_outcome_is_refused_in_time() {
+    // Breaks if one shard without a quorum makes clients of another wait for ever, says that they have no leader, or takes up the
+    // room of those that want other keys; or if what was refused is carried out.
+    for write in ["APPEND {k} w", "FLUSHALL"] {
+        let mut network = Network::of_three();
+        let nodes = network.nodes.clone();
+        let shard_of = |key: &str| nodes[0].shard_of(key.as_bytes());
+        let key_in = |shard: usize| {
+            let mut keys = (0..).map(|number| format!("k{number}"));
+            keys.find(|key| shard_of(key) == shard).expect("endless")
+        };
+        // The clients are where neither is led.
+        let (held, stuck) = (key_in(0), key_in(1));
+        let leaders = [network.leader(0), network.leader(1)].map(|leader| leader.expect("settled"));
+        let at = (1..=3).find(|number| !leaders.contains(number));
+        let node = &nodes[at.expect("three nodes") as usize - 1];
+        network.lose(|_, _, message| match message {
+            PeerMessage::Paxos(message) => message.group == GroupId(2),
+            _ => false,
+        });
+        let mut coordinator = Client::new(node);
+        let set = [format!("SET {held} t"), format!("SET {stuck} t")];
+        coordinator.pipeline(&["MULTI", &set[0], &set[1], "EXEC"]);
+        network.run_ms(20);
+        let mut writer = Client::new(node);
+        let mut reader = Client::new(node);
+        let mut others = Client::new(node);
+        writer.run(&write.replace("{k}", &held));
+        network.run_ms(20);
+        reader.run(&format!("GET {held}"));
+        let mut answered = [None, None];
+        for second in 1..=12 {
+            network.run_ms(1000);
+            for (client, answered) in [&mut writer, &mut reader].into_iter().zip(&mut answered) {
+                let came = client.poll();
+                if !came.is_empty() {
+                    *answered = Some((second, came));
+                }
+            }
+            if second >= 8 {
+                // More than a node has on its way to a leader.
+                for number in 0..1000 {
+                    let line = format!("SET {{{held}}}{number} v");
+                    assert_eq!(run(&mut network, &mut others, &line), "+OK");
+                }
+            }
+        }
+        for (answered, latest) in answered.iter().zip([8, 11]) {
+            let (second, reply) = answered.as_ref().expect("in 12 s");
+            // A flush waits for the shard without a quorum, too.
+            let is_flush = write == "FLUSHALL" && latest == 8;
+            let text = if is_flush { "-" } else { "-TRYAGAIN A trans" };
+            assert!(reply.starts_with(text), "{write}: {reply}");
+            assert!(*second <= latest || is_flush, "{write}: after {second} s");
+        }
+        let shard = nodes[0].lock(0);
+        assert_eq!(shard.reservations.refusable().count(), 0, "{write}");
+        drop(shard);
+        // It has an outcome at last, and nothing that was refused is done.
+        network.heal();
+        network.run_ms(5000);
+        let found = run(&mut network, &mut others, &format!("GET {held}"));
+        assert!(found == "$1 t" || found == "$-1", "{write}: {found}");
+        let other = format!("GET {{{held}}}7");
+        assert_eq!(run(&mut network, &mut others, &other), "$1 v");
+        (0..2).for_each(|shard| compare(&network, shard));
+    }
 }
 
 #[test]
