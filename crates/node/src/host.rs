@@ -47,7 +47,7 @@ pub struct Process {
 }
 
 /// The time of one turn of work, read once by whoever has work for the node.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct Now {
     /// [`Host::monotonic_us`].
     pub monotonic_us: u64,

@@ -160,6 +160,10 @@ pub struct Session {
     holes: Option<Box<holes::Holes>>,
     /// Until when the reads of the running call of [`Session::run`] were right, [`crate::Host::monotonic_us`].
     lease_until_us: u64,
+    /// What was read under leases since somebody looked at the clock, in keys.
+    unsure: usize,
+    /// When somebody last looked at the clock in this run.
+    looked: Now,
 }
 
 /// CLIENT REPLY.
@@ -216,6 +220,8 @@ impl Session {
             parts_reply: Output::new(),
             holes: None,
             lease_until_us: u64::MAX,
+            unsure: 0,
+            looked: Now::default(),
         }
     }
 
@@ -257,6 +263,7 @@ impl Session {
             settings: &settings,
         };
         self.began_us = now.monotonic_us;
+        (self.unsure, self.looked) = (0, now);
         let from = *next;
         let step = self.run_batch(turn, buffer, batch, next, output);
         if *next > from || self.tally.is_some() {

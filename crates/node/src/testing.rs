@@ -23,6 +23,8 @@ struct Inner {
     monotonic_us: AtomicU64,
     wall_us: AtomicU64,
     random: AtomicU64,
+    /// Time that passes with each look at the monotonic clock, us.
+    look_us: AtomicU64,
 }
 
 impl Clock {
@@ -32,7 +34,13 @@ impl Clock {
             monotonic_us: AtomicU64::new(1_000_000),
             wall_us: AtomicU64::new(START_WALL_US),
             random: AtomicU64::new(seed),
+            look_us: AtomicU64::new(0),
         }))
+    }
+
+    /// From now on each look at the clock takes so long: whoever looks is slow.
+    pub fn slow_down_us(&self, look_us: u64) {
+        self.0.look_us.store(look_us, Ordering::Relaxed);
     }
 
     /// Lets time pass, on both clocks.
@@ -44,7 +52,8 @@ impl Clock {
 
 impl Host for Clock {
     fn monotonic_us(&self) -> u64 {
-        self.0.monotonic_us.load(Ordering::Relaxed)
+        let look_us = self.0.look_us.load(Ordering::Relaxed);
+        self.0.monotonic_us.fetch_add(look_us, Ordering::Relaxed) + look_us
     }
 
     fn wall_us(&self) -> u64 {

@@ -23,6 +23,9 @@ use smallvec::SmallVec;
 /// Redis's words for keys of one command that belong to different nodes.
 pub(super) const CROSSSLOT: &str = "CROSSSLOT Keys in request don't hash to the same slot";
 
+/// Keys that are read under leases between two looks at the clock, at most; a command whose time nobody can tell counts as so many.
+const UNSURE_MAX: usize = 256;
+
 /// What became of a request on a shard with replicas.
 enum Outcome {
     /// It ran; this is to be told to others.
@@ -69,12 +72,15 @@ impl Session {
         let waits = queued.read != 0 && state.is_read_open(queued.read);
         let goes_by_lease = turn.settings.read_mode == ReadMode::Lease;
         if !write && !waits && goes_by_lease {
+            let mark = output.mark();
             let mut reply = Reply::new(output, self.protocol);
             if let Ok((events, until_us)) =
-                state.read_leased(call, queued.write, turn.now, &mut reply)
+                state.read_leased(call, queued.write, self.looked, &mut reply)
             {
-                self.lease_until_us = self.lease_until_us.min(until_us);
-                return Outcome::Ran(events);
+                if self.is_within_lease(turn, row, call.args, until_us) {
+                    return Outcome::Ran(events);
+                }
+                output.rewind(mark);
             }
         }
         let (kind, after) = match write {
@@ -95,6 +101,33 @@ impl Session {
                 Outcome::Refused
             }
         }
+    }
+
+    /// Whether a read that has just run did so before `until_us`, as far as that is not seen when the run ends: only who reads
+    /// much is worth a look at the clock.
+    #[inline]
+    fn is_within_lease(
+        &mut self,
+        turn: Turn<'_>,
+        row: &'static Row,
+        args: Args<'_>,
+        until_us: u64,
+    ) -> bool {
+        self.unsure += match row.flags.has(Flags::FAST) {
+            true => args.len(),
+            false => UNSURE_MAX,
+        };
+        if self.unsure < UNSURE_MAX {
+            self.lease_until_us = self.lease_until_us.min(until_us);
+            return true;
+        }
+        self.unsure = 0;
+        self.looked = turn.node.now();
+        if self.lease_until_us >= self.looked.monotonic_us {
+            // All before were in time.
+            self.lease_until_us = u64::MAX;
+        }
+        until_us >= self.looked.monotonic_us
     }
 
     /// Queues a request for a shard's group; returns the slot that its reply comes to, or the refusal.

@@ -36,6 +36,36 @@ fn count_probes(network: &mut Network, lost: usize) -> Rc<Cell<usize>> {
 }
 
 #[test]
+fn a_read_that_outlasts_the_lease_is_asked_again() {
+    // Breaks if a node that is slow, and reads much, drops the client in place of an answer.
+    let mut network = of_three(ReadMode::Lease);
+    let nodes = network.nodes.clone();
+    let mut client = Client::new(&nodes[0]);
+    let keys: Vec<String> = (0..6000).map(|n| format!("k{n}")).collect();
+    assert_eq!(run(&mut network, &mut client, "SET k7 v"), "+OK");
+    assert_eq!(run(&mut network, &mut client, "RPUSH {k7}l a b"), ":2");
+    // A look or two is within a lease; all of them are not.
+    for (line, expected) in [
+        (format!("MGET {}", keys.join(" ")), "*6000 $-1"),
+        (format!("EXISTS {}", keys.join(" ")), ":1"),
+        ("LRANGE {k7}l 0 -1".to_string(), "*2 $1 a $1 b"),
+    ] {
+        network.clock.slow_down_us(150_000);
+        let text = client.pipeline(&[&line]);
+        network.clock.slow_down_us(0);
+        let text = finish(&mut network, &mut client, text);
+        assert!(
+            text.starts_with(expected),
+            "{line:.20}: {:?}, {text:.80}",
+            client.step
+        );
+        for _ in 0..10 {
+            network.tick();
+        }
+    }
+}
+
+#[test]
 fn a_leader_that_nobody_hears_answers_by_its_clock_or_not_at_all() {
     // Breaks if a leader whose clock is wrong goes on to answer what a majority has long replaced, though it was told to ask.
     for mode in [ReadMode::Lease, ReadMode::Quorum] {
