@@ -332,6 +332,13 @@ fn status_of(cluster: &Cluster, node: usize) -> serde_json::Value {
     }
 }
 
+fn slot_of_key(client: &mut Client, key: &str) -> i64 {
+    match client.ask(&format!("CLUSTER KEYSLOT {key}")) {
+        Value::Integer(slot) => slot,
+        other => panic!("{other:?}"),
+    }
+}
+
 #[test]
 fn shards_whose_majority_lost_its_memory_are_said_to_be_lost() {
     // Breaks if two nodes that come back empty leave shards without a leader, and neither people nor clients are told why.
@@ -339,6 +346,10 @@ fn shards_whose_majority_lost_its_memory_are_said_to_be_lost() {
         return;
     }
     let mut cluster = Cluster::start(5);
+    assert_eq!(
+        cluster.client(1).ask("CONFIG SET on-quorum-loss wait"),
+        Value::Simple(b"OK".to_vec())
+    );
     let status = status_of(&cluster, 1);
     let voters = status["meta_voters"].as_array().expect("a list").clone();
     let (keep, victims): (Vec<usize>, Vec<usize>) =
@@ -369,19 +380,34 @@ fn shards_whose_majority_lost_its_memory_are_said_to_be_lost() {
             count == Some(shards.len() as u64)
         });
         let mut client = cluster.client(node);
-        let mut slot_of = |key: &str| match client.ask(&format!("CLUSTER KEYSLOT {key}")) {
-            Value::Integer(slot) => slot,
-            other => panic!("{other:?}"),
-        };
         let Some((first, last)) = lost.first().and_then(|range| range.split_once('-')) else {
             continue;
         };
         let slots = first.parse().expect("a slot")..=last.parse().expect("a slot");
         let mut keys = (0..).map(|number| format!("l:{number}"));
-        let key = keys.find(|key| slots.contains(&slot_of(key)));
-        let asked = client.ask(&format!("GET {}", key.expect("an endless iterator")));
+        let key = keys.find(|key| slots.contains(&slot_of_key(&mut client, key)));
+        let key = key.expect("an endless iterator");
+        let asked = client.ask(&format!("GET {key}"));
         let told = "CLUSTERDOWN A majority of the shard's replicas have lost their memory";
         assert_eq!(asked, Value::Error(told.into()));
+        // Once they may, the shards go on with what this node and others have.
+        assert_eq!(
+            client.ask("CONFIG SET on-quorum-loss reset"),
+            Value::Simple(b"OK".to_vec())
+        );
+        until("the shards go on", || {
+            let status = status_of(&cluster, node);
+            status["shards_without_leader"] == 0 && status["shards_lost"] == 0
+        });
+        assert!(status_of(&cluster, node)["shards_reset"].as_u64() > Some(0));
+        assert_eq!(
+            client.ask(&format!("SET {key} v")),
+            Value::Simple(b"OK".to_vec())
+        );
+        match client.ask(&format!("SET lock:{{{key}}} me NX PX 1000")) {
+            Value::Error(text) => assert!(text.starts_with(b"LOCKWAIT"), "{text:?}"),
+            other => panic!("{other:?}"),
+        }
         return;
     }
     panic!("of 64 shards on five nodes none has both of two nodes among three voters");

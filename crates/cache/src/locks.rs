@@ -11,8 +11,8 @@
 //!
 //! Time counts as it is logged. That a record expired changes nothing by itself: who is next gets the lock by an entry.
 //!
-//! Reading order: `table`, `queue` and `holders` (what is kept), this file (what is done), `view` (what is shown), `encoding` (as
-//! bytes).
+//! Reading order: `table`, `queue` and `holders` (what is kept), this file (what is done), `withheld` (when nothing is granted),
+//! `view` (what is shown), `encoding` (as bytes).
 
 mod encoding;
 mod holders;
@@ -21,6 +21,7 @@ mod table;
 #[cfg(test)]
 mod tests;
 mod view;
+mod withheld;
 
 use crate::store::Cache;
 use crate::{Key, OwnedEntry, OwnedValue, Pin, StringForm};
@@ -254,7 +255,9 @@ impl Cache {
         self.forget_holders(key, &mut lock);
         self.locks.drop_late_waiters(&mut lock, self.now_ms);
         let mut shared_ms = lock.shared_until_ms();
-        while let Some(next) = lock.waiters.first() {
+        while self.locks.withheld_until_ms <= self.now_ms
+            && let Some(next) = lock.waiters.first()
+        {
             let joins = next.mode == LockMode::Shared && lock.is_shared_by_holders();
             if !joins && self.held(key) != Held::Free {
                 break;
@@ -349,7 +352,11 @@ impl Cache {
         };
         let record_ms = match self.held(key) {
             Held::By { expires_at, .. } => expires_at.unwrap_or(u64::MAX),
-            Held::Free => u64::MAX,
+            // Somebody waits for it, and may not have it yet.
+            Held::Free => match self.locks.withheld_until_ms {
+                0 => u64::MAX,
+                until_ms => until_ms,
+            },
         };
         let holders_ms = match lock.is_shared_by_holders() {
             true => lock.shared_until_ms(),

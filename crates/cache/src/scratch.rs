@@ -41,6 +41,7 @@ impl Cache {
             lookups,
             fences,
             pinned_bytes,
+            lock_span_ms,
             locks,
             awaited,
             observed,
@@ -60,6 +61,7 @@ impl Cache {
         if !awaited.is_new() {
             *awaited = Awaited::default();
         }
+        *lock_span_ms = 0;
         *observed = false;
         changes.clear();
     }

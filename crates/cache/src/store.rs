@@ -43,6 +43,8 @@ pub struct Cache {
     pub(crate) lookups: Lookups,
     pub(crate) fences: Fences,
     pub(crate) pinned_bytes: usize,
+    /// The longest time for which a lock was granted or extended, ms.
+    pub(crate) lock_span_ms: u64,
     pub(crate) locks: Locks,
     pub(crate) awaited: Awaited,
     pub(crate) observed: bool,
@@ -73,6 +75,7 @@ impl Cache {
             lookups: Lookups::default(),
             fences: Fences::default(),
             pinned_bytes: 0,
+            lock_span_ms: 0,
             locks: Locks::default(),
             awaited: Awaited::default(),
             observed: false,

@@ -325,6 +325,7 @@ impl Cache {
         }
         if marks.pin == Pin::Pinned {
             marks.fence = self.fences.give(marks.fence, self.now_ms);
+            self.note_lock_span(marks.expires_at);
         }
         let traits = marks.traits(key.db);
         let placement = Placement::of(key.bytes.len(), value.len(), traits);
@@ -478,6 +479,11 @@ impl Cache {
         to
     }
 
+    fn note_lock_span(&mut self, ends_ms: Option<u64>) {
+        let span_ms = ends_ms.map_or(0, |ends_ms| ends_ms.saturating_sub(self.now_ms));
+        self.lock_span_ms = self.lock_span_ms.max(span_ms);
+    }
+
     /// Sets or clears the expiry of a live entry; whether there was one. A time at or before log time removes it.
     /// A key that loses its expiry is a lock no longer, or it would be pinned for ever.
     pub fn set_expiry(&mut self, key: Key<'_>, expires_at: Option<u64>) -> bool {
@@ -499,6 +505,9 @@ impl Cache {
             pin,
             ..old.traits()
         };
+        if pin == Pin::Pinned {
+            self.note_lock_span(expires_at);
+        }
         if traits.volatile == old.is_volatile() {
             self.count_access(found.location);
             self.note_expiry(found.location, expires_at);

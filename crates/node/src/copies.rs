@@ -11,6 +11,8 @@ use xxhash_rust::xxh3::xxh3_64;
 /// yet `exact` may lack keys that were about to expire when its snapshot was made.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ShardCopy {
+    /// The generation of its group.
+    pub generation: u32,
     /// Index of the last entry that was applied.
     pub applied: u64,
     /// Log time of its keys, ms; 0: it has none.
@@ -40,6 +42,7 @@ impl Node {
         let replica = &guard.group.replica;
         let config = replica.config();
         ShardCopy {
+            generation: replica.generation().0,
             applied: guard.applied,
             log_ms: guard.cache.now_ms(),
             exact: guard.cache.now_ms() >= guard.group.streams.exact_from_ms,
@@ -59,6 +62,7 @@ impl Node {
             let replica = group.replica();
             let config = replica.config();
             ShardCopy {
+                generation: 0,
                 applied: group.applied().0,
                 log_ms: 0,
                 exact: true,

@@ -340,6 +340,7 @@ impl Node {
         let mut guard = self.lock(shard);
         f(&mut guard, work);
         guard.settle(&self.budget);
+        work.has_uncovered_locks |= !guard.has_covered_locks() && guard.group.replica.is_leader();
         self.cluster.set_wake_us(shard, guard.wake_us(work.now));
         drop(guard);
         if !work.changes.is_empty() {
@@ -393,6 +394,7 @@ impl Node {
         work.graves.clear();
         let (needs_room, now) = (work.needs_room, work.now);
         let needs_lock_room = work.needs_lock_room;
+        let has_uncovered_locks = work.has_uncovered_locks;
         let begins_to_lead = work.begins_to_lead;
         let unresolved = std::mem::take(&mut work.unresolved);
         self.cluster.rooms.put(work);
@@ -405,6 +407,9 @@ impl Node {
         }
         if needs_room {
             self.relieve(now);
+        }
+        if has_uncovered_locks {
+            self.cover_locks(&self.view(), now);
         }
         if needs_lock_room {
             self.relieve_locks(now, LOCK_BYTES);

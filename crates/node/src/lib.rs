@@ -50,6 +50,7 @@ mod questions;
 mod recovery;
 mod relief;
 mod report;
+mod resets;
 mod resident;
 mod scripts;
 mod session;

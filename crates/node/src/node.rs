@@ -216,7 +216,8 @@ impl Node {
                 coldest_ms: AtomicU64::new(0),
             })
         };
-        let shards: Result<_, StartError> = (0..map.shards_count()).map(&mut new_shard).collect();
+        let shards: Result<Box<[ShardCell]>, StartError> =
+            (0..map.shards_count()).map(&mut new_shard).collect();
         let shards = shards?;
         let id: String = match membership.name.is_empty() {
             true => (0..5)
@@ -227,7 +228,10 @@ impl Node {
         let start = memory.meta_start(&membership);
         let meta = membership.meta_group(start, &id, &settings, &*host);
         cluster.scripts.take_facts(meta.state().scripts.facts());
-        let meta = Meta::new(meta, map.shards_count() as usize);
+        let covers = shards
+            .iter()
+            .map(|cell| cell.state.lock().0.covered_span_ms());
+        let meta = Meta::new(meta, covers.collect());
         let log_base_ms = (host.wall_us() / 1000).saturating_sub(host.monotonic_us() / 1000);
         let node = Node {
             id,

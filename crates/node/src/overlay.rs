@@ -4,6 +4,7 @@
 use crate::effects;
 use crate::entry::Stamp;
 use crate::group::LOCK_BYTES;
+use crate::group::locks_withheld;
 use crate::group::op::{OpFlags, OpHead, OpKind, encode};
 use crate::lock_memory::LockOverflow;
 use crate::memory::{Budget, LOCKS_OOM, OOM};
@@ -76,6 +77,8 @@ pub(crate) struct Terms {
     pub memory: Memory,
     /// The same for locks.
     pub lock_memory: Memory,
+    /// For how long no lock is granted, ms; 0: they are.
+    pub locks_withheld_ms: u64,
     pub event_mask: u16,
     /// Who would get what it publishes.
     pub pubsub: Arc<PubSub>,
@@ -332,6 +335,9 @@ impl Overlay {
         }
         if self.terms.lock_memory == Memory::Full && commands::takes_lock(args) {
             return Err(LOCKS_OOM.into());
+        }
+        if self.terms.locks_withheld_ms > 0 && commands::takes_lock(args) {
+            return Err(locks_withheld(self.terms.locks_withheld_ms));
         }
         let mut positions = commands::KeyPositions::new();
         // Arguments that do not tell their keys are refused by the command itself.

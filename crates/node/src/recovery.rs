@@ -15,7 +15,7 @@ use crate::journal::{JournalError, Recovered, RecoveredGroup};
 use crate::meta::{META_GROUP, MetaGroup, MetaRequest, MetaState};
 use crate::node::Node;
 use crate::settings::Settings;
-use paxos::{AcceptedEntry, Config, Entry, GroupId, ReplicaId, SnapshotBase, Start};
+use paxos::{AcceptedEntry, Config, Entry, Generation, GroupId, ReplicaId, SnapshotBase, Start};
 use placement::ShardCountError;
 use std::collections::BTreeMap;
 
@@ -108,7 +108,7 @@ fn check_dense(group: &RecoveredGroup) -> Result<(), StartError> {
 fn start_of(group: RecoveredGroup, membership: &Membership, is_hollow: bool) -> GroupStart {
     let base = match group.base.index.0 {
         // The configuration that a cluster is founded with is in no log.
-        0 if membership.me == FOUNDER => SnapshotBase {
+        0 if membership.me == FOUNDER && group.generation == Generation(0) => SnapshotBase {
             config: Config {
                 number: 0,
                 voters: vec![FOUNDER],

@@ -20,8 +20,8 @@ mod values;
 
 pub use members::{CLUSTER_PORT_ABOVE, JoinAddress, PEER_PORT_ABOVE, PortChoice, host_and_port};
 pub use values::{
-    KeyspaceEvents, LogLevel, OutputBufferLimit, OutputBufferLimits, ReadMode, Refusal,
-    parse_memory, parse_policy, policy_name,
+    KeyspaceEvents, LogLevel, OnQuorumLoss, OutputBufferLimit, OutputBufferLimits, ReadMode,
+    Refusal, parse_memory, parse_policy, policy_name,
 };
 
 pub(crate) use table::is_zone;
@@ -101,6 +101,8 @@ pub struct Settings {
     pub zone: String,
     /// Seconds that a node may be silent before others take its place. 600: long enough for a restart of a machine.
     pub replace_after_s: u64,
+    /// What becomes of a shard of which a majority of replicas lost their memory. It goes on with what is left: this is a cache.
+    pub on_quorum_loss: OnQuorumLoss,
     /// Bytes a second of shards' states that a node sends to others. 100 MB: a tenth of a fast network.
     pub move_bandwidth_bytes: u64,
     /// What nodes prove to each other that they know; empty: the password of `requirepass`. Empty.
@@ -168,6 +170,7 @@ impl Default for Settings {
             weight: 1,
             zone: String::new(),
             replace_after_s: 600,
+            on_quorum_loss: OnQuorumLoss::Reset,
             move_bandwidth_bytes: 100_000_000,
             cluster_secret: String::new(),
             lock_delay_ms: 15_000,

@@ -376,6 +376,10 @@ impl Shard {
     pub(crate) fn run(&mut self, call: Call<'_>, reply: &mut Reply<'_>) -> Events {
         self.cache.set_now(call.stamp.log_ms);
         self.runs_count += 1;
+        if self.cache.locks_withheld_ms() > 0 && commands::takes_lock(call.args) {
+            self.refuse_lock(reply);
+            return Events::new();
+        }
         let seed = self.cache.seed();
         let mut context = Context {
             now_ms: self.cache.now_ms(),

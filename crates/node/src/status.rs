@@ -36,6 +36,8 @@ pub struct Status {
     pub shards_without_leader: usize,
     /// Shards in which this node votes and that nobody can lead any more: a majority of their voters have lost their memory.
     pub shards_lost: usize,
+    /// Shards that lost the memory of a majority once and went on with what was left: locks and acknowledged writes may be gone.
+    pub shards_reset: usize,
     /// Groups that this node leads, the meta group among them, of whose wanted voters one is dead, has not taken its place
     /// in its present life, or is more than 1,000 indexes behind. While the sum over all nodes is 0, any minority may go.
     pub groups_short: usize,
@@ -99,6 +101,8 @@ pub struct ShardStatus {
     pub slots: String,
     /// Who leads it, as far as this node knows.
     pub leader: Option<u32>,
+    /// Its generation: how often it lost the memory of a majority and began anew.
+    pub generation: u32,
     /// Who votes, as its leader reports; else as this node knows, if it holds it.
     pub voters: Vec<u32>,
     /// Who learns.
@@ -153,6 +157,12 @@ impl Node {
             replicas_wanted: overview.view.replicas_wanted,
             shards_without_leader: shards.len() - led,
             shards_lost,
+            shards_reset: overview
+                .view
+                .lives
+                .values()
+                .filter(|life| life.generation > 0)
+                .count(),
             groups_short,
             shards_misled,
             replicas_to_move: plan.replicas,
@@ -176,6 +186,7 @@ impl Node {
                 format!("{}-{}", slots.start(), slots.end())
             }),
             leader: self.cluster.leader(group).map(|id| id.0),
+            generation: guard.generation().0,
             voters: reported.map_or_else(|| numbers(&config.voters), |led| led.voters.clone()),
             learners: reported
                 .map_or_else(|| numbers(&config.learners), |led| led.learners.clone()),

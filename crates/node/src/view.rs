@@ -3,9 +3,10 @@
 //!
 //! What it does not say: who leads what, who is alive, who holds which replica at the moment.
 
-use crate::meta::{MetaState, NodeRecord};
+use crate::meta::{LOCK_SPAN_MS, MetaState, NodeRecord, ShardLife};
 use paxos::{GroupId, Incarnation, NodeId, ReplicaId};
 use placement::{Host, Member, Zone, voters_count, wanted_replicas};
+use std::collections::BTreeMap;
 use xxhash_rust::xxh3::xxh3_64;
 
 /// Where a node can be reached.
@@ -85,6 +86,8 @@ pub struct ClusterView {
     pub wanted: Vec<Vec<NodeId>>,
     /// Nodes whose ids were given out so far: those above the nodes here are gone for good.
     pub nodes_ever: u32,
+    /// What is agreed on about shards that have lost their memory once, are looked into, or whose locks last long.
+    pub lives: BTreeMap<u32, ShardLife>,
 }
 
 impl ClusterView {
@@ -111,6 +114,7 @@ impl ClusterView {
             leaving: state.leaving.iter().map(view).collect(),
             wanted,
             nodes_ever: state.nodes_ever,
+            lives: state.lives.clone(),
         }
     }
 
@@ -123,6 +127,23 @@ impl ClusterView {
     /// All whom a node speaks to, and itself.
     pub fn reachable(&self) -> impl Iterator<Item = &NodeView> {
         self.nodes.iter().chain(&self.leaving)
+    }
+
+    /// What is agreed on about a shard, if anything is.
+    pub fn life(&self, shard: usize) -> Option<&ShardLife> {
+        self.lives.get(&(shard as u32))
+    }
+
+    /// How often shards lost the memory of a majority and went on with what was left.
+    pub fn resets_count(&self) -> u64 {
+        let lives = self.lives.values();
+        lives.map(|life| u64::from(life.generation)).sum()
+    }
+
+    /// The longest time for which locks of a shard may be granted without a word to the others, ms.
+    pub(crate) fn lock_span_ms(&self, shard: usize) -> u64 {
+        self.life(shard)
+            .map_or(LOCK_SPAN_MS, ShardLife::agreed_span_ms)
     }
 
     /// A node by its 40 hex digits, in either case.

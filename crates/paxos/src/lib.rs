@@ -29,7 +29,7 @@
 //! argument), keys, shards, commands. An entry's payload is bytes.
 //!
 //! Reading order: `types`, `message`, `door`, `replica`, `start`, `log`, `acceptor`, `election`, `leader`, `proposals`,
-//! `follower`, `lease`, `reads`, `transfer`, `catchup`, `membership`, `snapshot`, `retire`; `mutation` for simulations.
+//! `follower`, `lease`, `reads`, `transfer`, `catchup`, `membership`, `snapshot`, `retire`, `renew`; `mutation` for simulations.
 
 mod acceptor;
 mod catchup;
@@ -44,6 +44,7 @@ mod message;
 mod mutation;
 mod proposals;
 mod reads;
+mod renew;
 mod replica;
 mod retire;
 mod snapshot;

@@ -72,10 +72,12 @@ pub enum Fault {
     Retire,
     /// An operator changed weights, places or leaders, or removed a node.
     Operation,
+    /// Several nodes lost their memory at once, whatever that left of shards. Of runs with such losses alone.
+    MajorityLoss,
 }
 
 /// All kinds, in order.
-pub const FAULTS: [Fault; 34] = [
+pub const FAULTS: [Fault; 35] = [
     Fault::Loss,
     Fault::Duplicate,
     Fault::SlowMessage,
@@ -110,14 +112,16 @@ pub const FAULTS: [Fault; 34] = [
     Fault::WallStep,
     Fault::Retire,
     Fault::Operation,
+    Fault::MajorityLoss,
 ];
 
 /// Kinds that only befall whole nodes.
-pub const FAULTS_OF_NODES: [Fault; 4] = [
+pub const FAULTS_OF_NODES: [Fault; 5] = [
     Fault::LinkBreak,
     Fault::Stall,
     Fault::WallStep,
     Fault::Operation,
+    Fault::MajorityLoss,
 ];
 
 /// How often each kind happened.

@@ -45,6 +45,8 @@ pub struct Report {
     pub events: u64,
     /// Whether the group lost a majority's memory, so that it could only stop.
     pub is_lost: bool,
+    /// Of whole nodes: generations that shards began because a majority had lost its memory.
+    pub resets: u64,
     /// Whether the checker gave the history up as too wide.
     pub is_undecided: bool,
     /// What happened, line by line, if that was asked for.

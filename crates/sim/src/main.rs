@@ -14,7 +14,7 @@ use std::time::{Duration, Instant, SystemTime};
 const USAGE: &str = "\
 usage: cargo sim SEED                  runs one seed of one group and prints what happens in it
        cargo sim whole SEED            the same with a cluster of whole nodes
-       cargo sim run [--group | --whole] [--from SEED] [--count N] [--minutes M] [--threads T]
+       cargo sim run [--group | --whole | --resets] [--from SEED] [--count N] [--minutes M] [--threads T]
                                        runs seeds one after another; without --from, fresh ones. Ends at the first of
                                        N seeds (100) and M minutes; prints a line for each that fails. With neither
                                        --group nor --whole one in 16 is of whole nodes
@@ -54,7 +54,8 @@ fn main() -> ExitCode {
                 })
             })()
         }
-        ["whole", seed] => number(seed).and_then(replay_whole),
+        ["whole", seed] => number(seed).and_then(|seed| replay_whole(seed, Kind::Whole)),
+        ["resets", seed] => number(seed).and_then(|seed| replay_whole(seed, Kind::Resets)),
         [seed] => number(seed).and_then(replay),
         _ => Err(USAGE.to_owned()),
     };
@@ -88,8 +89,11 @@ fn replay(seed: u64) -> Result<(), String> {
     }
 }
 
-fn replay_whole(seed: u64) -> Result<(), String> {
-    let report = whole::run(seed, Tracing::On);
+fn replay_whole(seed: u64, kind: Kind) -> Result<(), String> {
+    let report = match kind {
+        Kind::Resets => whole::run_with_resets(seed, Tracing::On),
+        Kind::Whole | Kind::Group => whole::run(seed, Tracing::On),
+    };
     for line in &report.trace {
         println!("{line}");
     }
@@ -101,7 +105,8 @@ fn replay_whole(seed: u64) -> Result<(), String> {
     match report.violation {
         None => Ok(()),
         Some(what) => Err(format!(
-            "seed {seed}: {what}; replay: cargo sim whole {seed}"
+            "seed {seed}: {what}; replay: cargo sim {}{seed}",
+            kind.word()
         )),
     }
 }
@@ -113,6 +118,19 @@ enum Kind {
     Group,
     /// A cluster of nodes.
     Whole,
+    /// One in which shards lose the memory of majorities.
+    Resets,
+}
+
+impl Kind {
+    /// Ahead of the seed, where one is replayed.
+    fn word(self) -> &'static str {
+        match self {
+            Kind::Group => "",
+            Kind::Whole => "whole ",
+            Kind::Resets => "resets ",
+        }
+    }
 }
 
 /// In a search of both kinds one seed in so many is of whole nodes.
@@ -136,6 +154,7 @@ struct Sums {
     operations: u64,
     leaderships: u64,
     lost: u64,
+    resets: u64,
     undecided: u64,
     failures: Vec<u64>,
 }
@@ -145,6 +164,7 @@ impl Search {
         let (kind, options) = match options {
             ["--group", rest @ ..] => (Some(Kind::Group), rest),
             ["--whole", rest @ ..] => (Some(Kind::Whole), rest),
+            ["--resets", rest @ ..] => (Some(Kind::Resets), rest),
             all => (None, all),
         };
         let mut search = Search {
@@ -186,12 +206,13 @@ impl Search {
         });
         let sums = sums.into_inner().expect("no worker panics");
         println!(
-            "{} seeds in {} s: {} operations, {} leaderships, {} groups lost to amnesia, {} histories too wide, {} violations",
+            "{} seeds in {} s: {} operations, {} leaderships, {} groups lost to amnesia, {} resets, {} histories too wide, {} violations",
             sums.seeds,
             started.elapsed().as_secs(),
             sums.operations,
             sums.leaderships,
             sums.lost,
+            sums.resets,
             sums.undecided,
             sums.failures.len()
         );
@@ -223,13 +244,11 @@ impl Search {
             let report = match self.kind_of(offset) {
                 Kind::Group => group::run(seed, Flaw::None, Tracing::Off),
                 Kind::Whole => whole::run(seed, Tracing::Off).into(),
+                Kind::Resets => whole::run_with_resets(seed, Tracing::Off).into(),
             };
             if let Some(what) = &report.violation {
                 let line = what.lines().next().unwrap_or_default();
-                let whole = match self.kind_of(offset) {
-                    Kind::Group => "",
-                    Kind::Whole => "whole ",
-                };
+                let whole = self.kind_of(offset).word();
                 println!("{whole}seed {seed}: {line}; replay: cargo sim {whole}{seed}");
             }
             let mut sums = sums.lock().expect("no worker panics");
@@ -248,6 +267,7 @@ impl Sums {
         self.operations += report.operations;
         self.leaderships += report.leaderships;
         self.lost += u64::from(report.is_lost);
+        self.resets += report.resets;
         self.undecided += u64::from(report.is_undecided);
         if report.violation.is_some() {
             self.failures.push(seed);

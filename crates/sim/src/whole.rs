@@ -25,6 +25,7 @@ mod world;
 use crate::faults::Tally;
 use crate::group::Tracing;
 use crate::linearizability::{self, Verdict};
+use plan::Losses;
 use std::hash::Hasher;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use world::{Phase, World};
@@ -43,6 +44,8 @@ pub struct Report {
     pub operations: u64,
     /// Times that a node began to lead a shard.
     pub leaderships: u64,
+    /// Generations that shards began because a majority had lost its memory.
+    pub resets: u64,
     /// Events.
     pub events: u64,
     /// Whether the checker gave the history up as too wide.
@@ -62,6 +65,7 @@ impl From<Report> for crate::group::Report {
             operations: report.operations,
             leaderships: report.leaderships,
             events: report.events,
+            resets: report.resets,
             is_undecided: report.is_undecided,
             trace: report.trace,
             ..crate::group::Report::default()
@@ -71,10 +75,19 @@ impl From<Report> for crate::group::Report {
 
 /// Runs a seed. A panic of a node counts as a violation.
 pub fn run(seed: u64, tracing: Tracing) -> Report {
+    run_with(seed, tracing, Losses::OfMinorities)
+}
+
+/// The same where shards lose the memory of majorities too: each must go on with what is left.
+pub fn run_with_resets(seed: u64, tracing: Tracing) -> Report {
+    run_with(seed, tracing, Losses::OfMajorities)
+}
+
+fn run_with(seed: u64, tracing: Tracing, losses: Losses) -> Report {
     crate::quiet::silence_panics_of_runs();
     let mut report = Report::default();
     let traced = tracing == Tracing::On;
-    let made = crate::quiet::during(|| catch_unwind(|| World::new(seed, traced)));
+    let made = crate::quiet::during(|| catch_unwind(|| World::new(seed, traced, losses)));
     let Ok(mut world) = made else {
         report.violation = Some(crate::quiet::last_panic());
         return report;
@@ -87,6 +100,7 @@ pub fn run(seed: u64, tracing: Tracing) -> Report {
     report.operations = world.judge.operations_count();
     report.leaderships = world.leaderships;
     report.events = world.events_done;
+    report.resets = world.resets();
     report.digest = world.digest.finish();
     report.trace = world.trace.take().unwrap_or_default();
     report.violation = world.judge.violation.take();

@@ -160,6 +160,8 @@ pub struct Locks {
     pub(super) grants: Vec<Grant>,
     /// Keys of locks of which somebody's hold ended because he is gone, and nobody was told of that. No part of the state.
     pub(super) ended: Vec<(u8, Box<[u8]>)>,
+    /// Before this log time, ms, nobody is granted a lock ([`crate::Cache::withhold_locks`]).
+    pub(super) withheld_until_ms: u64,
 }
 
 impl Locks {
@@ -176,6 +178,7 @@ impl Locks {
             && self.bytes == 0
             && self.origins.is_empty()
             && self.grants.is_empty()
+            && self.withheld_until_ms == 0
     }
 
     /// How many keys are.

@@ -652,3 +652,44 @@ fn of_a_crowd_the_first_are_named_and_all_are_counted() {
     assert_eq!((view.holders.len(), view.waiters.len()), (4, 4));
     assert_eq!(view.holders[0].expires_at, Some(1111));
 }
+
+#[test]
+fn while_locks_are_withheld_nobody_gets_one() {
+    // Breaks if who waits gets a lock, released or expired, that somebody may hold of whom nothing is known; or if he never
+    // gets it.
+    let mut cache = cache();
+    let now_ms = cache.now_ms();
+    granted(cache.acquire_lock(key("l"), wish(1, "a")));
+    cache.acquire_lock(key("l"), waiting(2, "b"));
+    cache.withhold_locks(now_ms + 5000);
+    assert_eq!(cache.locks_withheld_ms(), 5000);
+    assert!(
+        cache.extend_lock(key("l"), b"a", 700),
+        "what is known goes on"
+    );
+    assert!(cache.release_lock(key("l"), b"a"));
+    assert!(numbers(&mut cache).is_empty());
+    assert_eq!(cache.locks().first_due_ms(), Some(now_ms + 5000));
+    cache.set_now(now_ms + 4999);
+    cache.settle_lock(key("l"));
+    assert!(numbers(&mut cache).is_empty());
+    cache.set_now(now_ms + 5000);
+    cache.settle_lock(key("l"));
+    assert_eq!(numbers(&mut cache), [2]);
+    check(&cache);
+}
+
+#[test]
+fn the_longest_lock_is_known() {
+    // Breaks if a lock could last longer, by its grant, by an extension or by PEXPIRE, than others were told it may.
+    let mut cache = cache();
+    let wish = wish(1, "a");
+    granted(cache.acquire_lock(key("l"), wish));
+    assert_eq!(cache.lock_span_ms(), wish.ttl_ms);
+    cache.set_now(cache.now_ms() + 10);
+    assert!(cache.extend_lock(key("l"), b"a", 90_000));
+    assert_eq!(cache.lock_span_ms(), 90_000);
+    let until_ms = cache.now_ms() + 200_000;
+    assert!(cache.set_expiry(key("l"), Some(until_ms)));
+    assert_eq!(cache.lock_span_ms(), 200_000);
+}

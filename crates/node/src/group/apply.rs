@@ -129,6 +129,9 @@ impl Shard {
             return;
         }
         let mut origin = self.origins.take(run.origin);
+        if self.has_lost_memory() {
+            origin.skip_lost(run.done_seq);
+        }
         origin.done(run.done_seq);
         let asks = lock_origin(run.origin);
         let mut rest = run.ops;
@@ -159,6 +162,11 @@ impl Shard {
                     self.run_op(&op, stamp.of_op(*ordinal), request, applying, out);
                 }
                 let reply = stored_since(&mut out.scratch, mark);
+                if !self.has_covered_locks() {
+                    // Nobody is to rely on a lock that may outlast what others would wait for.
+                    self.group.shows = false;
+                    self.group.lease_until_us = 0;
+                }
                 self.group
                     .answer(run.origin, op.head.seq, &reply, applying.now_us);
                 origin.apply(reply);
@@ -303,6 +311,10 @@ impl Shard {
 
     /// Runs the operations of a transaction, unless a check fails: then null is its reply.
     fn run_multi(&mut self, op: &Op<'_>, stamp: Stamp, applying: Applying, out: &mut Applied) {
+        if self.withholds(op, stamp.log_ms) {
+            let mut reply = Reply::new(&mut out.scratch, op.head.flags.protocol());
+            return self.refuse_lock(&mut reply);
+        }
         let mut checks = op.nested().filter(|op| op.head.kind == OpKind::Check);
         if !checks.all(|check| self.holds(&check)) {
             let protocol = op.head.flags.protocol();

@@ -38,7 +38,8 @@ impl Shard {
     ) -> Result<(Events, u64), NotHere> {
         let until_us = self.group.lease_until_us;
         if now.monotonic_us >= until_us
-            || (after > 0 && self.origins.applied(self.group.origin) < after)
+            || (after > self.group.requests.writes.done()
+                && self.origins.applied(self.group.origin) < after)
             || self.is_held_back(&call)
         {
             return Err(NotHere);
@@ -102,10 +103,13 @@ impl Shard {
 impl Shard {
     /// Lets the replica take something in, and does what follows from it. Returns why it was refused, if it was.
     pub(crate) fn step(&mut self, input: Input, work: &mut Work<'_>) -> Option<&'static str> {
+        if self.group.is_sealed {
+            return None;
+        }
         self.count_solo_writes(work.now);
         let mut out = std::mem::take(&mut work.out);
         self.group.replica.step(work.now_us(), input, &mut out);
-        self.group.shows = self.group.replica.may_show();
+        self.group.shows = self.group.replica.may_show() && self.has_covered_locks();
         self.perform(&mut out, work);
         let refused = out.refused.take();
         while let Some(told) = self.group.streams.told.pop_front() {
@@ -114,7 +118,10 @@ impl Shard {
             out.refused = None;
         }
         work.out = out;
-        self.group.lease_until_us = self.group.replica.lease_until();
+        self.group.lease_until_us = match self.has_covered_locks() {
+            true => self.group.replica.lease_until(),
+            false => 0,
+        };
         self.set_mode(work);
         refused
     }
@@ -298,7 +305,7 @@ impl Shard {
     }
 
     /// Leadership came or went.
-    fn on_role(&mut self, role: RoleChange, work: &mut Work<'_>) {
+    pub(super) fn on_role(&mut self, role: RoleChange, work: &mut Work<'_>) {
         let group = &mut self.group;
         let leader = match role {
             RoleChange::Leader { ballot, log_ms, .. } => {

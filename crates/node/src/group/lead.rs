@@ -145,8 +145,9 @@ impl Shard {
 
     /// Gives the answers that were held back until this leader may show anything.
     pub(super) fn show_held(&mut self, work: &mut Work<'_>) {
+        let has_covered_locks = self.has_covered_locks();
         let group = &mut self.group;
-        group.shows = group.replica.may_show();
+        group.shows = group.replica.may_show() && has_covered_locks;
         if !group.shows || !group.holds {
             return;
         }
@@ -183,7 +184,7 @@ impl Shard {
     /// Executes the reads whose lease holds and for which what they must see is applied.
     fn run_leased_reads(&mut self, work: &mut Work<'_>) {
         let until_us = self.group.replica.lease_until();
-        if work.host.monotonic_us() >= until_us {
+        if work.host.monotonic_us() >= until_us || !self.has_covered_locks() {
             return;
         }
         let me = self.group.origin;
@@ -285,7 +286,9 @@ impl Shard {
     /// applied. Those of others leave their queue.
     fn runnable(&mut self, own_last: u64, ticket: u64) -> Vec<ForwardedRead> {
         let (group, origins) = (&mut self.group, &self.origins);
-        let own_applied = origins.applied(group.origin);
+        let own_applied = origins
+            .applied(group.origin)
+            .max(group.requests.writes.done());
         let mut reads = group
             .requests
             .runnable_reads(group.origin, own_last, own_applied);
@@ -357,10 +360,20 @@ impl Shard {
         Ok(())
     }
 
+    /// Up to which write of an origin nothing more comes of it: all were applied, or are lost with a former generation, as it
+    /// has the answers to all up to `done_seq`.
+    fn known_of(&self, origin: ReplicaId, done_seq: u64) -> u64 {
+        let applied = self.origins.applied(origin);
+        match self.has_lost_memory() {
+            true => applied.max(done_seq),
+            false => applied,
+        }
+    }
+
     /// Takes what is new of it.
     fn take(&mut self, forward: &Forward, work: &mut Work<'_>) -> Result<Taken, OpError> {
         let (origin, ops) = (forward.origin, &forward.ops);
-        let applied = self.origins.applied(origin);
+        let applied = self.known_of(origin, forward.done_seq);
         let mut reading = self.begin_reading(forward, work);
         let is_short = work.budget.missing() > 0;
         work.needs_room |= is_short;
@@ -392,7 +405,7 @@ impl Shard {
                     None => false,
                 };
                 if !is_read {
-                    self.take_read(origin, &op, ops.slice(from..at));
+                    self.take_read((origin, forward.done_seq), &op, ops.slice(from..at));
                 }
                 continue;
             }
@@ -454,14 +467,23 @@ impl Shard {
     }
 
     /// Queues a read, unless it waits already.
-    pub(super) fn take_read(&mut self, origin: ReplicaId, op: &Op<'_>, bytes: Bytes) {
+    pub(super) fn take_read(
+        &mut self,
+        (origin, done_seq): (ReplicaId, u64),
+        op: &Op<'_>,
+        bytes: Bytes,
+    ) {
         let id = op.head.seq;
         if is_asked_by_nodes(op) {
             let ticket = self.group.rounds.ticket_for_other();
             self.group.forwarded.take_read(ForwardedRead {
                 origin,
                 id,
-                after: op.head.after,
+                // What its origin has the answer to is in the state, or lost with what was there.
+                after: match op.head.after <= done_seq {
+                    true => 0,
+                    false => op.head.after,
+                },
                 ticket,
                 op: bytes,
             });

@@ -250,7 +250,7 @@ impl Shard {
     /// Tells who waited that they got what they waited for, if it is this replica that tells.
     pub(super) fn hand_out(&mut self, work: &mut Work<'_>) {
         let grants = std::mem::take(&mut work.applied.grants);
-        if !self.group.replica.is_leader() || !self.group.shows {
+        if !self.group.replica.is_leader() || !self.group.shows || !self.has_covered_locks() {
             // They ask whoever leads.
             return;
         }
@@ -539,7 +539,10 @@ impl Shard {
     /// Whether what this replica knows of locks holds: it leads, may show it, and nobody else does.
     fn may_answer(&self, now_us: u64) -> bool {
         let replica = &self.group.replica;
-        replica.is_leader() && self.group.shows && now_us < replica.lease_until()
+        replica.is_leader()
+            && self.group.shows
+            && self.has_covered_locks()
+            && now_us < replica.lease_until()
     }
 
     /// Those of an origin's requests that do not wait any more.

@@ -49,7 +49,7 @@ impl Shard {
             let group = self.group.id.0;
             tracing::error!(
                 group,
-                "a majority of the group's voters have lost their memory, nobody can lead it any more"
+                "a majority of the group's voters have lost their memory, nobody can lead it as it is"
             );
         }
         self.group.loss = loss;

@@ -17,7 +17,7 @@
 //!   quorum` no read is answered before a majority said, after the read came, that this replica leads (`rounds`).
 //!
 //! Reading order: `op`, `origins`, `room`, `requests`, `forward`, `replies`, `apply`, `locks`, `lock_news`, `engine`, `lead`, `reading`, `rounds`,
-//! `follow`, `decide`, `snapshot`, `streams`, `loss`; `reservations`, `transact`, `overdue`.
+//! `follow`, `decide`, `snapshot`, `streams`, `loss`, `reset`; `reservations`, `transact`, `overdue`.
 
 pub(crate) mod apply;
 mod decide;
@@ -35,6 +35,7 @@ mod reading;
 mod replies;
 pub(crate) mod requests;
 pub(crate) mod reservations;
+mod reset;
 mod room;
 mod rounds;
 mod scripts;
@@ -56,6 +57,7 @@ pub(crate) use origins::{life_of, origin_of};
 pub(crate) use reading::is_touched_with_others;
 pub(crate) use requests::Fate;
 pub use requests::Request;
+pub(crate) use reset::{ResetStart, locks_withheld};
 pub(crate) use room::QueueBudget;
 pub use room::QueueFull;
 pub(crate) use snapshot::{Staged, Staging};
@@ -77,6 +79,7 @@ use rounds::Rounds;
 use scripts::LastTurn;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use streams::Streams;
 
 /// How a shard's commands run here.
@@ -149,6 +152,10 @@ pub(crate) struct Group {
     pause_until_us: u64,
     /// Whether anybody can ever lead the group again.
     loss: Loss,
+    /// Whether this replica takes no part in the group until it is known whether anybody can lead it (`reset`).
+    is_sealed: bool,
+    /// Locks may be granted for so long, ms, and the answers leave; of longer ones not before the cluster agreed on that.
+    covered_span_ms: Arc<AtomicU64>,
 }
 
 /// What a node's group begins with.
@@ -222,6 +229,8 @@ impl Group {
             target: None,
             pause_until_us: 0,
             loss: Loss::default(),
+            is_sealed: false,
+            covered_span_ms: Arc::new(AtomicU64::new(crate::meta::LOCK_SPAN_MS)),
         }
     }
 

@@ -232,7 +232,11 @@ impl Shard {
             at = range.end;
             if op.head.kind.lane() == RequestKind::Read {
                 // One that waits already is not taken twice.
-                self.take_read(forward.origin, &op, forward.ops.slice(range));
+                self.take_read(
+                    (forward.origin, forward.done_seq),
+                    &op,
+                    forward.ops.slice(range),
+                );
             }
         }
     }

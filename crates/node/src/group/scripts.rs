@@ -314,6 +314,7 @@ impl Shard {
                     Memory::Enough
                 },
                 lock_memory: Memory::for_locks(work.budget),
+                locks_withheld_ms: cache.locks_withheld_ms(),
                 event_mask: work.event_mask,
                 pubsub: work.pubsub.clone(),
                 watchdog: work.cluster.scripts.begin(Place::Briefly),

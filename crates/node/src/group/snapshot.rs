@@ -12,7 +12,7 @@
 //!     18     8  wall time minus log time as of its last entry, ms (i64)
 //!     26     8  the last fence that was given (`cache::Cache::last_fence`)
 //!     34        origins (`Origins::encode`), then the table of locks (`cache::Locks::encode`), then what is known of
-//!               transactions (`Reservations::encode`), to the end
+//!               transactions (`Reservations::encode`); then, if locks are withheld, until which log time, ms, to the end
 //! keys:
 //!      2        keys, to the end:
 //!               +0   1  numbered database
@@ -117,6 +117,10 @@ impl Producer {
         shard.origins.encode(&mut beginning);
         shard.cache.locks().encode(&mut beginning);
         shard.reservations.encode(&mut beginning);
+        match shard.cache.locks_withheld_until_ms() {
+            0 => {}
+            until_ms => beginning.extend_from_slice(&until_ms.to_le_bytes()),
+        }
         Producer {
             stream,
             chunk: vec![VERSION, KEYS],
@@ -389,8 +393,10 @@ impl Staging {
                 self.cache.put_locks(locks);
                 let (reservations, rest) =
                     Reservations::decode(rest, &self.cache).ok_or(SnapshotError::Shape)?;
-                if !rest.is_empty() {
-                    return Err(SnapshotError::Shape);
+                match rest.len() {
+                    0 => {}
+                    8 => self.cache.withhold_locks(split_u64(rest)?.0),
+                    _ => return Err(SnapshotError::Shape),
                 }
                 self.base = Some((index, log_ms, offset as i64, origins, reservations));
                 Ok(())

@@ -171,7 +171,7 @@ impl Shard {
 
     /// Lets the state go, if this replica is no member of its group any more and nobody needs it.
     pub(crate) fn retire(&mut self, work: &mut Work<'_>) {
-        if !self.group.replica.can_retire() {
+        if self.is_sealed() || !self.group.replica.can_retire() {
             return;
         }
         let refused = self.step(Input::Retire, work);

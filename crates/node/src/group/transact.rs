@@ -186,6 +186,9 @@ impl Shard {
         }
         let protocol = op.head.flags.protocol();
         let mut reply = Reply::new(&mut out.scratch, protocol);
+        if self.withholds(op, stamp.log_ms) {
+            return self.refuse_lock(&mut reply);
+        }
         for nested in op.nested() {
             match nested.head.kind {
                 OpKind::Check if !self.holds(&nested) => return reply.null_array(),

@@ -113,6 +113,8 @@ pub(crate) struct Work<'a> {
     pub deferred: Vec<Message>,
     /// Keys of shards that were replaced: dropped when no shard is locked.
     pub graves: Vec<Cache>,
+    /// Whether a lock was granted that lasts longer than was agreed on.
+    pub has_uncovered_locks: bool,
     /// What scripts took of it, us.
     pub scripts_us: u64,
     /// Transactions that the node is to look into.
@@ -157,6 +159,7 @@ impl<'a> Work<'a> {
             tokens: Vec::new(),
             deferred: Vec::new(),
             graves: Vec::new(),
+            has_uncovered_locks: false,
             scripts_us: 0,
             unresolved: Vec::new(),
         }

@@ -8,12 +8,13 @@
 //! the end, and a changed field is a new version. All nodes of a cluster apply the same commands, so whoever does not
 //! know a version must not guess: it stops.
 
+use super::lives::ShardTestimony;
 use crate::view::Addresses;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-/// Version of the bytes here. Also of the state in `state.rs`.
+/// Version of the bytes here.
 pub(super) const VERSION: u8 = 3;
 
 /// Names a request over all its tries; drawn by whoever asks.
@@ -180,6 +181,28 @@ pub enum MetaCommand {
         /// Nodes and their weights.
         weights: Vec<(u32, u32)>,
     },
+    /// It is to be found out whether somebody can lead these shards: nobody takes part in them until that is known.
+    Seal {
+        /// Which, and in which generation they are.
+        shards: Vec<(u32, u32)>,
+    },
+    /// It is not to be found out any more.
+    Unseal {
+        /// Of which, and in which generation they are.
+        shards: Vec<(u32, u32)>,
+    },
+    /// What a node has of shards that are sealed.
+    Testify {
+        /// Which node.
+        node: u32,
+        /// What it has.
+        shards: Vec<ShardTestimony>,
+    },
+    /// Locks of these shards may be granted for so long, ms.
+    CoverLocks {
+        /// Which, and how long.
+        shards: Vec<(u32, u64)>,
+    },
 }
 
 /// One change of the scripts that all nodes know.
@@ -239,6 +262,13 @@ pub(super) fn encode<T: Serialize>(value: &T) -> Vec<u8> {
     postcard::to_extend(value, bytes).expect("plain data is written to memory")
 }
 
+/// [`encode`] under another version.
+pub(super) fn encode_as<T: Serialize>(version: u8, value: &T) -> Vec<u8> {
+    let mut bytes = encode(value);
+    bytes[0] = version;
+    bytes
+}
+
 /// The value of bytes that [`encode`] wrote.
 ///
 /// # Errors
@@ -287,6 +317,7 @@ impl MetaAnswer {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::meta::Testimony;
 
     fn addresses() -> NodeAddresses {
         NodeAddresses {
@@ -377,6 +408,28 @@ mod tests {
             MetaCommand::WeighSafely { node: 1, weight: 0 },
             MetaCommand::RebalanceSafely {
                 weights: vec![(1, 2)],
+            },
+            MetaCommand::Seal {
+                shards: vec![(7, 1)],
+            },
+            MetaCommand::Unseal {
+                shards: vec![(7, 1)],
+            },
+            MetaCommand::Testify {
+                node: 2,
+                shards: vec![ShardTestimony {
+                    shard: 7,
+                    generation: 1,
+                    testimony: Testimony {
+                        incarnation: 3,
+                        config_number: 9,
+                        voters: vec![(1, 2)],
+                        chosen: Some(300),
+                    },
+                }],
+            },
+            MetaCommand::CoverLocks {
+                shards: vec![(7, 90_000)],
             },
             MetaCommand::Scripts {
                 changes: vec![

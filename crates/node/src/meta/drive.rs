@@ -9,6 +9,7 @@ use super::reconcile::Reconciler;
 use crate::host::Now;
 use crate::journal::{Journal, JournalBatch, JournalError};
 use crate::node::Node;
+use crate::resets::Resets;
 use crate::settings::Settings;
 use crate::view::{ClusterView, NodeView};
 use crate::wire::PeerMessage;
@@ -36,16 +37,24 @@ pub(crate) struct Meta {
     reconciled_us: AtomicU64,
     /// The settings that were taken over are those as of this epoch.
     settings_epoch: Mutex<u64>,
+    /// Shards without a leader, and what is known of them.
+    pub resets: Mutex<Resets>,
+    /// For how long locks of each shard may be granted, ms; the shards read it.
+    pub covers: Vec<Arc<AtomicU64>>,
 }
 
 impl Meta {
-    pub fn new(group: MetaGroup, shards_count: usize) -> Self {
+    /// `covers`: as its shards have them ([`crate::shard::Shard::covered_span_ms`]).
+    pub fn new(group: MetaGroup, covers: Vec<Arc<AtomicU64>>) -> Self {
+        let shards_count = covers.len();
         Meta {
             view: ArcSwap::new(group.view().clone()),
             group: Mutex::new(group),
             reconcilers: Mutex::new(vec![Reconciler::default(); shards_count]),
             reconciled_us: AtomicU64::new(0),
             settings_epoch: Mutex::new(0),
+            resets: Mutex::new(Resets::new(shards_count)),
+            covers,
         }
     }
 }
@@ -160,6 +169,10 @@ impl Node {
                 self.on_report(from.node, report, now);
                 return Ok(());
             }
+            MetaMessage::Stranded(shards) => {
+                self.on_stranded(from, shards, now);
+                return Ok(());
+            }
             message @ (MetaMessage::Ask(_) | MetaMessage::Refused { .. }) => message,
         };
         self.meta_turn(|group, turn| group.on_message(from.node, message, now, turn));
@@ -188,6 +201,7 @@ impl Node {
                 .reconciled_us
                 .store(now.monotonic_us, Ordering::Relaxed);
             self.look_for_lost(now);
+            self.tick_resets(now);
             self.reconcile(now);
         }
     }
@@ -404,6 +418,7 @@ impl Node {
         let others = view.reachable().map(|node| node.id);
         let others: Vec<NodeId> = others.filter(|id| *id != me.node).collect();
         self.cluster.peers.set_nodes(&others);
+        self.note_lock_spans(&view);
         self.take_settings();
     }
 

@@ -1,6 +1,7 @@
 //! What nodes, and processes that want to be nodes, tell each other about the cluster's state; bytes as in `command`.
 
 use super::command::{MetaError, MetaRequest, NodeAddresses, RequestId, decode, encode};
+use super::lives::ShardTestimony;
 use super::state::MetaState;
 use crate::report::NodeReport;
 use paxos::{Incarnation, NodeId, ReplicaId};
@@ -20,6 +21,8 @@ pub enum MetaMessage {
     },
     /// What the sender tells everybody of itself. Not for the group.
     Report(NodeReport),
+    /// For the leader: what the sender has of shards that nobody leads. A hint, by which it has them looked into.
+    Stranded(Vec<ShardTestimony>),
 }
 
 /// What a process that wants to join says of itself.
@@ -48,6 +51,9 @@ pub struct Welcome {
     pub state: MetaState,
 }
 
+/// Behind all else: a state without `lives`, which earlier builds do not have.
+const NO_LIVES: u8 = 0;
+
 impl Welcome {
     /// Who the process is from now on.
     pub fn replica(&self) -> ReplicaId {
@@ -59,7 +65,11 @@ impl Welcome {
 
     /// As it goes over the wire.
     pub fn encode(&self) -> Vec<u8> {
-        encode(self)
+        let mut bytes = encode(self);
+        if self.state.lives.is_empty() {
+            bytes.pop();
+        }
+        bytes
     }
 
     /// Reads it.
@@ -67,7 +77,7 @@ impl Welcome {
     /// # Errors
     /// [`MetaError`].
     pub fn decode(bytes: &[u8]) -> Result<Welcome, MetaError> {
-        decode(bytes)
+        decode(bytes).or_else(|_| decode(&[bytes, &[NO_LIVES]].concat()))
     }
 }
 

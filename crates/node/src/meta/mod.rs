@@ -9,11 +9,12 @@
 //! What it does not hold: who leads what and who is alive (that changes too fast, and hints do), and who the members of
 //! a shard's group are (the group's own log says that).
 //!
-//! Reading order: `command`, `state`, `scripts`, `group`, `reconcile`, `pace`, `message`, `drive`.
+//! Reading order: `command`, `state`, `lives`, `scripts`, `group`, `reconcile`, `pace`, `message`, `drive`.
 
 mod command;
 mod drive;
 mod group;
+mod lives;
 mod message;
 mod pace;
 mod presence;
@@ -30,6 +31,8 @@ pub use command::{
 pub(crate) use drive::{Meta, founding_command};
 pub(crate) use group::MetaGroup;
 pub use group::{Completion, META_GROUP, NoAnswer};
+pub(crate) use lives::{LOCK_SPAN_MS, is_lost as are_lost};
+pub use lives::{ReplicaName, ShardLife, ShardTestimony, Testimony};
 pub use message::{JoinRequest, MetaMessage, Welcome};
 pub(crate) use scripts::{ScriptStore, StoreFacts};
 pub(crate) use state::ZONE_BYTES_MAX;

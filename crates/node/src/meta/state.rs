@@ -1,8 +1,10 @@
 //! The meta group's state, and how a command changes it: a pure function of (state, request), the same on every node.
 
 use super::command::{
-    MetaAnswer, MetaCommand, MetaError, MetaRequest, NodeAddresses, RequestId, decode, encode,
+    MetaAnswer, MetaCommand, MetaError, MetaRequest, NodeAddresses, RequestId, VERSION, decode,
+    encode_as,
 };
+use super::lives::ShardLife;
 use super::scripts::ScriptStore;
 use super::shares::Shares;
 use serde::{Deserialize, Serialize};
@@ -16,6 +18,10 @@ const NODES_MAX: usize = 64;
 const SETTINGS_MAX: usize = 1024;
 /// Bytes of a zone's name.
 pub(crate) const ZONE_BYTES_MAX: usize = 64;
+/// Version of the state's bytes.
+const STATE_VERSION: u8 = 4;
+/// The one before, in which there is no `lives`: written as long as that is empty, and read.
+const BEFORE_LIVES: u8 = 3;
 /// Weight of one node at most: with so many nodes of it, a ring still has room for all points.
 const WEIGHT_MAX: u32 = 16;
 
@@ -52,6 +58,9 @@ pub struct MetaState {
     answered: Answered,
     /// The scripts that all nodes know. They are no part of the epoch.
     pub(crate) scripts: Box<ScriptStore>,
+    /// Shards of which something is agreed on: those that have lost their memory once, that are looked into, or whose locks
+    /// last long.
+    pub lives: BTreeMap<u32, ShardLife>,
 }
 
 /// The last requests and what came of them, oldest first.
@@ -269,6 +278,10 @@ impl MetaState {
                 let weights = weights.clone();
                 self.change(&MetaCommand::Rebalance { weights })
             }
+            MetaCommand::Seal { shards } => self.seal(shards),
+            MetaCommand::Unseal { shards } => self.unseal(shards),
+            MetaCommand::Testify { node, shards } => self.testify(*node, shards),
+            MetaCommand::CoverLocks { shards } => self.cover_locks(shards),
             // Done in `apply`, where its name is known.
             MetaCommand::Scripts { .. } => Ok(self.done()),
         }
@@ -341,7 +354,7 @@ impl MetaState {
         Ok(self.done())
     }
 
-    fn check_shard(&self, shard: u32) -> Result<(), String> {
+    pub(super) fn check_shard(&self, shard: u32) -> Result<(), String> {
         match shard < self.shards_count {
             true => Ok(()),
             false => Err(format!("shards are 0 to {}", self.shards_count - 1)),
@@ -442,13 +455,21 @@ impl MetaState {
         self.nodes.get_mut(&node).ok_or_else(unknown)
     }
 
-    fn done(&self) -> MetaAnswer {
+    pub(super) fn done(&self) -> MetaAnswer {
         MetaAnswer::Done { epoch: self.epoch }
     }
 
     /// The whole state as bytes: a snapshot, or what a joining node is told. The same state gives the same bytes.
     pub fn encode(&self) -> Vec<u8> {
-        encode(self)
+        match self.lives.is_empty() {
+            // As builds know it that know of no generations.
+            true => {
+                let mut bytes = encode_as(BEFORE_LIVES, self);
+                bytes.pop();
+                bytes
+            }
+            false => encode_as(STATE_VERSION, self),
+        }
     }
 
     /// Reads a state.
@@ -456,7 +477,15 @@ impl MetaState {
     /// # Errors
     /// [`MetaError`].
     pub fn decode(bytes: &[u8]) -> Result<MetaState, MetaError> {
-        decode(bytes)
+        let (&version, rest) = bytes.split_first().ok_or(MetaError::Malformed)?;
+        let mut bytes = [&[VERSION], rest].concat();
+        match version {
+            STATE_VERSION => {}
+            // An empty map behind all else.
+            BEFORE_LIVES => bytes.push(0),
+            other => return Err(MetaError::Version(other)),
+        }
+        decode(&bytes)
     }
 }
 

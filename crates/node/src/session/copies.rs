@@ -164,6 +164,8 @@ impl Session {
             writes,
             memory,
             lock_memory: Memory::for_locks(&node.budget),
+            // The shards look at what comes of it.
+            locks_withheld_ms: 0,
             event_mask: copies.event_mask,
             pubsub: node.pubsub.clone(),
             watchdog: node.cluster.scripts.begin(Place::Briefly),

@@ -283,6 +283,8 @@ fn server(turn: Turn<'_>, manner: Manner, text: &mut String) {
         process.executable, process.config_file
     );
     let _ = write!(text, "torc_shards:{}\r\n", turn.node.shards_count());
+    let resets = turn.node.view().resets_count();
+    let _ = write!(text, "torc_shard_resets:{resets}\r\n");
 }
 
 fn clients(turn: Turn<'_>, text: &mut String) {

@@ -312,6 +312,10 @@ impl Session {
                 }
             }
         }
+        let withheld_ms = guards
+            .iter()
+            .map(|(_, shard)| shard.cache.locks_withheld_ms())
+            .max();
         let terms = Terms {
             db: self.db,
             stamp,
@@ -320,6 +324,7 @@ impl Session {
             writes,
             memory,
             lock_memory: Memory::for_locks(&node.budget),
+            locks_withheld_ms: withheld_ms.unwrap_or(0),
             event_mask: node.event_mask(),
             pubsub: node.pubsub.clone(),
             watchdog: node.cluster.scripts.begin(place),

@@ -5,8 +5,8 @@ use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use super::members::{HOST_BYTES_MAX, JoinAddress, PortChoice};
 use super::values::{
     KeyspaceEvents, LogLevel, Refusal, integer_within, join, lock_memory_text, lock_overflow_name,
-    memory_within, parse_lock_memory, parse_lock_overflow, parse_memory, parse_percentiles,
-    parse_policy, parse_read_mode, parse_yes_no, policy_name, yes_no,
+    memory_within, parse_lock_memory, parse_lock_overflow, parse_memory, parse_on_quorum_loss,
+    parse_percentiles, parse_policy, parse_read_mode, parse_yes_no, policy_name, yes_no,
 };
 use crate::journal::SyncPolicy;
 use crate::meta::ZONE_BYTES_MAX;
@@ -285,6 +285,11 @@ pub(super) static ROWS: &[Row] = &[
         "replace-after",
         |s| s.replace_after_s.to_string(),
         |s, v| put(&mut s.replace_after_s, integer_within(v, 1..=INT_MAX)),
+    ),
+    mutable(
+        "on-quorum-loss",
+        |s| s.on_quorum_loss.name().into(),
+        |s, v| put(&mut s.on_quorum_loss, parse_on_quorum_loss(v)),
     ),
     mutable(
         "move-bandwidth",

@@ -81,6 +81,11 @@ fn refusals_are_in_redis_words() {
             "any",
             "argument(s) must be one of the following: lease, quorum",
         ),
+        (
+            "on-quorum-loss",
+            "any",
+            "argument(s) must be one of the following: reset, wait",
+        ),
         ("protected-mode", "1", "argument must be 'yes' or 'no'"),
         (
             "notify-keyspace-events",
@@ -209,6 +214,7 @@ fn values_read_back_as_redis_prints_them() {
         ("maxmemory-policy", "VOLATILE-TTL", "volatile-ttl"),
         ("protected-mode", "NO", "no"),
         ("read-mode", "Quorum", "quorum"),
+        ("on-quorum-loss", "WAIT", "wait"),
         ("notify-keyspace-events", "KEA", "AKE"),
         ("notify-keyspace-events", "nmtxE", "xtnEm"),
         ("notify-keyspace-events", "g$lshzxetd", "A"),

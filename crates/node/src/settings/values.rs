@@ -206,6 +206,39 @@ pub fn parse_read_mode(text: &str) -> Result<ReadMode, Refusal> {
     }
 }
 
+/// What becomes of a shard of which a majority of replicas lost their memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnQuorumLoss {
+    /// It goes on, in a new generation, with what is left of it.
+    Reset,
+    /// It stays as it is, and is neither read nor written.
+    Wait,
+}
+
+impl OnQuorumLoss {
+    /// Its name.
+    pub fn name(self) -> &'static str {
+        match self {
+            OnQuorumLoss::Reset => "reset",
+            OnQuorumLoss::Wait => "wait",
+        }
+    }
+}
+
+/// Reads the name of such a policy, in either case.
+///
+/// # Errors
+///
+/// For an unknown name.
+pub fn parse_on_quorum_loss(text: &str) -> Result<OnQuorumLoss, Refusal> {
+    let policies = [OnQuorumLoss::Reset, OnQuorumLoss::Wait];
+    let is_named = |policy: &OnQuorumLoss| policy.name().eq_ignore_ascii_case(text);
+    match policies.into_iter().find(is_named) {
+        Some(policy) => Ok(policy),
+        None => Err(one_of(policies.into_iter().map(OnQuorumLoss::name))),
+    }
+}
+
 fn one_of<'a>(names: impl Iterator<Item = &'a str>) -> Refusal {
     let names: Vec<&str> = names.collect();
     format!(

@@ -4,7 +4,7 @@
 use super::Clock;
 use crate::cluster::Membership;
 use crate::journal::Journal;
-use crate::meta::{JoinRequest, NodeAddresses, RequestId};
+use crate::meta::{JoinRequest, NodeAddresses, RequestId, Welcome};
 use crate::node::Node;
 use crate::settings::Settings;
 use crate::wire::{Class, Frame, FrameReader, PeerMessage};
@@ -38,6 +38,8 @@ pub(crate) struct Network {
     pub delivered: usize,
     /// Which message gets lost: from, to, what.
     loses: Option<Loses>,
+    /// How often somebody asked to join.
+    asked: u32,
 }
 
 /// Says of a message whether it gets lost.
@@ -82,6 +84,7 @@ impl Network {
             stopped: BTreeSet::new(),
             delivered: 0,
             loses: None,
+            asked: 0,
         };
         for number in 1..=count {
             let others: Vec<NodeId> = (1..=count).filter(|n| *n != number).map(NodeId).collect();
@@ -107,8 +110,15 @@ impl Network {
     /// If it is refused, or nobody answers within 5 s.
     pub fn join(&mut self, at: u32) {
         let number = self.nodes.len() as u32 + 1;
+        let welcome = self.ask_to_join(number, at).expect("it may join");
+        self.begin(number as usize - 1, welcome);
+        self.link_all();
+    }
+
+    fn ask_to_join(&mut self, number: u32, at: u32) -> Result<Welcome, String> {
+        self.asked += 1;
         let request = JoinRequest {
-            id: RequestId(u128::from(number) << 64),
+            id: RequestId(u128::from(self.asked) << 64),
             name: format!("{number:040x}"),
             addresses: NodeAddresses {
                 host: "127.0.0.1".into(),
@@ -128,7 +138,10 @@ impl Network {
             waited_ms += 10;
         }
         let answer = told.lock().take().expect("waited for it");
-        let welcome = self.node(at).welcome(answer).expect("it may join");
+        self.node(at).welcome(answer)
+    }
+
+    fn begin(&mut self, place: usize, welcome: Welcome) {
         let settings = Settings {
             shards: 1, // the cluster's count is taken
             maxmemory_bytes: 64 << 20,
@@ -139,8 +152,35 @@ impl Network {
             Box::new(self.clock.clone()),
             Membership::joined(welcome),
         );
-        self.nodes
-            .push(Arc::new(node.expect("the cluster's count of shards")));
+        let node = Arc::new(node.expect("the cluster's count of shards"));
+        match place == self.nodes.len() {
+            true => self.nodes.push(node),
+            false => self.nodes[place] = node,
+        }
+    }
+
+    /// Nodes that joined die together, and come back without their memory, by way of node `at`. What time passes is theirs to
+    /// be missed in.
+    ///
+    /// # Panics
+    /// If one is refused for 20 s.
+    pub fn lose_memory(&mut self, numbers: &[u32], at: u32) {
+        for &number in numbers {
+            self.stop(number);
+            for node in &self.nodes {
+                node.peer_down(NodeId(number), node.now());
+            }
+        }
+        for &number in numbers {
+            let welcome = (0..20)
+                .find_map(|_| {
+                    self.run_ms(1000);
+                    self.ask_to_join(number, at).ok()
+                })
+                .expect("its former life is over");
+            self.begin(number as usize - 1, welcome);
+            self.stopped.remove(&number);
+        }
         self.link_all();
     }
 
@@ -262,13 +302,14 @@ impl Network {
                 continue;
             }
             let node = self.nodes[to as usize - 1].clone();
+            let sender = self.node(from).cluster.me;
             let loses = &mut self.loses;
             let mut arriving = messages.into_iter().filter(|message| {
                 let lost = loses.as_mut().is_some_and(|l| l(from, to, message));
                 count += usize::from(!lost);
                 !lost
             });
-            let taken = node.on_peer_messages(replica(from), || arriving.next(), node.now());
+            let taken = node.on_peer_messages(sender, || arriving.next(), node.now());
             assert_eq!(taken, Ok(()), "a sound node's word is taken");
         }
         self.delivered += count;

@@ -74,14 +74,14 @@ fn a_snapshot_brings_the_last_fence() {
     let mut network = Network::new(2, 1, |settings| settings.shards = 1);
     let mut client = Client::new(network.node(1));
     for n in 0..300 {
-        client.run(&format!("SET k{n} owner NX PX 900000"));
+        client.run(&format!("SET k{n} owner NX PX 50000"));
     }
     let held = number(&client.run("LOCK.FENCE k7"));
     for _ in 0..50_000 {
-        client.pipeline(&["SET gone owner NX PX 900000", "DEL gone"]);
+        client.pipeline(&["SET gone owner NX PX 50000", "DEL gone"]);
     }
     client.run("FLUSHDB");
-    client.run("SET held owner NX PX 900000");
+    client.run("SET held owner NX PX 50000");
     let last = number(&client.run("LOCK.FENCE held"));
     assert!(last > held + 50_000);
     drop(client);

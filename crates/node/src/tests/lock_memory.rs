@@ -10,7 +10,7 @@ use crate::testing::{Client, node_with};
 use std::sync::atomic::Ordering;
 
 fn take(n: usize) -> String {
-    format!("SET lock{n} owner NX PX 500000")
+    format!("SET lock{n} owner NX PX 59000")
 }
 
 #[test]

@@ -19,6 +19,7 @@ mod pops;
 mod read_mode;
 mod recovery;
 mod replay;
+mod resets;
 mod scripts;
 mod sessions;
 mod threads;

@@ -2,7 +2,7 @@
 
 use super::groups::Asker;
 use crate::cluster::Membership;
-use crate::group::OpKind;
+use crate::group::{OpKind, ResetStart};
 use crate::journal::layout::RecordHead;
 use crate::journal::{
     Checkpoint, CheckpointReader, Generation, GroupId, GroupMemory, Identity, Journal,
@@ -25,7 +25,7 @@ struct Disk(Arc<Mutex<Inner>>);
 #[derive(Debug, Default)]
 struct Inner {
     records: Vec<(RecordHead, Bytes)>,
-    checkpoints: BTreeMap<GroupId, (SnapshotBase, Vec<Bytes>)>,
+    checkpoints: BTreeMap<GroupId, (Generation, SnapshotBase, Vec<Bytes>)>,
     wanted: Vec<GroupId>,
 }
 
@@ -33,6 +33,7 @@ struct Inner {
 struct Writer {
     disk: Disk,
     group: GroupId,
+    generation: Generation,
     chunks: Vec<Bytes>,
 }
 
@@ -61,11 +62,12 @@ impl Journal for Disk {
     fn begin_checkpoint(
         &self,
         group: GroupId,
-        _: Generation,
+        generation: Generation,
     ) -> Result<Box<dyn Checkpoint>, JournalError> {
         Ok(Box::new(Writer {
             disk: self.clone(),
             group,
+            generation,
             chunks: Vec::new(),
         }))
     }
@@ -90,7 +92,7 @@ impl Checkpoint for Writer {
         inner.wanted.retain(|group| *group != self.group);
         inner
             .checkpoints
-            .insert(self.group, (base.clone(), self.chunks));
+            .insert(self.group, (self.generation, base.clone(), self.chunks));
         Ok(())
     }
 }
@@ -106,8 +108,8 @@ impl Disk {
     fn read(&self) -> Recovered {
         let inner = self.0.lock();
         let mut replay = Replay::default();
-        for (group, (base, _)) in &inner.checkpoints {
-            replay.checkpoint(*group, Generation(0), base.clone());
+        for (group, (generation, base, _)) in &inner.checkpoints {
+            replay.checkpoint(*group, *generation, base.clone());
         }
         for (head, payload) in &inner.records {
             replay.record(head, payload.clone()).expect("our own");
@@ -115,7 +117,7 @@ impl Disk {
         let (groups, doubts) = replay.finish();
         assert_eq!(doubts, []);
         let group = |memory: GroupMemory| RecoveredGroup {
-            checkpoint: inner.checkpoints.get(&memory.group).map(|(_, chunks)| {
+            checkpoint: inner.checkpoints.get(&memory.group).map(|(.., chunks)| {
                 Box::new(Reader(chunks.clone().into_iter())) as Box<dyn CheckpointReader>
             }),
             group: memory.group,
@@ -139,6 +141,11 @@ impl Disk {
 
 /// The node ends where it stands, and another process goes on with its disk.
 fn restart(network: &mut Network, disk: &Disk, start: u32) {
+    begin_again(network, disk, start);
+    network.settle();
+}
+
+fn begin_again(network: &mut Network, disk: &Disk, start: u32) {
     let before = network.node(1).clone();
     let remembered = Remembered::read(disk.read()).expect("a sound journal");
     let remembered = remembered.expect("a cluster");
@@ -157,7 +164,6 @@ fn restart(network: &mut Network, disk: &Disk, start: u32) {
     let node = node.expect("a sound journal");
     assert_eq!(node.cluster.me, replica(1));
     network.nodes[0] = Arc::new(node);
-    network.settle();
 }
 
 #[test]
@@ -192,6 +198,57 @@ fn keys_expire_while_nobody_runs() {
         network.clock.advance_ms(6000);
         find(&mut network, ":0");
     }
+}
+
+/// Begins a generation of a shard, as the cluster would have it agreed on.
+fn begin_generation(network: &Network, shard: usize, generation: u32, is_base: bool) {
+    let node = network.node(1);
+    let start = ResetStart {
+        generation: Generation(generation),
+        number: 5,
+        is_base,
+        withheld_ms: 60_000,
+    };
+    let mut work = node.work(node.now());
+    node.on_shard(shard, &mut work, |shard, work| {
+        shard.begin_generation(start, work);
+    });
+    node.finish(work);
+}
+
+#[test]
+fn a_generation_outlives_a_restart() {
+    // Breaks if a shard that went on after a majority had lost its memory falls back into the generation before, or comes
+    // back without what it went on with; or if who joined it finds what is over.
+    let disk = Disk::default();
+    let mut network =
+        Network::with_journals(1, 1, |_, _| {}, |_| Some(Arc::new(disk.clone()) as _));
+    network.settle();
+    let shard = network.node(1).shard_of(b"k");
+    let other = (shard + 1) % 8;
+    for generation in 1..=2 {
+        for count in 1..=2 {
+            let mut asker = Asker::new(&network, 1);
+            let slot = asker.write(&network, shard, "INCR k");
+            network.run_ms(700);
+            let count = 2 * generation + count - 2;
+            assert_eq!(asker.reply(slot), Some(format!(":{count}")));
+            if count % 2 == 1 {
+                begin_generation(&network, shard, generation, true);
+                network.settle();
+            }
+        }
+        restart(&mut network, &disk, generation);
+        let guard = network.node(1).lock(shard);
+        assert_eq!(guard.generation(), Generation(generation));
+        assert!(guard.cache.locks_withheld_ms() > 50_000);
+    }
+    begin_generation(&network, other, 1, false);
+    begin_again(&mut network, &disk, 3);
+    network.run_ms(2000);
+    let guard = network.node(1).lock(other);
+    assert_eq!(guard.generation(), Generation(1));
+    assert!(guard.group.replica.config().voters.is_empty());
 }
 
 #[test]

@@ -259,6 +259,14 @@ pub(crate) static OPTIONS: &[Opt] = &[
         "How long a node may be silent before others take its place",
     ),
     row(
+        "on-quorum-loss",
+        Group::Cluster,
+        Shape::Word("POLICY"),
+        "reset",
+        "What becomes of a shard when a majority of its replicas lost their memory: reset goes on with what is left \
+         of it, wait waits for ever",
+    ),
+    row(
         "move-bandwidth",
         Group::Cluster,
         Shape::Memory,

@@ -33,8 +33,12 @@ pub struct Judge {
     pub(super) locks: LockJudge,
     /// What was told of queues.
     pub(super) queues: QueueJudge,
-    /// By shard, index and log time.
-    copies: BTreeMap<(usize, u64, u64), Seen>,
+    /// By shard, generation, index and log time.
+    copies: BTreeMap<(usize, u32, u64, u64), Seen>,
+    /// When memory was last lost for which shards may have fallen back, us; 0: it never was.
+    cut_us: u64,
+    /// How often. Keys of each time have names of their own.
+    pub era: u64,
 }
 
 /// What was seen of a shard at one index and log time.
@@ -80,6 +84,19 @@ impl Judge {
         self.violation.get_or_insert(what);
     }
 
+    /// Shards may fall back: whatever clients were not told before counts for nothing, and from now on they use other keys,
+    /// which are judged as if nothing had been lost. But locks and fences must be right all the same.
+    pub fn cut(&mut self, now_us: u64) {
+        self.cut_us = now_us;
+        self.era += 1;
+        self.locks.cut(now_us);
+    }
+
+    /// Whether shards may have fallen back since that time, us.
+    pub fn is_cut_since(&self, call_us: u64) -> bool {
+        call_us < self.cut_us
+    }
+
     /// A client asks something of a key.
     pub fn ask(&mut self, process: u64, key: &str, action: Action, call_us: u64) -> OperationId {
         self.operations.push(Some(Operation {
@@ -94,9 +111,13 @@ impl Judge {
 
     /// It is answered.
     pub fn answer(&mut self, id: OperationId, reply: &[u8], at_us: u64) {
+        let cut_us = self.cut_us;
         let Some(operation) = &mut self.operations[id] else {
             return;
         };
+        if operation.call_us < cut_us {
+            return;
+        }
         match answer_of(&operation.action, reply) {
             Some(answer) => operation.outcome = Outcome::Answered { at_us, answer },
             None => {
@@ -145,7 +166,9 @@ impl Judge {
 
     /// It is there, as somebody learned who asked at `call_us`.
     pub fn see_fleeting(&mut self, key: u64, call_us: u64, at_us: u64) {
-        let Some(fleeting) = self.fleeting.get_mut(&key) else {
+        let cut_us = self.cut_us;
+        let known = self.fleeting.get_mut(&key);
+        let Some(fleeting) = known.filter(|one| one.set_us >= cut_us) else {
             return;
         };
         fleeting.there_us = Some(fleeting.there_us.map_or(at_us, |there| there.min(at_us)));
@@ -158,7 +181,9 @@ impl Judge {
 
     /// It is not there, as somebody learned who asked at `call_us`.
     pub fn miss_fleeting(&mut self, key: u64, call_us: u64, at_us: u64) {
-        let Some(fleeting) = self.fleeting.get_mut(&key) else {
+        let cut_us = self.cut_us;
+        let known = self.fleeting.get_mut(&key);
+        let Some(fleeting) = known.filter(|one| one.set_us >= cut_us) else {
             return;
         };
         let Some(there_us) = fleeting.there_us.filter(|there| *there < call_us) else {
@@ -258,7 +283,7 @@ impl Judge {
         if copy.hollow {
             return;
         }
-        let place = (shard, copy.applied, copy.log_ms);
+        let place = (shard, copy.generation, copy.applied, copy.log_ms);
         let keys = copy.exact.then_some(copy.keys);
         let seen = self.copies.entry(place).or_insert(Seen {
             keys,

@@ -545,6 +545,35 @@ impl World {
     }
 }
 
+impl World {
+    /// Generations that shards have begun, but for the first.
+    pub fn resets(&self) -> u64 {
+        let of = |shard| {
+            let copies = (0..self.machines.len()).filter_map(|number| self.copy(number, shard));
+            copies.map(|copy| u64::from(copy.generation)).max()
+        };
+        (0..self.plan.shards).filter_map(of).sum()
+    }
+
+    /// Whether all shards have leaders, and the cluster's own state a majority of its voters without these machines.
+    pub(super) fn may_lose_together(&self, victims: &[usize]) -> bool {
+        let lives = |id: &&ReplicaId| {
+            self.home_of(**id)
+                .is_some_and(|home| !victims.contains(&home))
+        };
+        let has_majority =
+            |voters: &Vec<ReplicaId>| 2 * voters.iter().filter(lives).count() > voters.len();
+        let meta = self.plan.shards;
+        let are_there = |number: &usize| self.machines[*number].process.is_some();
+        victims.iter().all(are_there)
+            && (0..=meta).all(|shard| self.leader(shard).is_some())
+            && (0..self.machines.len())
+                .filter_map(|number| self.copy(number, meta))
+                .filter(|copy| !copy.voters.is_empty())
+                .all(|copy| has_majority(&copy.voters) && copy.coming.iter().all(has_majority))
+    }
+}
+
 fn shown(message: &PeerMessage) -> String {
     let mut text = match message {
         PeerMessage::Paxos(message) => format!("g{} {:?}", message.group.0, message.kind),

@@ -32,6 +32,8 @@ pub enum Nemesis {
     StepWall,
     /// A process dies.
     Crash,
+    /// Several die at once, whatever they have, but for the cluster's own state. Of runs with such losses alone.
+    LoseMajority,
 }
 
 /// All kinds.
@@ -104,6 +106,30 @@ impl World {
                     self.after(away_us, Event::Join(number));
                 }
             }
+            Nemesis::LoseMajority => self.lose_majority(),
+        }
+    }
+
+    /// Two or three nodes lose their memory at the same time. What clients knew is cut there.
+    fn lose_majority(&mut self) {
+        let count = self.plan.nodes as u64;
+        let first = self.draw_victim();
+        let step = self.random.between(1, count - 1) as usize;
+        let mut victims = vec![first, (first + step) % self.plan.nodes];
+        let third = self.random.below(count) as usize;
+        if self.random.chance(300_000) && !victims.contains(&third) {
+            victims.push(third);
+        }
+        if !self.may_lose_together(&victims) {
+            return;
+        }
+        self.note(|| format!("LOSE {victims:?}"));
+        self.tally.count(Fault::MajorityLoss);
+        self.judge.cut(self.now_us);
+        for number in victims {
+            self.crash(number);
+            let away_us = self.draw_while();
+            self.after(away_us, Event::Join(number));
         }
     }
 

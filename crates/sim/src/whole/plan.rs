@@ -7,6 +7,15 @@ use crate::random::Random;
 use node::settings::ReadMode;
 use paxos::Settings;
 
+/// How much memory is lost at a time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Losses {
+    /// What no group is hurt by for good.
+    OfMinorities,
+    /// That of most of a shard's replicas too: it goes on with what is left.
+    OfMajorities,
+}
+
 /// A run, as drawn.
 #[derive(Clone, Debug)]
 pub struct Plan {
@@ -61,8 +70,11 @@ impl Plan {
     }
 
     /// Draws one.
-    pub fn draw(random: &mut Random) -> Plan {
-        let nodes = *random.pick(&[1, 2, 3, 3, 3, 3, 4, 5, 5]);
+    pub fn draw(random: &mut Random, losses: Losses) -> Plan {
+        let nodes = match losses {
+            Losses::OfMinorities => *random.pick(&[1, 2, 3, 3, 3, 3, 4, 5, 5]),
+            Losses::OfMajorities => *random.pick(&[4, 5, 5, 5]),
+        };
         let is_still = random.chance(50_000);
         let skews = random.chance(700_000);
         let settings = draw_settings(random);
@@ -72,6 +84,9 @@ impl Plan {
         nemeses.retain(|_| random.chance(400_000));
         if is_still {
             nemeses.clear();
+        }
+        if losses == Losses::OfMajorities {
+            nemeses.extend([Nemesis::LoseMajority; 4]);
         }
         let is_unruly = !is_still && random.chance(250_000);
         let rate = |random: &mut Random| match skews {

@@ -20,6 +20,12 @@ const SWAP: &str = "if redis.call('get', KEYS[1]) ~= ARGV[1] then return false e
 /// Length of a long value: more than a reply copies.
 const LONG_BYTES: usize = 20_000;
 
+/// More than there are keys of a kind.
+const ERA_KEYS: u64 = 100;
+
+/// What the answer to a transaction begins with of which a shard does not know any more what it came to.
+const CARRIED_OUT: &[u8] = b"-ERR the transaction was carried out";
+
 /// Requests of one batch, about.
 const BATCH_MAX: u64 = 8;
 
@@ -118,7 +124,7 @@ impl Asking<'_> {
             return (bytes, asked);
         }
         if self.random.chance(60_000) {
-            let key = self.random.below(self.keys);
+            let key = self.key();
             put(&mut bytes, &["WATCH", &watched_key(key)]);
             put(&mut bytes, &["GET", &watched_key(key)]);
             let id = self.ask(&watched_key(key), Action::Read);
@@ -168,23 +174,28 @@ impl Asking<'_> {
     }
 
     fn request(&mut self, bytes: &mut Vec<u8>, expected: &mut VecDeque<Expected>) {
-        let key = self.random.below(self.keys);
+        let (lock, key) = {
+            let lock = self.random.below(self.keys);
+            (lock, self.of_era(lock))
+        };
         if self.wants_queues && self.random.chance(400_000) {
             return expected.push_back(self.count_field(key, bytes));
         }
         match self.random.below(20) {
             0..=12 => expected.push_back(self.simple(key, bytes)),
             13 => {
-                let ids: Vec<OperationId> = (0..self.keys)
+                let ids: Vec<OperationId> = self
+                    .all_keys()
                     .map(|key| self.ask(&register(key), Action::Read))
                     .collect();
-                let keys: Vec<String> = (0..self.keys).map(register).collect();
+                let keys: Vec<String> = self.all_keys().map(register).collect();
                 let words = [vec!["MGET"], keys.iter().map(String::as_str).collect()].concat();
                 put(bytes, &words);
                 expected.push_back(Expected::Each(ids));
             }
             14 => {
-                let pairs: Vec<(String, String)> = (0..self.keys)
+                let pairs: Vec<(String, String)> = self
+                    .all_keys()
                     .map(|key| (register(key), self.value()))
                     .collect();
                 let ids = pairs
@@ -197,11 +208,11 @@ impl Asking<'_> {
                 put(bytes, &[vec!["MSET"], words.collect()].concat());
                 expected.push_back(Expected::All(ids));
             }
-            15 => self.transaction(&["{m}x", "{m}y"], bytes, expected),
+            15 => self.transaction(["{m}x", "{m}y"], bytes, expected),
             16 => match self.random.below(4) {
                 0 if self.random.chance(400_000) => self.count_all(bytes, expected),
-                0 => self.transaction(&["sa", "sb", "sc"], bytes, expected),
-                1 => self.guarded(key, bytes, expected),
+                0 => self.transaction(["sa", "sb", "sc"], bytes, expected),
+                1 => self.guarded(lock, bytes, expected),
                 _ => self.mixed(bytes, expected),
             },
             17 => {
@@ -227,17 +238,38 @@ impl Asking<'_> {
                 let ttl_ms = self.random.between(50, self.ttl_ms_max.max(50));
                 let words = [
                     "SET",
-                    &format!("l{key}"),
+                    &format!("l{lock}"),
                     "held",
                     "NX",
                     "PX",
                     &ttl_ms.to_string(),
                 ];
                 put(bytes, &words);
-                expected.push_back(Expected::Lock(key, ttl_ms * 1_000));
-                put(bytes, &["LOCK.FENCE", &format!("l{key}")]);
-                expected.push_back(Expected::Fence(key));
+                expected.push_back(Expected::Lock(lock, ttl_ms * 1_000));
+                put(bytes, &["LOCK.FENCE", &format!("l{lock}")]);
+                expected.push_back(Expected::Fence(lock));
             }
+        }
+    }
+
+    /// Since memory was lost for which shards may have fallen back, other keys are used.
+    fn of_era(&self, key: u64) -> u64 {
+        key + self.judge.era * ERA_KEYS
+    }
+
+    fn key(&mut self) -> u64 {
+        let key = self.random.below(self.keys);
+        self.of_era(key)
+    }
+
+    fn all_keys(&self) -> std::ops::Range<u64> {
+        self.of_era(0)..self.of_era(self.keys)
+    }
+
+    fn named(&self, key: &str) -> String {
+        match self.judge.era {
+            0 => key.to_owned(),
+            era => format!("{key}{era}"),
         }
     }
 
@@ -324,7 +356,7 @@ impl Asking<'_> {
         expected.push_back(Expected::Word);
         let mut parts = Vec::new();
         for _ in 0..self.random.between(2, 4) {
-            let key = self.random.below(self.keys);
+            let key = self.key();
             let (register, counter, value) = (register(key), format!("c{key}"), self.value());
             let (words, key, action): (Vec<&str>, &str, Action) = match self.random.below(6) {
                 0 => (vec!["GET", &register], &register, Action::Read),
@@ -350,7 +382,7 @@ impl Asking<'_> {
 
     /// A write that a lock of another shard guards, under some fence of it that somebody was told; or what such writes left.
     fn guarded(&mut self, key: u64, bytes: &mut Vec<u8>, expected: &mut VecDeque<Expected>) {
-        let log = format!("g{key}");
+        let log = format!("g{}", self.of_era(key));
         let drawn = self.random.below(3) as usize;
         match self.judge.fence_seen(key, drawn) {
             Some(fence) => {
@@ -377,17 +409,18 @@ impl Asking<'_> {
     }
 
     /// Counters go up together, or are read together.
-    fn transaction(
+    fn transaction<const N: usize>(
         &mut self,
-        keys: &[&str],
+        keys: [&str; N],
         bytes: &mut Vec<u8>,
         expected: &mut VecDeque<Expected>,
     ) {
+        let keys = keys.map(|key| self.named(key));
         let reads = self.random.chance(500_000);
         put(bytes, &["MULTI"]);
         expected.push_back(Expected::Word);
         let mut parts = Vec::new();
-        for &key in keys {
+        for key in &keys {
             let (word, action) = match reads {
                 true => ("GET", Action::Read),
                 false => ("INCR", Action::Increment(1)),
@@ -402,9 +435,10 @@ impl Asking<'_> {
 
     /// Counters of several shards go up together, by a script.
     fn count_all(&mut self, bytes: &mut Vec<u8>, expected: &mut VecDeque<Expected>) {
-        put(bytes, &["EVAL", INCR_ALL, "3", "sa", "sb", "sc"]);
-        let parts =
-            ["sa", "sb", "sc"].map(|key| Expected::One(self.ask(key, Action::Increment(1))));
+        let keys = ["sa", "sb", "sc"].map(|key| self.named(key));
+        let [one, two, three] = keys.each_ref();
+        put(bytes, &["EVAL", INCR_ALL, "3", one, two, three]);
+        let parts = keys.map(|key| Expected::One(self.ask(&key, Action::Increment(1))));
         expected.push_back(Expected::Exec(parts.into(), Alike::Yes));
     }
 
@@ -418,6 +452,9 @@ impl Asking<'_> {
             value: value.into(),
         };
         let id = self.ask(&watched_key(key), action);
+        if key < self.of_era(0) {
+            self.judge.forget(id);
+        }
         asked.expected = [Expected::Word, Expected::Word, Expected::Swap(id)].into();
     }
 
@@ -453,6 +490,10 @@ impl Asked {
         };
         if let Expected::Lock(..) = expected {
             self.is_granted = reply == b"+OK\r\n";
+        }
+        if reply.starts_with(CARRIED_OUT) && judge.is_cut_since(self.call_us) {
+            // What it came to in a shard that fell back is lost.
+            return None;
         }
         if reply.starts_with(b"-") {
             refuse(&expected, reply, judge);
@@ -519,7 +560,7 @@ fn settle(
                 rest = others;
             }
             let is_whole = replies.windows(2).all(|pair| pair[0] == pair[1]);
-            if *alike == Alike::Yes && !is_whole {
+            if *alike == Alike::Yes && !is_whole && !judge.is_cut_since(call_us) {
                 judge.accuse(format!("a transaction saw half of another: {:?}", said()));
             }
         }
@@ -575,7 +616,8 @@ fn refuse(expected: &Expected, reply: &[u8], judge: &mut Judge) {
     {
         return judge.forget(*id);
     }
-    let known: [&[u8]; 5] = [
+    let known: [&[u8]; 6] = [
+        b"-LOCKWAIT",
         b"-TRYAGAIN",
         b"-CLUSTERDOWN",
         b"-EXECABORT",

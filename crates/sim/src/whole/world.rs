@@ -10,7 +10,7 @@ use super::links::{LinkId, Links};
 use super::machines::Machine;
 use super::nemesis::Trouble;
 use super::operator::Operator;
-use super::plan::Plan;
+use super::plan::{Losses, Plan};
 use super::queues;
 use crate::agenda::Agenda;
 use crate::faults::Tally;
@@ -29,6 +29,8 @@ const LOOK_US: u64 = 50_000;
 const HEALING_US: u64 = 3_000_000;
 /// After so long without rest, from the healing on, the cluster counts as stuck, us.
 const REST_US_MAX: u64 = 20_000_000;
+/// How long nobody may be granted a lock after shards lost memory, us, and some more for finding out that they did.
+const WITHHELD_US: u64 = 80_000_000;
 
 /// What happens at one time.
 pub enum Event {
@@ -122,18 +124,23 @@ pub struct World {
 
 impl World {
     /// The world of a seed, at its beginning.
-    pub fn new(seed: u64, traced: bool) -> World {
+    pub fn new(seed: u64, traced: bool, losses: Losses) -> World {
         let mut random = Random::new(seed);
-        let plan = Plan::draw(&mut random);
+        let plan = Plan::draw(&mut random, losses);
         let network = Network::new(plan.network, plan.nodes, random.fork());
         let machines = (0..plan.nodes).map(|number| {
             let (clock, wall_us) = (plan.clocks[number], plan.walls_us[number]);
             Machine::new(clock, wall_us)
         });
+        // What is pushed and popped is judged as a whole, which a loss would cut.
+        let queue_clients = match losses {
+            Losses::OfMinorities => queues::clients_of(seed),
+            Losses::OfMajorities => 0,
+        };
         let mut world = World {
             machines: machines.collect(),
             links: Links::new(plan.nodes),
-            clients: (0..plan.clients_total() + queues::clients_of(seed))
+            clients: (0..plan.clients_total() + queue_clients)
                 .map(|_| Client::default())
                 .collect(),
             network,
@@ -314,7 +321,12 @@ impl World {
     fn look_for_rest(&mut self) {
         let since_us = self.now_us - self.healed_us;
         // Clients that wait for each other's locks are answered when those expire.
-        let is_late = since_us > HEALING_US + self.plan.ttl_ms_max * 2_000;
+        // Shards that lost memory grant no locks for a while.
+        let withheld_us = match self.judge.era {
+            0 => 0,
+            _ => WITHHELD_US,
+        };
+        let is_late = since_us > HEALING_US + self.plan.ttl_ms_max * 2_000 + withheld_us;
         if self.phase == Phase::Settling && self.answered_since_healing == 0 && is_late {
             let what = format!("nothing was answered for {since_us} us after the healing");
             return self.judge.accuse(what);
@@ -332,7 +344,7 @@ impl World {
             }
             return;
         };
-        if since_us > REST_US_MAX {
+        if since_us > REST_US_MAX + withheld_us {
             let what = format!("no rest {since_us} us after the healing: {missing}");
             self.judge.accuse(what);
         }
