@@ -205,13 +205,15 @@ impl Node {
     }
 
     /// What this node has of a shard.
-    fn testimony(&self, shard: usize) -> ShardTestimony {
+    fn testimony(&self, view: &ClusterView, shard: usize) -> ShardTestimony {
+        let inquiry = view.life(shard).map_or(0, |life| life.inquiries_count);
         let guard = self.lock(shard);
         let replica = &guard.group.replica;
         let has_state = !replica.is_hollow() && replica.chosen().0 > 0;
         ShardTestimony {
             shard: shard as u32,
             generation: replica.generation().0,
+            inquiry,
             testimony: Testimony::of(
                 self.cluster.me,
                 replica.config(),
@@ -229,7 +231,7 @@ impl Node {
             let Some(inquiry) = &life.inquiry else {
                 continue;
             };
-            let said = self.testimony(shard as usize);
+            let said = self.testimony(view, shard as usize);
             let guard = self.lock(shard as usize);
             if said.generation != life.generation || guard.group.replica.is_leader() {
                 // It has a leader after all, or had one a moment ago.
@@ -273,7 +275,7 @@ impl Node {
         let shards: Vec<ShardTestimony> = stranded
             .into_iter()
             .filter(is_open)
-            .map(|shard| self.testimony(shard as usize))
+            .map(|shard| self.testimony(view, shard as usize))
             .collect();
         let me = self.cluster.me;
         match self.cluster.leader(META_GROUP) {

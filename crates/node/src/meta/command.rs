@@ -420,6 +420,7 @@ mod tests {
                 shards: vec![ShardTestimony {
                     shard: 7,
                     generation: 1,
+                    inquiry: 4,
                     testimony: Testimony {
                         incarnation: 3,
                         config_number: 9,

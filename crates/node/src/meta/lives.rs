@@ -38,7 +38,9 @@ pub struct ShardLife {
     pub withheld_ms: u64,
     /// The longest time, ms, for which locks of it may be granted; 0: [`LOCK_SPAN_MS`]. Rises only.
     pub lock_span_ms: u64,
-    /// Whether it is being found out if somebody can lead it: what nodes testified, by node.
+    /// How often it was to be found out if somebody can lead it: a testimony belongs to one of these times.
+    pub inquiries_count: u64,
+    /// Whether it is being found out: what nodes testified, by node.
     pub inquiry: Option<BTreeMap<u32, Testimony>>,
 }
 
@@ -62,6 +64,8 @@ pub struct ShardTestimony {
     pub shard: u32,
     /// The generation that it is about.
     pub generation: u32,
+    /// Which inquiry asks, as [`ShardLife::inquiries_count`] has it: what was said to another one, and comes late, may not be so any more.
+    pub inquiry: u64,
     /// What is testified.
     pub testimony: Testimony,
 }
@@ -130,6 +134,7 @@ impl MetaState {
             let life = self.lives.entry(shard).or_default();
             if life.generation == generation && life.inquiry.is_none() {
                 life.inquiry = Some(BTreeMap::new());
+                life.inquiries_count += 1;
                 is_any = true;
             }
         }
@@ -159,6 +164,7 @@ impl MetaState {
         for one in testimonies {
             if let Some(life) = self.lives.get_mut(&one.shard)
                 && life.generation == one.generation
+                && life.inquiries_count == one.inquiry
                 && let Some(inquiry) = &mut life.inquiry
             {
                 is_any |=

@@ -52,9 +52,21 @@ fn voter(state: &MetaState, node: u32, number: u64, chosen: u64) -> Testimony {
 }
 
 fn testify(state: &mut MetaState, node: u32, testimony: Testimony, generation: u32) {
+    let inquiry = state.lives.get(&3).map_or(0, |life| life.inquiries_count);
+    testify_to(inquiry, state, node, testimony, generation);
+}
+
+fn testify_to(
+    inquiry: u64,
+    state: &mut MetaState,
+    node: u32,
+    testimony: Testimony,
+    generation: u32,
+) {
     let shards = vec![ShardTestimony {
         shard: 3,
         generation,
+        inquiry,
         testimony,
     }];
     apply(state, MetaCommand::Testify { node, shards });
@@ -151,6 +163,28 @@ fn a_life_that_began_since_has_not_said_anything() {
         },
     );
     assert_eq!(state.lives[&3].inquiry, None);
+}
+
+#[test]
+fn what_was_said_to_an_earlier_inquiry_does_not_count() {
+    // Breaks if a testimony that comes late, of a node that has learnt more and leads since, had a shard begin anew beside it.
+    let mut state = state_of(3);
+    forget(&mut state, &[1, 3]);
+    seal(&mut state, 0);
+    let unseal = MetaCommand::Unseal {
+        shards: vec![(3, 0)],
+    };
+    apply(&mut state, unseal);
+    seal(&mut state, 0);
+    for node in [1, 3] {
+        let nothing = testimony(&state, node);
+        testify(&mut state, node, nothing, 0);
+    }
+    let has = voter(&state, 2, 7, 80);
+    testify_to(1, &mut state, 2, has.clone(), 0);
+    assert_eq!(state.lives[&3].generation, 0);
+    testify_to(2, &mut state, 2, has, 0);
+    assert_eq!(state.lives[&3].generation, 1);
 }
 
 #[test]
