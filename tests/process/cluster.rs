@@ -346,10 +346,6 @@ fn shards_whose_majority_lost_its_memory_are_said_to_be_lost() {
         return;
     }
     let mut cluster = Cluster::start(5);
-    assert_eq!(
-        cluster.client(1).ask("CONFIG SET on-quorum-loss wait"),
-        Value::Simple(b"OK".to_vec())
-    );
     let status = status_of(&cluster, 1);
     let voters = status["meta_voters"].as_array().expect("a list").clone();
     let (keep, victims): (Vec<usize>, Vec<usize>) =

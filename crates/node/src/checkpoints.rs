@@ -7,12 +7,13 @@ use crate::group::CheckpointStep;
 use crate::journal::{Checkpoint, GroupId, JournalError};
 use crate::meta::META_GROUP;
 use crate::node::Node;
-use paxos::{Input, SnapshotBase};
+use paxos::{Generation, Input, SnapshotBase};
 
 /// A checkpoint under way.
 #[derive(Debug)]
 pub(crate) struct UnderWay {
     shard: usize,
+    generation: Generation,
     base: SnapshotBase,
     file: Box<dyn Checkpoint>,
 }
@@ -71,7 +72,12 @@ impl Node {
             (guard.group.replica.generation(), guard.begin_checkpoint())
         };
         let file = journal.begin_checkpoint(GroupId(group.0), generation)?;
-        let one = UnderWay { shard, base, file };
+        let one = UnderWay {
+            shard,
+            generation,
+            base,
+            file,
+        };
         Ok((Some(one), CheckpointWork::More))
     }
 
@@ -88,7 +94,10 @@ impl Node {
                 let index = one.base.index;
                 let mut work = self.work(self.now());
                 self.on_shard(one.shard, &mut work, |shard, work| {
-                    shard.step(Input::Checkpointed(index), work);
+                    // The group may have begun another generation meanwhile, whose log this says nothing of.
+                    if shard.generation() == one.generation {
+                        shard.step(Input::Checkpointed(index), work);
+                    }
                 });
                 self.finish(work);
                 Ok((None, CheckpointWork::More))

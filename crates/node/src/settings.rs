@@ -101,7 +101,7 @@ pub struct Settings {
     pub zone: String,
     /// Seconds that a node may be silent before others take its place. 600: long enough for a restart of a machine.
     pub replace_after_s: u64,
-    /// What becomes of a shard of which a majority of replicas lost their memory. It goes on with what is left: this is a cache.
+    /// What becomes of a shard of which a majority of replicas lost their memory. It waits for an operator's word: what else is lost with a reset, somebody should have weighed.
     pub on_quorum_loss: OnQuorumLoss,
     /// Bytes a second of shards' states that a node sends to others. 100 MB: a tenth of a fast network.
     pub move_bandwidth_bytes: u64,
@@ -170,7 +170,7 @@ impl Default for Settings {
             weight: 1,
             zone: String::new(),
             replace_after_s: 600,
-            on_quorum_loss: OnQuorumLoss::Reset,
+            on_quorum_loss: OnQuorumLoss::Wait,
             move_bandwidth_bytes: 100_000_000,
             cluster_secret: String::new(),
             lock_delay_ms: 15_000,

@@ -162,11 +162,7 @@ impl Shard {
                     self.run_op(&op, stamp.of_op(*ordinal), request, applying, out);
                 }
                 let reply = stored_since(&mut out.scratch, mark);
-                if !self.has_covered_locks() {
-                    // Nobody is to rely on a lock that may outlast what others would wait for.
-                    self.group.shows = false;
-                    self.group.lease_until_us = 0;
-                }
+                self.hold_if_uncovered();
                 self.group
                     .answer(run.origin, op.head.seq, &reply, applying.now_us);
                 origin.apply(reply);

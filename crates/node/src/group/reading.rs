@@ -132,7 +132,8 @@ impl Shard {
     pub(super) fn begin_reading(&mut self, forward: &Forward, work: &Work<'_>) -> Option<Reading> {
         let goes_by_lease = work.read_mode == ReadMode::Lease && begins_with_read(&forward.ops);
         let until_us = self.group.replica.lease_until();
-        if !goes_by_lease || work.host.monotonic_us() >= until_us {
+        let is_leased = work.host.monotonic_us() < until_us && self.has_covered_locks();
+        if !goes_by_lease || !is_leased {
             return None;
         }
         let answers = self.group.replies.lend(forward.origin);

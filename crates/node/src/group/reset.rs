@@ -66,6 +66,15 @@ impl Shard {
         self.cache.lock_span_ms() <= self.group.covered_span_ms.load(Ordering::Relaxed)
     }
 
+    /// Shows nothing from now on if a lock was granted that lasts longer than was agreed on: nobody is to rely on one that
+    /// may outlast what others would wait for.
+    pub(super) fn hold_if_uncovered(&mut self) {
+        if !self.has_covered_locks() {
+            self.group.shows = false;
+            self.group.lease_until_us = 0;
+        }
+    }
+
     /// Whether the group has lost the memory of a majority once, so that writes that were answered may be missing.
     #[inline]
     pub(super) fn has_lost_memory(&self) -> bool {

@@ -333,6 +333,7 @@ impl Shard {
     }
 
     pub(super) fn answer_deferred(&mut self, deferred: &Deferred, reply: Stored, now_us: u64) {
+        self.hold_if_uncovered();
         self.group
             .answer(deferred.origin, deferred.seq, &reply, now_us);
         self.origins.put_reply(deferred.origin, deferred.seq, reply);

@@ -418,8 +418,8 @@ impl Node {
         let others = view.reachable().map(|node| node.id);
         let others: Vec<NodeId> = others.filter(|id| *id != me.node).collect();
         self.cluster.peers.set_nodes(&others);
-        self.note_lock_spans(&view);
         self.take_settings();
+        self.note_lock_spans(&view);
     }
 
     /// Takes over the cluster's runtime configuration.

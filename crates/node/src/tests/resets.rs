@@ -15,6 +15,10 @@ fn five() -> Network {
         network.join(at);
     }
     network.run_ms(12_000);
+    let reply = run(&mut network, 1, "CONFIG SET on-quorum-loss reset");
+    assert_eq!(reply, "+OK");
+    // The others hear of it.
+    network.run_ms(500);
     network
 }
 

@@ -7,6 +7,7 @@ use super::world::{Event, World};
 use crate::clock::Clock;
 use crate::faults::Fault;
 use bytes::Bytes;
+use node::settings::OnQuorumLoss;
 use node::wire::{Class, Frame};
 use node::{Membership, Node, NodeId, PeerMessage, ReplicaId, Settings, ShardCopy};
 use std::sync::Arc;
@@ -95,6 +96,7 @@ impl World {
                 .operator
                 .as_ref()
                 .map_or(600, |operator| operator.replace_after_s),
+            on_quorum_loss: OnQuorumLoss::Reset,
             ..Settings::default()
         };
         let me = membership.me;
