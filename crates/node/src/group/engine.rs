@@ -109,7 +109,7 @@ impl Shard {
         self.count_solo_writes(work.now);
         let mut out = std::mem::take(&mut work.out);
         self.group.replica.step(work.now_us(), input, &mut out);
-        self.group.shows = self.group.replica.may_show() && self.has_covered_locks();
+        self.group.shows = self.may_show();
         self.perform(&mut out, work);
         let refused = out.refused.take();
         while let Some(told) = self.group.streams.told.pop_front() {
@@ -118,10 +118,7 @@ impl Shard {
             out.refused = None;
         }
         work.out = out;
-        self.group.lease_until_us = match self.has_covered_locks() {
-            true => self.group.replica.lease_until(),
-            false => 0,
-        };
+        self.group.lease_until_us = self.lease_until_us();
         self.set_mode(work);
         refused
     }

@@ -145,9 +145,8 @@ impl Shard {
 
     /// Gives the answers that were held back until this leader may show anything.
     pub(super) fn show_held(&mut self, work: &mut Work<'_>) {
-        let has_covered_locks = self.has_covered_locks();
+        self.group.shows = self.may_show();
         let group = &mut self.group;
-        group.shows = group.replica.may_show() && has_covered_locks;
         if !group.shows || !group.holds {
             return;
         }
@@ -183,8 +182,8 @@ impl Shard {
 
     /// Executes the reads whose lease holds and for which what they must see is applied.
     fn run_leased_reads(&mut self, work: &mut Work<'_>) {
-        let until_us = self.group.replica.lease_until();
-        if work.host.monotonic_us() >= until_us || !self.has_covered_locks() {
+        let until_us = self.lease_until_us();
+        if work.host.monotonic_us() >= until_us {
             return;
         }
         let me = self.group.origin;

@@ -250,7 +250,8 @@ impl Shard {
     /// Tells who waited that they got what they waited for, if it is this replica that tells.
     pub(super) fn hand_out(&mut self, work: &mut Work<'_>) {
         let grants = std::mem::take(&mut work.applied.grants);
-        if !self.group.replica.is_leader() || !self.group.shows || !self.has_covered_locks() {
+        self.hold_if_uncovered();
+        if !self.group.replica.is_leader() || !self.group.shows {
             // They ask whoever leads.
             return;
         }
@@ -538,11 +539,7 @@ impl Shard {
 
     /// Whether what this replica knows of locks holds: it leads, may show it, and nobody else does.
     fn may_answer(&self, now_us: u64) -> bool {
-        let replica = &self.group.replica;
-        replica.is_leader()
-            && self.group.shows
-            && self.has_covered_locks()
-            && now_us < replica.lease_until()
+        self.group.replica.is_leader() && self.group.shows && now_us < self.lease_until_us()
     }
 
     /// Those of an origin's requests that do not wait any more.

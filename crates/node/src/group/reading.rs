@@ -131,9 +131,8 @@ impl Shard {
     /// Begins to execute reads on the spot, if the message has some, they go by the lease and it holds; else they wait.
     pub(super) fn begin_reading(&mut self, forward: &Forward, work: &Work<'_>) -> Option<Reading> {
         let goes_by_lease = work.read_mode == ReadMode::Lease && begins_with_read(&forward.ops);
-        let until_us = self.group.replica.lease_until();
-        let is_leased = work.host.monotonic_us() < until_us && self.has_covered_locks();
-        if !goes_by_lease || !is_leased {
+        let until_us = self.lease_until_us();
+        if !goes_by_lease || work.host.monotonic_us() >= until_us {
             return None;
         }
         let answers = self.group.replies.lend(forward.origin);

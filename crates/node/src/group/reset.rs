@@ -66,6 +66,19 @@ impl Shard {
         self.cache.lock_span_ms() <= self.group.covered_span_ms.load(Ordering::Relaxed)
     }
 
+    /// Whether this replica may show what it has applied: it leads, no former lease stands, and its locks are covered.
+    pub(super) fn may_show(&self) -> bool {
+        self.group.replica.may_show() && self.has_covered_locks()
+    }
+
+    /// Until when it may answer reads on the spot, us by the node's clock; 0: not at all.
+    pub(super) fn lease_until_us(&self) -> u64 {
+        match self.has_covered_locks() {
+            true => self.group.replica.lease_until(),
+            false => 0,
+        }
+    }
+
     /// Shows nothing from now on if a lock was granted that lasts longer than was agreed on: nobody is to rely on one that
     /// may outlast what others would wait for.
     pub(super) fn hold_if_uncovered(&mut self) {

@@ -198,12 +198,7 @@ impl ReadMode {
 ///
 /// For an unknown name.
 pub fn parse_read_mode(text: &str) -> Result<ReadMode, Refusal> {
-    let modes = [ReadMode::Lease, ReadMode::Quorum];
-    let is_named = |mode: &ReadMode| mode.name().eq_ignore_ascii_case(text);
-    match modes.into_iter().find(is_named) {
-        Some(mode) => Ok(mode),
-        None => Err(one_of(modes.into_iter().map(ReadMode::name))),
-    }
+    named(text, [ReadMode::Lease, ReadMode::Quorum], ReadMode::name)
 }
 
 /// What becomes of a shard of which a majority of replicas lost their memory.
@@ -232,11 +227,18 @@ impl OnQuorumLoss {
 /// For an unknown name.
 pub fn parse_on_quorum_loss(text: &str) -> Result<OnQuorumLoss, Refusal> {
     let policies = [OnQuorumLoss::Reset, OnQuorumLoss::Wait];
-    let is_named = |policy: &OnQuorumLoss| policy.name().eq_ignore_ascii_case(text);
-    match policies.into_iter().find(is_named) {
-        Some(policy) => Ok(policy),
-        None => Err(one_of(policies.into_iter().map(OnQuorumLoss::name))),
-    }
+    named(text, policies, OnQuorumLoss::name)
+}
+
+/// The one of `all` with this name, in either case.
+fn named<T: Copy, const N: usize>(
+    text: &str,
+    all: [T; N],
+    name: fn(T) -> &'static str,
+) -> Result<T, Refusal> {
+    let is_named = |one: &T| name(*one).eq_ignore_ascii_case(text);
+    let found = all.into_iter().find(is_named);
+    found.ok_or_else(|| one_of(all.into_iter().map(name)))
 }
 
 fn one_of<'a>(names: impl Iterator<Item = &'a str>) -> Refusal {

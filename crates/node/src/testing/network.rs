@@ -9,7 +9,7 @@ use crate::node::Node;
 use crate::settings::Settings;
 use crate::wire::{Class, Frame, FrameReader, PeerMessage};
 use parking_lot::Mutex;
-use paxos::{Incarnation, NodeId, ReplicaId};
+use paxos::{Config, Incarnation, NodeId, ReplicaId};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -211,6 +211,12 @@ impl Network {
                 && guard.group.replica.is_leader()
                 && guard.group.replica.lease_until() > self.node(*number).now().monotonic_us
         })
+    }
+
+    /// The configuration of a shard's group, as this node knows it.
+    pub fn config(&self, number: u32, shard: usize) -> Config {
+        let guard = self.node(number).lock(shard);
+        guard.group.replica.config().clone()
     }
 
     /// Nothing passes between the two nodes from now on.

@@ -1,6 +1,6 @@
 //! A cluster that grows, shrinks and loses nodes while clients go on: shards move, and nothing else changes.
 
-use crate::testing::Client;
+use super::sessions::run_at;
 use crate::testing::network::Network;
 use serde_json::Value;
 use std::collections::BTreeSet;
@@ -18,17 +18,7 @@ fn three_with_keys(keys: usize) -> Network {
 
 /// One client's command, run to its reply.
 fn run(network: &mut Network, at: u32, line: &str) -> String {
-    let node = network.node(at).clone();
-    let mut client = Client::new(&node);
-    let mut reply = client.run(line);
-    for _ in 0..1500 {
-        if !reply.is_empty() {
-            return reply;
-        }
-        network.tick();
-        reply = client.poll();
-    }
-    panic!("{line} at node {at} is not answered in 15 s");
+    run_at(network, at, line, 1500)
 }
 
 fn fill(network: &mut Network, at: u32, keys: usize) {

@@ -252,13 +252,7 @@ pub(super) fn grow(network: &mut Network, shard: usize) {
         network.tick();
         if reconfigure(network, &all, &[]).is_none() {
             network.run_ms(500);
-            let config = network
-                .node(leader)
-                .lock(shard)
-                .group
-                .replica
-                .config()
-                .clone();
+            let config = network.config(leader, shard);
             assert_eq!(config.voters, all);
             return;
         }

@@ -1,5 +1,6 @@
 //! Shards that lose the memory of a majority: with `--on-quorum-loss reset` they go on with what is left.
 
+use super::sessions::run_at;
 use crate::meta::MetaCommand;
 use crate::settings::OnQuorumLoss;
 use crate::testing::Client;
@@ -23,17 +24,7 @@ fn five() -> Network {
 }
 
 fn run(network: &mut Network, at: u32, line: &str) -> String {
-    let node = network.node(at).clone();
-    let mut client = Client::new(&node);
-    let mut reply = client.run(line);
-    for _ in 0..3000 {
-        if !reply.is_empty() {
-            return reply;
-        }
-        network.tick();
-        reply = client.poll();
-    }
-    panic!("{line} at node {at} is not answered in 30 s");
+    run_at(network, at, line, 3000)
 }
 
 /// A shard that is held by none but one of the meta group's voters beside two others, these two, and that one. All others keep
@@ -94,13 +85,7 @@ fn is_level(network: &mut Network) {
     network.run_ms(15_000);
     for shard in 0..8 {
         let leader = network.leader(shard).expect("it is led");
-        let config = network
-            .node(leader)
-            .lock(shard)
-            .group
-            .replica
-            .config()
-            .clone();
+        let config = network.config(leader, shard);
         assert_eq!(config.voters.len(), 3, "shard {shard}: {config:?}");
         let copies: Vec<_> = config
             .voters

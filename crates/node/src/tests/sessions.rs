@@ -39,6 +39,21 @@ pub(super) fn run(network: &mut Network, client: &mut Client<'_>, line: &str) ->
     pipeline(network, client, &[line])
 }
 
+/// One client's command through a node, run to its reply; so many ticks are let pass at most.
+pub(super) fn run_at(network: &mut Network, at: u32, line: &str, ticks_max: usize) -> String {
+    let node = network.node(at).clone();
+    let mut client = Client::new(&node);
+    let mut reply = client.run(line);
+    for _ in 0..ticks_max {
+        if !reply.is_empty() {
+            return reply;
+        }
+        network.tick();
+        reply = client.poll();
+    }
+    panic!("{line} at node {at} is not answered in {ticks_max} ticks");
+}
+
 #[test]
 fn every_node_shows_one_keyspace() {
     // Breaks if what a client writes through one node is not what another reads through another.
