@@ -262,9 +262,9 @@ pub(crate) static OPTIONS: &[Opt] = &[
         "on-quorum-loss",
         Group::Cluster,
         Shape::Word("POLICY"),
-        "reset",
-        "What becomes of a shard when a majority of its replicas lost their memory: reset goes on with what is left \
-         of it, wait waits for ever",
+        "wait",
+        "What becomes of a shard when a majority of its replicas lost their memory: wait leaves it to the operator, \
+         reset goes on at once with what is left of it",
     ),
     row(
         "move-bandwidth",
