@@ -14,7 +14,9 @@ use std::time::{Duration, Instant, SystemTime};
 const USAGE: &str = "\
 usage: cargo sim SEED                  runs one seed of one group and prints what happens in it
        cargo sim whole SEED            the same with a cluster of whole nodes
-       cargo sim run [--group | --whole | --resets] [--from SEED] [--count N] [--minutes M] [--threads T]
+       cargo sim light SEED            the same with clients that rest more
+       cargo sim resets SEED           the same where shards lose the memory of majorities
+       cargo sim run [--group | --whole | --light | --resets] [--from SEED] [--count N] [--minutes M] [--threads T]
                                        runs seeds one after another; without --from, fresh ones. Ends at the first of
                                        N seeds (100) and M minutes; prints a line for each that fails. With neither
                                        --group nor --whole one in 16 is of whole nodes
@@ -55,6 +57,7 @@ fn main() -> ExitCode {
             })()
         }
         ["whole", seed] => number(seed).and_then(|seed| replay_whole(seed, Kind::Whole)),
+        ["light", seed] => number(seed).and_then(|seed| replay_whole(seed, Kind::Light)),
         ["resets", seed] => number(seed).and_then(|seed| replay_whole(seed, Kind::Resets)),
         [seed] => number(seed).and_then(replay),
         _ => Err(USAGE.to_owned()),
@@ -91,6 +94,7 @@ fn replay(seed: u64) -> Result<(), String> {
 
 fn replay_whole(seed: u64, kind: Kind) -> Result<(), String> {
     let report = match kind {
+        Kind::Light => whole::run_lightly(seed, Tracing::On),
         Kind::Resets => whole::run_with_resets(seed, Tracing::On),
         Kind::Whole | Kind::Group => whole::run(seed, Tracing::On),
     };
@@ -118,6 +122,8 @@ enum Kind {
     Group,
     /// A cluster of nodes.
     Whole,
+    /// A cluster of nodes whose clients rest more.
+    Light,
     /// One in which shards lose the memory of majorities.
     Resets,
 }
@@ -128,6 +134,7 @@ impl Kind {
         match self {
             Kind::Group => "",
             Kind::Whole => "whole ",
+            Kind::Light => "light ",
             Kind::Resets => "resets ",
         }
     }
@@ -164,6 +171,7 @@ impl Search {
         let (kind, options) = match options {
             ["--group", rest @ ..] => (Some(Kind::Group), rest),
             ["--whole", rest @ ..] => (Some(Kind::Whole), rest),
+            ["--light", rest @ ..] => (Some(Kind::Light), rest),
             ["--resets", rest @ ..] => (Some(Kind::Resets), rest),
             all => (None, all),
         };
@@ -244,6 +252,7 @@ impl Search {
             let report = match self.kind_of(offset) {
                 Kind::Group => group::run(seed, Flaw::None, Tracing::Off),
                 Kind::Whole => whole::run(seed, Tracing::Off).into(),
+                Kind::Light => whole::run_lightly(seed, Tracing::Off).into(),
                 Kind::Resets => whole::run_with_resets(seed, Tracing::Off).into(),
             };
             if let Some(what) = &report.violation {

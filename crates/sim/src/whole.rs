@@ -25,7 +25,7 @@ mod world;
 use crate::faults::Tally;
 use crate::group::Tracing;
 use crate::linearizability::{self, Verdict};
-use plan::Losses;
+use plan::{Load, Losses};
 use std::hash::Hasher;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use world::{Phase, World};
@@ -75,19 +75,24 @@ impl From<Report> for crate::group::Report {
 
 /// Runs a seed. A panic of a node counts as a violation.
 pub fn run(seed: u64, tracing: Tracing) -> Report {
-    run_with(seed, tracing, Losses::OfMinorities)
+    run_with(seed, tracing, Losses::OfMinorities, Load::AsDrawn)
+}
+
+/// The same with clients that rest more: more trouble for the time that a search takes.
+pub fn run_lightly(seed: u64, tracing: Tracing) -> Report {
+    run_with(seed, tracing, Losses::OfMinorities, Load::Light)
 }
 
 /// The same where shards lose the memory of majorities too: each must go on with what is left.
 pub fn run_with_resets(seed: u64, tracing: Tracing) -> Report {
-    run_with(seed, tracing, Losses::OfMajorities)
+    run_with(seed, tracing, Losses::OfMajorities, Load::Light)
 }
 
-fn run_with(seed: u64, tracing: Tracing, losses: Losses) -> Report {
+fn run_with(seed: u64, tracing: Tracing, losses: Losses, load: Load) -> Report {
     crate::quiet::silence_panics_of_runs();
     let mut report = Report::default();
     let traced = tracing == Tracing::On;
-    let made = crate::quiet::during(|| catch_unwind(|| World::new(seed, traced, losses)));
+    let made = crate::quiet::during(|| catch_unwind(|| World::new(seed, traced, losses, load)));
     let Ok(mut world) = made else {
         report.violation = Some(crate::quiet::last_panic());
         return report;

@@ -16,6 +16,18 @@ pub enum Losses {
     OfMajorities,
 }
 
+/// How much clients ask for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Load {
+    /// As the seed draws it, in a third of the seeds without a rest.
+    AsDrawn,
+    /// A few batches a second each: the same trouble for a quarter of the time, most of which goes into requests.
+    Light,
+}
+
+/// The longest rest between two batches where the load is light, us.
+const LIGHT_REST_US: u64 = 80_000;
+
 /// A run, as drawn.
 #[derive(Clone, Debug)]
 pub struct Plan {
@@ -70,7 +82,7 @@ impl Plan {
     }
 
     /// Draws one.
-    pub fn draw(random: &mut Random, losses: Losses) -> Plan {
+    pub fn draw(random: &mut Random, losses: Losses, load: Load) -> Plan {
         let nodes = match losses {
             Losses::OfMinorities => *random.pick(&[1, 2, 3, 3, 3, 3, 4, 5, 5]),
             Losses::OfMajorities => *random.pick(&[4, 5, 5, 5]),
@@ -122,7 +134,10 @@ impl Plan {
             link_patience_us: random.between(silence_us / 2, silence_us * 6),
             clients: random.between(2, 6) as usize,
             keys: random.between(1, 4),
-            rest_us_max: *random.pick(&[2_000, 20_000, 60_000]),
+            rest_us_max: match (*random.pick(&[2_000, 20_000, 60_000]), load) {
+                (rest_us, Load::AsDrawn) => rest_us,
+                (_, Load::Light) => LIGHT_REST_US,
+            },
             patience_us: *random.pick(&[500_000, 3_000_000, 15_000_000]),
             ttl_ms_max: *random.pick(&[100, 1_000, 3_000]),
             trouble_us: silence_us * random.between(4, 16),

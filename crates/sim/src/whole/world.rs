@@ -10,7 +10,7 @@ use super::links::{LinkId, Links};
 use super::machines::Machine;
 use super::nemesis::Trouble;
 use super::operator::Operator;
-use super::plan::{Losses, Plan};
+use super::plan::{Load, Losses, Plan};
 use super::queues;
 use crate::agenda::Agenda;
 use crate::faults::Tally;
@@ -124,9 +124,9 @@ pub struct World {
 
 impl World {
     /// The world of a seed, at its beginning.
-    pub fn new(seed: u64, traced: bool, losses: Losses) -> World {
+    pub fn new(seed: u64, traced: bool, losses: Losses, load: Load) -> World {
         let mut random = Random::new(seed);
-        let plan = Plan::draw(&mut random, losses);
+        let plan = Plan::draw(&mut random, losses, load);
         let network = Network::new(plan.network, plan.nodes, random.fork());
         let machines = (0..plan.nodes).map(|number| {
             let (clock, wall_us) = (plan.clocks[number], plan.walls_us[number]);
