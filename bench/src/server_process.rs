@@ -17,6 +17,7 @@ use crate::process;
 use crate::requests::encode_request;
 
 /// How long a server may take to answer its first PING.
+const START_TRIES_MAX: usize = 5;
 const START_MAX: Duration = Duration::from_secs(15);
 /// Between two PINGs.
 const START_POLL: Duration = Duration::from_millis(20);
@@ -48,7 +49,15 @@ impl ServerProcess {
     /// # Errors
     /// The command cannot be run, ends early, or does not answer in time; with its last words.
     pub fn start(spec: &ServerSpec, cpus: &[usize]) -> Result<Self> {
-        Self::start_at(free_port()?, spec, cpus)
+        let mut tries = START_TRIES_MAX;
+        loop {
+            tries -= 1;
+            match Self::start_at(free_port()?, spec, cpus) {
+                // Another process has that port by now, or one that the server derives from it.
+                Err(error) if tries > 0 && format!("{error:#}").contains("in use") => {}
+                result => return result,
+            }
+        }
     }
 
     /// The same on a port of the caller's choice: that of a server that has ended, to take its place.
