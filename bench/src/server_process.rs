@@ -16,8 +16,9 @@ use tempfile::TempDir;
 use crate::process;
 use crate::requests::encode_request;
 
-/// How long a server may take to answer its first PING.
+/// Another process can take the free port between our look and the server's bind.
 const START_TRIES_MAX: usize = 5;
+/// How long a server may take to answer its first PING.
 const START_MAX: Duration = Duration::from_secs(15);
 /// Between two PINGs.
 const START_POLL: Duration = Duration::from_millis(20);

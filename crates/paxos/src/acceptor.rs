@@ -99,6 +99,7 @@ impl Replica {
         if first <= self.upto.next() {
             for (entry, index) in entries.into_iter().zip(first.0..) {
                 if index > self.upto.0 {
+                    self.observe_entry(&entry);
                     self.accept(Index(index), ballot, entry, out);
                 }
             }
@@ -161,7 +162,6 @@ impl Replica {
             ballot >= self.promised || self.mutations.has(Mutation::AcceptBelowPromise),
             "nothing is accepted below the promise"
         );
-        self.observe_entry(&entry);
         if self.settings.durable {
             out.persist.push(Record::Accepted {
                 index,

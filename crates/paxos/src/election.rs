@@ -346,8 +346,12 @@ impl Replica {
                         at_us: now_us.saturating_sub(age_us),
                     },
                 ),
-                Role::Leader(_) => self.log_time.raise(floor_ms, now_us),
-                Role::Follower | Role::Asking(_) => {}
+                // Who comes late may have a log time that ran on without a lease, and so ahead. It may not move what locks
+                // and expiries are reckoned by; and whatever a former leader has shown is owed before the first batch.
+                Role::Leader(leader) if !leader.has_stamped => {
+                    self.log_time.raise(floor_ms, now_us);
+                }
+                Role::Leader(_) | Role::Follower | Role::Asking(_) => {}
             }
         }
         match &self.role {

@@ -41,6 +41,9 @@ pub(crate) struct Leader {
     pub(crate) unchosen_bytes: usize,
     /// Log time of the last batch, ms.
     pub(crate) entry_ms: u64,
+    /// Whether a batch was its own. From then on all that former leaders left is in the log, and log time runs with its
+    /// clock alone.
+    pub(crate) has_stamped: bool,
     /// All other members.
     pub(crate) followers: Vec<Follower>,
     /// How many voters there were before the last change (a mutation's).
@@ -168,6 +171,7 @@ impl Replica {
             barrier: None,
             unchosen_bytes: 0,
             entry_ms: 0,
+            has_stamped: false,
             followers: Vec::new(),
             voters_before: self.config.voters.len(),
             own_upto: self.chosen,

@@ -83,6 +83,17 @@ impl LogTime {
         self.at_us += passed_ms * 1000;
     }
 
+    /// A leader's: a batch of this log time is chosen, and so shown. Before, nobody relies on what a leader says of its own,
+    /// who may lead no more: its clock runs on while others begin at what they heard of it last.
+    pub(crate) fn pass(&mut self, ms: u64, now_us: u64) {
+        if ms > self.now_ms(now_us) {
+            *self = LogTime { ms, at_us: now_us };
+        } else if ms > self.ms {
+            self.at_us += (ms - self.ms) * 1000;
+            self.ms = ms;
+        }
+    }
+
     /// A leader's: goes on from here if that is later.
     pub(crate) fn raise(&mut self, ms: u64, now_us: u64) {
         if ms > self.now_ms(now_us) {

@@ -65,6 +65,7 @@ impl Replica {
             leader.last = self.chosen;
             leader.own_upto = self.chosen;
             leader.entry_ms = leader.entry_ms.max(log_ms);
+            leader.has_stamped = true;
         }
         self.log.restart_after(self.chosen);
     }
@@ -76,8 +77,12 @@ impl Replica {
             return;
         }
         // Not below what was proposed before, nor below the leader's own log time. What is adopted from others stays as it is (R3).
-        let before_ms = match &self.role {
-            Role::Leader(leader) => leader.entry_ms.max(self.log_ms(self.now_us)),
+        let now_ms = self.log_ms(self.now_us);
+        let before_ms = match &mut self.role {
+            Role::Leader(leader) => {
+                leader.has_stamped = true;
+                leader.entry_ms.max(now_ms)
+            }
             Role::Follower | Role::Asking(_) | Role::Candidate(_) => 0,
         };
         let log_ms = log_ms.max(before_ms);
@@ -164,6 +169,7 @@ impl Replica {
             if let Role::Leader(leader) = &mut self.role {
                 leader.phase1.best.remove(&index);
             }
+            self.observe_entry(&entry);
             self.propose(entry, out);
             self.choose(out);
             // A sole voter has crossed into a configuration by now. Nobody may be left whose message would come to make it

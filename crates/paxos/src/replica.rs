@@ -502,6 +502,9 @@ impl Replica {
                 .get(index)
                 .expect("what is chosen is in the log until it is applied");
             let entry = entry.clone();
+            if let (Entry::Batch { log_ms, .. }, Role::Leader(_)) = (&entry, &self.role) {
+                self.log_time.pass(*log_ms, self.now_us);
+            }
             self.chosen = index;
             if let Entry::Config(config) = &entry {
                 self.config = config.clone();

@@ -132,3 +132,175 @@ fn who_was_away_for_long_does_not_move_log_time_beyond_what_went_by() {
     // And not before what the former leader may have shown under its last lease.
     assert!(log_ms >= 10_000 + settings.lease_us / 1_000, "{log_ms}");
 }
+
+/// Three voters, of whom replica 0 is played, and what it says.
+struct Stage {
+    replica: Replica,
+    out: Output,
+}
+
+impl Stage {
+    fn new() -> Self {
+        let config = Config {
+            number: 1,
+            voters: (0..3).map(id).collect(),
+            learners: Vec::new(),
+        };
+        let (group, generation) = (GroupId(1), Generation(1));
+        let (settings, start) = (Settings::default(), Start::Founder(config));
+        Stage {
+            replica: Replica::new(settings, group, generation, id(0), start, 1, 0),
+            out: Output::default(),
+        }
+    }
+
+    fn tell(&mut self, now_us: u64, from: u32, kind: Kind) {
+        let message = Message {
+            group: GroupId(1),
+            generation: Generation(1),
+            from: id(from),
+            to: id(0),
+            kind,
+        };
+        self.replica
+            .step(now_us, Input::Message(message), &mut self.out);
+    }
+
+    /// Has it lead at 300 ms: it heard the leader's word of 10,000 ms 299 ms ago, the other voter's age is the same.
+    fn lead(&mut self) {
+        let beat = Kind::Beat {
+            ballot: ballot(1, 1),
+            commit: Index(0),
+            sent_us: 1,
+            log_ms: 10_000,
+        };
+        self.tell(1_000, 1, beat);
+        self.replica.step(300_000, Input::Campaign, &mut self.out);
+        let promise = self.promise(10_000, 299_000);
+        self.tell(300_000, 2, promise);
+        // Its Noops are chosen.
+        for tick in 0..100 {
+            let now_us = 300_000 + tick * 10_000;
+            self.replica.step(now_us, Input::Tick, &mut self.out);
+            self.accept_all(now_us);
+        }
+        assert!(self.replica.can_propose());
+    }
+
+    fn promise(&self, log_ms_seen: u64, log_ms_age_us: u64) -> Kind {
+        Kind::Promise {
+            ballot: self.replica.ballot(),
+            chosen: Index(0),
+            accepted: Vec::new(),
+            more: false,
+            lease_left_us: 0,
+            log_ms_seen,
+            log_ms_age_us,
+        }
+    }
+
+    /// Replica 2 accepts all that was sent to it.
+    fn accept_all(&mut self, now_us: u64) {
+        self.out.send.clear();
+        for message in std::mem::take(&mut self.out.send_first) {
+            let (ballot, upto, sent_us) = match message.kind {
+                _ if message.to != id(2) => continue,
+                Kind::Accept {
+                    ballot,
+                    first,
+                    entries,
+                    sent_us,
+                    ..
+                } => (ballot, Index(first.0 + entries.len() as u64 - 1), sent_us),
+                Kind::Beat {
+                    ballot,
+                    commit,
+                    sent_us,
+                    ..
+                } => (ballot, commit, sent_us),
+                _ => continue,
+            };
+            let accepted = Kind::Accepted {
+                ballot,
+                upto,
+                sent_us,
+            };
+            self.tell(now_us, 2, accepted);
+        }
+    }
+
+    fn propose(&mut self, now_us: u64, log_ms: u64) {
+        let payload = Bytes::from_static(b"x");
+        self.replica
+            .step(now_us, Input::Propose { log_ms, payload }, &mut self.out);
+    }
+}
+
+fn ballot(round: u64, node: u32) -> Ballot {
+    Ballot {
+        round,
+        replica: id(node),
+    }
+}
+
+#[test]
+fn a_late_promise_does_not_move_what_locks_are_reckoned_by() {
+    // Fails when the former leader, who was paused and whose clock ran on, moves log time with its promise once a batch is
+    // stamped: a lock of that batch would end early by what the leader began behind.
+    let mut stage = Stage::new();
+    stage.lead();
+    let now_us = 1_300_000;
+    stage.propose(now_us, 0);
+    let before_ms = stage.replica.log_ms(now_us);
+    let promise = stage.promise(before_ms + 133, 0);
+    stage.tell(now_us, 1, promise);
+    assert_eq!(stage.replica.log_ms(now_us), before_ms);
+}
+
+#[test]
+fn a_late_promise_counts_before_the_first_batch() {
+    // Fails when a leader that has stamped nothing begins behind what a former one has shown to a replica that answers late.
+    let mut stage = Stage::new();
+    stage.lead();
+    let now_us = 1_300_000;
+    let before_ms = stage.replica.log_ms(now_us);
+    let promise = stage.promise(before_ms + 133, 0);
+    stage.tell(now_us, 1, promise);
+    assert!(stage.replica.log_ms(now_us) >= before_ms + 133);
+}
+
+#[test]
+fn what_is_stamped_in_vain_was_not_seen() {
+    // Fails when a leader that leads no more, and whose clock ran ahead of the one that does, promises with the log time of
+    // a batch that nobody else has: the next leader would begin there, and locks of the one before would end early.
+    let mut stage = Stage::new();
+    stage.lead();
+    let seen_ms = stage.replica.log_ms(1_290_000);
+    // A pause of two seconds, and a batch whose owner's clock is a millisecond ahead.
+    let now_us = 3_300_000;
+    let ahead_ms = stage.replica.log_ms(now_us) + 1;
+    stage.propose(now_us, ahead_ms);
+    let prepare = Kind::Prepare {
+        ballot: ballot(9, 2),
+        from: Index(1),
+        released: None,
+    };
+    stage.tell(now_us, 2, prepare);
+    let promised = stage
+        .out
+        .send
+        .iter()
+        .find_map(|message| match &message.kind {
+            Kind::Promise {
+                log_ms_seen,
+                log_ms_age_us,
+                ..
+            } => Some((*log_ms_seen, *log_ms_age_us)),
+            _ => None,
+        });
+    let (said_ms, age_us) = promised.expect("it promises");
+    assert!(
+        said_ms <= seen_ms && age_us >= 1_900_000,
+        "{said_ms} {age_us}"
+    );
+}
