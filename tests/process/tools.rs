@@ -1,7 +1,8 @@
 //! Redis's own tools, as people type them.
 
-use std::io::Write;
+use std::io::{Read, Write};
 use std::process::{Command, Output, Stdio};
+use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use torc_tests::{Server, Value, encode};
@@ -175,29 +176,45 @@ fn redis_cli_at_a_terminal() {
         .expect("script(1) can be run");
     let mut stdin = child.stdin.take().expect("it was piped");
     let mut stdout = child.stdout.take().expect("it was piped");
-    let reader = std::thread::spawn(move || {
-        let mut text = Vec::new();
-        let _ = std::io::Read::read_to_end(&mut stdout, &mut text);
-        String::from_utf8_lossy(&text).into_owned()
+    let (told, shown) = mpsc::channel();
+    std::thread::spawn(move || {
+        let mut bytes = [0; 4096];
+        while let Ok(count) = stdout.read(&mut bytes)
+            && count > 0
+            && told.send(bytes[..count].to_vec()).is_ok()
+        {}
     });
-    for typed in ["GET greeting\r", "HELP get\r", "QUIT\r"] {
-        std::thread::sleep(Duration::from_millis(300)); // a person types; the terminal has no sign to wait for
+    let prompt = format!("127.0.0.1:{}>", server.port());
+    let end = Instant::now() + Duration::from_secs(30);
+    let mut screen = Vec::new();
+    // What is typed before the prompt is there is thrown away. Each line is typed at the prompt behind the answer before.
+    let lines = [
+        ("", "GET greeting\r"),
+        ("\"hello\"", "HELP get\r"),
+        ("since:", "QUIT\r"),
+    ];
+    for (answer, typed) in lines {
+        let is_due = |screen: &[u8]| {
+            let text = String::from_utf8_lossy(screen);
+            text.find(answer)
+                .is_some_and(|at| text[at..].contains(&prompt))
+        };
+        while !is_due(&screen)
+            && let Ok(more) = shown.recv_timeout(end.saturating_duration_since(Instant::now()))
+        {
+            screen.extend(more);
+        }
         let _ = stdin.write_all(typed.as_bytes());
         let _ = stdin.flush();
     }
-    let end = Instant::now() + Duration::from_secs(20);
-    while child.try_wait().expect("our own child").is_none() {
-        if Instant::now() > end {
-            let _ = child.kill();
-        }
-        std::thread::sleep(Duration::from_millis(10));
+    while let Ok(more) = shown.recv_timeout(end.saturating_duration_since(Instant::now())) {
+        screen.extend(more);
     }
-    let text = reader.join().expect("reading does not panic");
+    let _ = child.kill();
+    let _ = child.wait();
+    let text = String::from_utf8_lossy(&screen).into_owned();
     assert!(text.contains("\"hello\""), "{text}");
-    assert!(
-        text.contains(&format!("127.0.0.1:{}>", server.port())),
-        "{text}"
-    );
+    assert!(text.contains(&prompt), "{text}");
     assert!(
         text.contains("since:") && text.contains("1.0.0"),
         "HELP get prints what COMMAND DOCS holds\n{text}"
