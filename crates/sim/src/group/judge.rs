@@ -41,6 +41,9 @@ pub struct Judge {
     shown_index: u64,
     shown_log_ms: u64,
     shown_ballot: Ballot,
+    /// The latest true time, us, at which log time can have been 0 by what was shown, as a lock's holder reckons: from when
+    /// it asked, by a clock that may be as slow as is assumed.
+    origin_us: i64,
     /// How often leadership began.
     pub leaderships: u64,
     /// How often somebody campaigned.
@@ -49,12 +52,18 @@ pub struct Judge {
     pub violation: Option<String>,
 }
 
+/// How slow the clock of a lock's holder may be against a leader's, in percent of it.
+const SLOWEST_PERCENT: i64 = 98;
+/// What a leader adds at its beginning to be on the safe side, us: the clocks' error over a lease, and milliseconds cut off.
+const ROUNDING_US: i64 = 8_000;
+
 impl Judge {
     /// Of a group that begins with this configuration.
     pub fn new(founding: Config) -> Judge {
         Judge {
             hashes: vec![0],
             configs: vec![founding],
+            origin_us: i64::MIN / 2,
             ..Judge::default()
         }
     }
@@ -236,6 +245,29 @@ impl Judge {
         self.shown_index = self.shown_index.max(index);
         self.shown_log_ms = self.shown_log_ms.max(log_ms);
         self.shown_ballot = self.shown_ballot.max(ballot);
+    }
+
+    /// A write asked for at `call_us` stands at `log_ms`, or a read was judged by it, and that is shown now: no lock that was
+    /// granted before may have ended by it earlier than its holder reckons.
+    pub fn on_reckoned(
+        &mut self,
+        node: usize,
+        (call_us, now_us): (u64, u64),
+        log_ms: u64,
+        shown: Shown,
+    ) {
+        let origin_us = |at_us: u64| at_us as i64 - log_ms as i64 * 1_000 * SLOWEST_PERCENT / 100;
+        let early_us = self.origin_us - origin_us(now_us);
+        let allowed_us = 10_000 + ROUNDING_US * self.leaderships as i64;
+        if early_us > allowed_us {
+            self.accuse(format!(
+                "node {node}: a lock is over at log time {log_ms} ms, {} ms earlier than its holder reckons",
+                early_us / 1_000
+            ));
+        }
+        if shown == Shown::Write {
+            self.origin_us = self.origin_us.max(origin_us(call_us));
+        }
     }
 
     /// Log time must not run ahead of true time by more than clocks and elections explain.

@@ -338,6 +338,10 @@ impl World {
             format!("  n{number} shows operation {id}: {answer:?} ({shown:?} at {index})")
         });
         self.judge.on_log_time(number, held.log_ms, self.now_us);
+        let call_us = self.operations.get(held.id).call_us;
+        let times_us = (call_us, self.now_us);
+        self.judge
+            .on_reckoned(number, times_us, held.log_ms, held.shown);
         self.judge.on_shown(
             &self.operations,
             held.id,
