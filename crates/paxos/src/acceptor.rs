@@ -312,6 +312,7 @@ impl Replica {
             Role::Follower | Role::Asking(_) => {}
         }
         if let Role::Leader(leader) = role {
+            self.log_time = leader.seen;
             out.deny.extend(leader.reads.into_tickets());
         }
         self.put_deadline_off();

@@ -41,6 +41,9 @@ pub(crate) struct Leader {
     pub(crate) unchosen_bytes: usize,
     /// Log time of the last batch, ms.
     pub(crate) entry_ms: u64,
+    /// Log time that this replica has heard of or shown, which is what it promises with when it leads no more. Its clock as a
+    /// leader begins at an estimate, and runs on without a lease: nobody has seen that.
+    pub(crate) seen: LogTime,
     /// Whether a batch was its own. From then on all that former leaders left is in the log, and log time runs with its
     /// clock alone.
     pub(crate) has_stamped: bool,
@@ -172,6 +175,7 @@ impl Replica {
             unchosen_bytes: 0,
             entry_ms: 0,
             has_stamped: false,
+            seen: self.log_time,
             followers: Vec::new(),
             voters_before: self.config.voters.len(),
             own_upto: self.chosen,

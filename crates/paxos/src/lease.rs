@@ -83,15 +83,13 @@ impl LogTime {
         self.at_us += passed_ms * 1000;
     }
 
-    /// A leader's: a batch of this log time is chosen, and so shown. Before, nobody relies on what a leader says of its own,
-    /// who may lead no more: its clock runs on while others begin at what they heard of it last.
-    pub(crate) fn pass(&mut self, ms: u64, now_us: u64) {
-        if ms > self.now_ms(now_us) {
-            *self = LogTime { ms, at_us: now_us };
-        } else if ms > self.ms {
-            self.at_us += (ms - self.ms) * 1000;
-            self.ms = ms;
-        }
+    /// When a leader's was so late, us of its clock.
+    pub(crate) fn at_us(&self, ms: u64) -> u64 {
+        let before_us = self.ms.saturating_sub(ms).saturating_mul(1000);
+        let after_us = ms.saturating_sub(self.ms).saturating_mul(1000);
+        self.at_us
+            .saturating_add(after_us)
+            .saturating_sub(before_us)
     }
 
     /// A leader's: goes on from here if that is later.
@@ -292,6 +290,7 @@ impl Replica {
     pub fn raise_log_ms(&mut self, log_ms: u64, now_us: u64) {
         self.now_us = self.now_us.max(now_us);
         self.see_log_ms(log_ms);
+        self.note_shown(log_ms);
     }
 
     /// A leader's log time, ms; for others the highest that they have seen.

@@ -134,6 +134,7 @@ impl Replica {
             leader.reads.is_open = false;
             leader.reads.confirmed = round;
             leader.reads.confirmed_log_ms = leader.reads.round_log_ms;
+            self.note_shown(round_log_ms);
         }
     }
 

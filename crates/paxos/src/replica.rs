@@ -113,6 +113,7 @@ impl Replica {
         self.now_us = self.now_us.max(now_us);
         if self.now_us < self.lease_until() {
             self.log_time.advance(self.now_us);
+            self.note_shown(self.log_time.ms);
         }
         out.token = self.token;
         if matches!(input, Input::Tick) && self.now_us < self.next_wake_us() {
@@ -463,6 +464,15 @@ impl Replica {
     /// stays, since a former leader may still answer reads by it.
     pub(crate) fn learn_log_ms(&mut self, log_ms: u64) {
         self.log_time.raise(log_ms, self.now_us);
+        self.note_shown(log_ms);
+    }
+
+    /// A leader's: this log time was shown, or may be before the next step.
+    pub(crate) fn note_shown(&mut self, log_ms: u64) {
+        let (clock, now_us) = (self.log_time, self.now_us);
+        if let Role::Leader(leader) = &mut self.role {
+            leader.seen.observe(log_ms, clock.at_us(log_ms).min(now_us));
+        }
     }
 
     /// Remembers log time that a leader said, whose word is also granted a lease: what is owed now ends later by what the
@@ -503,7 +513,8 @@ impl Replica {
                 .expect("what is chosen is in the log until it is applied");
             let entry = entry.clone();
             if let (Entry::Batch { log_ms, .. }, Role::Leader(_)) = (&entry, &self.role) {
-                self.log_time.pass(*log_ms, self.now_us);
+                self.log_time.raise(*log_ms, self.now_us);
+                self.note_shown(*log_ms);
             }
             self.chosen = index;
             if let Entry::Config(config) = &entry {
