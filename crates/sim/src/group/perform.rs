@@ -278,6 +278,10 @@ impl World {
             .max(process.proposed_log_ms);
         process.proposed_log_ms = log_ms;
         let payload = payload_of(&ids, padding_bytes);
+        let ballot = process.replica.ballot();
+        for id in &ids {
+            self.operations.get_mut(*id).ballot = Some(ballot);
+        }
         self.note(|| format!("  n{number} proposes operations {ids:?} at {log_ms} ms"));
         Some(Input::Propose { log_ms, payload })
     }
@@ -338,10 +342,11 @@ impl World {
             format!("  n{number} shows operation {id}: {answer:?} ({shown:?} at {index})")
         });
         self.judge.on_log_time(number, held.log_ms, self.now_us);
-        let call_us = self.operations.get(held.id).call_us;
-        let times_us = (call_us, self.now_us);
+        let asked = self.operations.get(held.id);
+        let times_us = (asked.call_us, self.now_us);
+        let is_stamped = held.shown == Shown::Write && asked.ballot == Some(held.ballot);
         self.judge
-            .on_reckoned(number, times_us, held.log_ms, held.shown);
+            .on_reckoned(number, times_us, held.log_ms, is_stamped);
         self.judge.on_shown(
             &self.operations,
             held.id,
