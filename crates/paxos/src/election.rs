@@ -60,6 +60,8 @@ pub(crate) struct Promised {
     pub(crate) chosen: Index,
     /// Until then, own clock, us, it owes leases to former leaders, as it said.
     lease_until_us: u64,
+    /// No former leader can have shown anything beyond this log time on its word, ms.
+    log_floor_ms: u64,
 }
 
 /// What phase 1 comes to in a configuration.
@@ -221,6 +223,7 @@ impl Replica {
                 is_complete: true,
                 chosen: self.chosen,
                 lease_until_us: 0,
+                log_floor_ms: 0,
             }],
             best,
             visible_us,
@@ -311,9 +314,20 @@ impl Replica {
                 phase1.visible_us = phase1.visible_us.max(lease_until_us);
             }
         }
+        let age_us = if mutations.has(Mutation::LogTimeWithoutAge) {
+            0
+        } else {
+            log_ms_age_us
+        };
+        // As with leases: who was away may come with a log time of its own that nobody was shown, and what was granted since
+        // would end early by it.
+        let log_floor_ms = match log_ms_seen {
+            0 => 0,
+            ms => leased_ms(&settings, ms, age_us),
+        };
         let first = accepted.first().map(|entry| entry.index);
         let end = accepted.last().map(|entry| entry.index);
-        let said = (chosen, lease_until_us);
+        let said = (chosen, lease_until_us, log_floor_ms);
         if phase1.note_part(from, said, (first, end), more, mutations) {
             let longest = mutations.has(Mutation::LongestLogWins);
             let longer = end > phase1.best.last_key_value().map(|(index, _)| *index);
@@ -331,24 +345,16 @@ impl Replica {
                 phase1.best.insert(entry.index, (entry.ballot, entry.entry));
             }
         }
-        let age_us = if mutations.has(Mutation::LogTimeWithoutAge) {
-            0
-        } else {
-            log_ms_age_us
-        };
-        if log_ms_seen > 0 {
-            let floor_ms = leased_ms(&settings, log_ms_seen, age_us);
-            match &mut self.role {
-                Role::Candidate(phase1) => phase1.note_log_time(
-                    floor_ms,
-                    LogTime {
-                        ms: log_ms_seen,
-                        at_us: now_us.saturating_sub(age_us),
-                    },
-                ),
-                Role::Leader(_) => self.log_time.raise(floor_ms, now_us),
-                Role::Follower | Role::Asking(_) => {}
-            }
+        if let Role::Candidate(phase1) = &mut self.role
+            && log_ms_seen > 0
+        {
+            phase1.note_log_time(
+                log_floor_ms,
+                LogTime {
+                    ms: log_ms_seen,
+                    at_us: now_us.saturating_sub(age_us),
+                },
+            );
         }
         match &self.role {
             Role::Candidate(_) => self.count_promises(out),
@@ -424,9 +430,13 @@ impl Replica {
                 if let Role::Leader(leader) = &mut self.role {
                     let promises = leader.phase1.promises.iter();
                     let counted = promises.filter(|promised| voters.contains(&promised.id));
-                    let lease_until_us = counted.map(|promised| promised.lease_until_us).max();
-                    let visible_us = leader.phase1.visible_us;
-                    leader.phase1.visible_us = visible_us.max(lease_until_us.unwrap_or(0));
+                    let (mut visible_us, mut log_floor_ms) = (leader.phase1.visible_us, 0);
+                    for promised in counted {
+                        visible_us = visible_us.max(promised.lease_until_us);
+                        log_floor_ms = log_floor_ms.max(promised.log_floor_ms);
+                    }
+                    leader.phase1.visible_us = visible_us;
+                    self.log_time.raise(log_floor_ms, self.now_us);
                     leader.ready = true;
                     leader.fill_beyond(limbo, self.settings.fill_entries);
                 }
@@ -514,7 +524,7 @@ impl Phase1 {
     fn note_part(
         &mut self,
         id: ReplicaId,
-        (chosen, lease_until_us): (Index, u64),
+        (chosen, lease_until_us, log_floor_ms): (Index, u64, u64),
         (first, end): (Option<Index>, Option<Index>),
         more: bool,
         mutations: Mutations,
@@ -533,6 +543,7 @@ impl Phase1 {
             is_complete: !more || at.is_some_and(|at| self.promises[at].is_complete),
             chosen,
             lease_until_us,
+            log_floor_ms,
         };
         match at {
             Some(at) => {
@@ -540,6 +551,7 @@ impl Phase1 {
                 self.promises[at] = Promised {
                     chosen: before.chosen.max(chosen),
                     lease_until_us: before.lease_until_us.max(lease_until_us),
+                    log_floor_ms: before.log_floor_ms.max(log_floor_ms),
                     ..part
                 };
             }

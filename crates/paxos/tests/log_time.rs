@@ -132,3 +132,90 @@ fn who_was_away_for_long_does_not_move_log_time_beyond_what_went_by() {
     // And not before what the former leader may have shown under its last lease.
     assert!(log_ms >= 10_000 + settings.lease_us / 1_000, "{log_ms}");
 }
+
+/// A leader, replica 0 of three, that replica 1 has promised, with log time from 10 s on, at 1 s of its clock.
+fn leader_of_three(out: &mut Output) -> Replica {
+    let config = Config {
+        number: 1,
+        voters: (0..3).map(id).collect(),
+        learners: Vec::new(),
+    };
+    let start = Start::Founder(config);
+    let settings = Settings::default();
+    let mut replica = Replica::new(settings, GroupId(1), Generation(1), id(0), start, 1, 0);
+    replica.step(1_000_000, Input::Campaign, out);
+    promise(&mut replica, 1, 10_000, out);
+    assert!(replica.is_leader());
+    replica
+}
+
+/// Tells what a replica sends, at 1 s.
+fn hear(replica: &mut Replica, from: u32, kind: Kind, out: &mut Output) {
+    let message = Message {
+        group: GroupId(1),
+        generation: Generation(1),
+        from: id(from),
+        to: id(0),
+        kind,
+    };
+    replica.step(1_000_000, Input::Message(message), out);
+}
+
+/// A replica promises, and says that it has just seen a log time, ms.
+fn promise(replica: &mut Replica, from: u32, log_ms_seen: u64, out: &mut Output) {
+    let promise = Kind::Promise {
+        ballot: replica.ballot(),
+        chosen: Index(0),
+        accepted: Vec::new(),
+        more: false,
+        lease_left_us: 0,
+        log_ms_seen,
+        log_ms_age_us: 0,
+    };
+    hear(replica, from, promise, out);
+}
+
+/// A replica has all that the leader ever proposed.
+fn acknowledge(replica: &mut Replica, from: u32, out: &mut Output) {
+    let accepted = Kind::Accepted {
+        ballot: replica.ballot(),
+        upto: Index(1_000),
+        sent_us: 1_000_000,
+    };
+    hear(replica, from, accepted, out);
+}
+
+#[test]
+fn a_late_promise_does_not_move_log_time_on_which_leases_rest() {
+    // Fails when a former leader that stood still, and whose log time ran on by its own clock, moves that of the leader since:
+    // all locks that it granted would end early, and be given twice.
+    let mut out = Output::default();
+    let mut replica = leader_of_three(&mut out);
+    promise(&mut replica, 2, 20_000, &mut out);
+    assert!(replica.log_ms(1_000_000) < 10_100);
+    assert!(replica.log_ms(1_000_000) >= 10_000);
+}
+
+#[test]
+fn a_late_promise_that_a_later_configuration_counts_moves_log_time() {
+    // Fails when a leader goes on in a configuration, of which another one may have shown something on the word of a replica
+    // that promised late, with a log time before that.
+    let mut out = Output::default();
+    let mut replica = leader_of_three(&mut out);
+    promise(&mut replica, 2, 20_000, &mut out);
+    for from in [1, 2] {
+        acknowledge(&mut replica, from, &mut out);
+    }
+    let change = Input::Reconfigure {
+        voters: vec![id(0), id(2)],
+        learners: Vec::new(),
+    };
+    replica.step(1_000_000, change, &mut out);
+    assert_eq!(out.refused, None);
+    for _ in 0..100 {
+        acknowledge(&mut replica, 1, &mut out);
+        acknowledge(&mut replica, 2, &mut out);
+    }
+    assert_eq!(replica.config().voters, [id(0), id(2)]);
+    assert!(replica.log_ms(1_000_000) > 20_000);
+}
