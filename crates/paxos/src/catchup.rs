@@ -16,15 +16,19 @@ impl Replica {
 
     /// Somebody wants chosen entries.
     pub(crate) fn on_catch_up_request(&mut self, from: ReplicaId, first: Index, out: &mut Output) {
-        if first <= self.log.trimmed() {
-            if self.has_left(from) {
-                let kind = Kind::Left {
-                    config: self.config.clone(),
-                    index: self.config_index,
-                    chosen: self.chosen,
-                };
-                out.send_first.push(self.names.message(from, kind));
-            } else if !self.is_hollow {
+        let is_gone = first <= self.log.trimmed();
+        // Who has all that is chosen, and still asks, does not know that it may go.
+        if (is_gone || first > self.chosen) && self.has_left(from) {
+            let kind = Kind::Left {
+                config: self.config.clone(),
+                index: self.config_index,
+                chosen: self.chosen,
+            };
+            out.send_first.push(self.names.message(from, kind));
+            return;
+        }
+        if is_gone {
+            if !self.is_hollow {
                 self.offers.push(from);
             }
             return;

@@ -167,11 +167,8 @@ impl Replica {
         };
         let former = leader.followers.clone();
         leader.follow(&config, me);
-        let is_member = |id: &ReplicaId| config.voters.contains(id) || config.learners.contains(id);
-        if former.iter().any(|follower| !is_member(&follower.id)) {
-            // By what is chosen without them they learn that they may go.
-            leader.fill_to = leader.fill_to.max(self.config_index.next());
-        }
+        // By what is chosen without them those that left learn that they may go, those that left before and were away as well.
+        leader.fill_to = leader.fill_to.max(self.config_index.next());
         if keeps {
             leader.voters_before = former.iter().filter(|f| f.is_voter).count() + 1;
             let left = former

@@ -117,7 +117,8 @@ pub enum Kind {
         /// First index wanted.
         from: Index,
     },
-    /// To one who asks for chosen entries that are gone here, and is no member any more: it needs none of them.
+    /// To one who is no member any more, and asks for chosen entries that are gone here, or not there yet: it needs none of
+    /// them.
     Left {
         /// The configuration without it …
         config: Config,

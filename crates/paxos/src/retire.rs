@@ -40,10 +40,11 @@ impl Replica {
             && (by_itself || self.is_told())
     }
 
-    /// Whether another's word that this replica has left still stands: it may have come back since.
+    /// Whether another's word that this replica has left still stands: it may have come back since. Of the configuration
+    /// that it knows itself the word says more than it can: a snapshot does not say where its configuration stands, so it
+    /// may lack for good that more was chosen behind it, if nothing else is.
     fn is_told(&self) -> bool {
-        let stands =
-            |told: &Farewell| told.config.number >= self.config.number && told.chosen > self.chosen;
+        let stands = |told: &Farewell| told.config.number >= self.config.number;
         self.farewell.as_ref().is_some_and(stands)
     }
 
@@ -65,12 +66,9 @@ impl Replica {
 
     /// Another says that this replica is no member any more.
     pub(crate) fn on_left(&mut self, config: Config, index: Index, chosen: Index) {
-        // Of the configuration that it knows itself it may lack only that more is chosen behind it.
         let is_news = config.number >= self.config.number
             && !self.is_member(&config, self.names.me)
-            && chosen > index
-            && chosen > self.chosen;
-        // A word that this replica has caught up with says nothing any more: the next one of the same configuration does.
+            && chosen > index;
         let is_latest = |farewell: &Farewell| {
             (config.number, chosen) > (farewell.config.number, farewell.chosen)
         };

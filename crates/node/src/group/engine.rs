@@ -410,7 +410,7 @@ impl Shard {
     }
 }
 
-fn send(message: Message, work: &Work<'_>) {
+pub(super) fn send(message: Message, work: &Work<'_>) {
     let to = message.to.node;
     // What does not arrive is repeated by whoever needs it.
     work.cluster.peers.send(to, &PeerMessage::Paxos(message));

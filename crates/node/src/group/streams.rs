@@ -1,6 +1,7 @@
 //! Snapshots under way at a shard: those that it makes for others, and the one that it receives.
 
 use super::Work;
+use super::engine::send;
 use super::locks::each_key;
 use super::op::{Op, OpKind};
 use super::origins::Origins;
@@ -8,9 +9,10 @@ use super::reservations::Reservations;
 use super::snapshot::{Producer, Staged, Staging};
 use crate::journal::{Checkpoint, Journal};
 use crate::shard::Shard;
+use crate::view::{ClusterView, NodeView};
 use bytes::Bytes;
 use cache::{Cache, Collection};
-use paxos::{Index, Input, SnapshotBase, SnapshotStep};
+use paxos::{Config, Index, Input, ReplicaId, SnapshotBase, SnapshotStep};
 use std::collections::VecDeque;
 use std::sync::Arc;
 
@@ -188,6 +190,24 @@ impl Shard {
         tracing::info!(group = self.group.id.0, "left the group, dropped its keys");
     }
 
+    /// Asks what became of a group of which this replica knows nobody any more: whom it asks by itself are lives that are
+    /// over, and who came in their place does not know of it, so it would keep its state for good.
+    pub(crate) fn ask_what_became(&self, view: &ClusterView, work: &Work<'_>) {
+        let replica = &self.group.replica;
+        let (me, id) = (replica.me(), self.group.id);
+        let is_over = |other| view.is_over(other);
+        if self.is_sealed() || replica.is_hollow() || !knows_nobody(replica.config(), me, is_over) {
+            return;
+        }
+        let leader = work.cluster.leader(id).and_then(|node| view.node(node));
+        let leader = leader.map(NodeView::replica);
+        let wanted = view.wanted_of(id);
+        let mut others = leader.into_iter().chain(wanted);
+        if let Some(whom) = others.find(|other| *other != me) {
+            send(replica.catch_up_request(whom), work);
+        }
+    }
+
     /// Begins a checkpoint of the state as it is; returns what it stands for.
     pub(crate) fn begin_checkpoint(&mut self) -> SnapshotBase {
         let log_ms = self.cache.now_ms();
@@ -276,6 +296,13 @@ impl Shard {
     }
 }
 
+/// Whether there were others in a configuration, and the lives of all of them are over.
+fn knows_nobody(config: &Config, me: ReplicaId, is_over: impl Fn(ReplicaId) -> bool) -> bool {
+    let members = config.voters.iter().chain(&config.learners);
+    let mut others = members.copied().filter(|id| *id != me).peekable();
+    others.peek().is_some() && others.all(is_over)
+}
+
 /// Whether the stream goes on.
 fn save(producer: &mut Producer, cache: &Cache, op: &Op<'_>) -> bool {
     // Nothing of the state is left to be walked.
@@ -294,6 +321,7 @@ mod tests {
     use super::*;
     use crate::testing::{Client, node, node_with};
     use cache::Key;
+    use paxos::{Incarnation, NodeId};
 
     /// Makes a list `k` of `count` elements of `bytes` bytes.
     fn with_list(client: &mut Client<'_>, count: usize, bytes: usize) {
@@ -344,5 +372,29 @@ mod tests {
         assert!(producer.save(&shard.cache, 0, b"other"), "it is shared");
         shard.cache.remove(Key::new(seed, 0, b"k"));
         assert!(!producer.save(&shard.cache, 0, b"third"));
+    }
+
+    #[test]
+    fn who_knows_only_lives_that_are_over_knows_nobody() {
+        // Breaks if a replica that was left behind by all whom it knew asks only them for ever, and keeps its state; or if
+        // it asks its leader beside those that still answer.
+        let id = |node, life| ReplicaId {
+            node: NodeId(node),
+            incarnation: Incarnation(life),
+        };
+        let is_over = |id: ReplicaId| id.incarnation == Incarnation(1) && id.node != NodeId(3);
+        let knows_nobody = |voters: &[ReplicaId], learners: &[ReplicaId]| {
+            let config = Config {
+                number: 1,
+                voters: voters.to_vec(),
+                learners: learners.to_vec(),
+            };
+            knows_nobody(&config, id(9, 2), is_over)
+        };
+        assert!(knows_nobody(&[id(1, 1), id(2, 1)], &[id(9, 2)]));
+        assert!(!knows_nobody(&[id(1, 1)], &[id(3, 1)]));
+        assert!(!knows_nobody(&[id(1, 2)], &[]));
+        assert!(!knows_nobody(&[id(9, 2)], &[]), "it is alone");
+        assert!(!knows_nobody(&[], &[]), "it knows of no group yet");
     }
 }

@@ -290,6 +290,7 @@ impl Node {
                     let wanted = view.wanted_of(replica.group());
                     if !wanted.contains(&replica.me()) {
                         shard.retire(work);
+                        shard.ask_what_became(&view, work);
                     }
                     return;
                 }
