@@ -4,6 +4,7 @@
 //! who votes at an index is a function of what was chosen before. Replacing a member is one entry.
 
 use crate::door::Output;
+use crate::follower::Follower;
 use crate::mutation::Mutation;
 use crate::replica::{ConfigNews, Replica, Role};
 use crate::types::{Config, Entry, Index, ReplicaId};
@@ -167,9 +168,12 @@ impl Replica {
         };
         let former = leader.followers.clone();
         leader.follow(&config, me);
-        let is_member = |id: &ReplicaId| config.voters.contains(id) || config.learners.contains(id);
-        if former.iter().any(|follower| !is_member(&follower.id)) {
-            // By what is chosen without them they learn that they may go.
+        let stays = |former: &Follower| match former.is_voter {
+            true => config.voters.contains(&former.id),
+            false => config.voters.contains(&former.id) || config.learners.contains(&former.id),
+        };
+        if !former.iter().all(stays) {
+            // By what is chosen behind it those that left, or have no vote any more, learn that they may go.
             leader.fill_to = leader.fill_to.max(self.config_index.next());
         }
         if keeps {
@@ -205,6 +209,8 @@ impl Replica {
             .filter(|f| self.config.voters.contains(&f.id))
             .max_by_key(|f| (f.acked, f.id))
             .map(|f| f.id);
+        // A sole voter has chosen the configuration before anybody heard of it.
+        self.feed_all(out);
         if let Some(heir) = heir.filter(|_| shows) {
             self.send_transfer(ballot, heir, out);
         }
