@@ -178,8 +178,8 @@ impl Node {
     }
 
     /// A node lives.
-    pub(crate) fn hear_node(&self, node: NodeId, now: Now) {
-        self.meta.group.lock().presence.hear(node, now.monotonic_us);
+    pub(crate) fn hear_node(&self, life: ReplicaId, now: Now) {
+        self.meta.group.lock().presence.hear(life, now.monotonic_us);
     }
 
     /// The link from a node broke.
