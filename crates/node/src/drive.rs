@@ -321,7 +321,7 @@ impl Node {
 
     fn on_beat(&self, from: ReplicaId, beat: &NodeBeat, now: Now) {
         self.on_listens(from.node, beat.listens_to);
-        self.hear_node(from.node, now);
+        self.hear_node(from, now);
         for (group, ballot) in &beat.leads {
             self.cluster.hear_leader(*group, *ballot, from.node);
         }

@@ -202,6 +202,8 @@ impl Replica {
             .filter(|f| self.config.voters.contains(&f.id))
             .max_by_key(|f| (f.acked, f.id))
             .map(|f| f.id);
+        // A sole voter has chosen the configuration before anybody heard of it.
+        self.feed_all(out);
         if let Some(heir) = heir.filter(|_| shows) {
             self.send_transfer(ballot, heir, out);
         }

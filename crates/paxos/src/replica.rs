@@ -68,6 +68,8 @@ pub struct Replica {
     pub(crate) config: Config,
     /// … and where it stands, at the latest.
     pub(crate) config_index: Index,
+    /// The first configuration in the chosen prefix since it voted last that gives it no vote, if there is one, at the latest.
+    pub(crate) voteless_from: Option<Index>,
     /// What is known chosen from before a restart and not applied yet.
     pub(crate) chosen_hint: Index,
 
@@ -520,6 +522,7 @@ impl Replica {
             if let Entry::Config(config) = &entry {
                 self.config = config.clone();
                 self.config_index = index;
+                self.note_vote();
                 crossed = true;
             }
             out.apply.push((index, entry));

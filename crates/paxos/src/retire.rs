@@ -6,6 +6,9 @@
 //! durably knows that it is removed). A candidate that lags behind, and still counts on this one, finds what it lacks
 //! with them.
 //!
+//! For the same reason a process whose replica has no vote any more does not end before that ([`Replica::can_leave`]): a
+//! leader that gave the only vote to another may be the only one who knows of it.
+//!
 //! Who was away learns of it from the log, or, where that is gone, by a word of whoever has it ([`Kind::Left`]).
 //!
 //! The owner drops the state, and the replica is *hollow*: it still knows how far the log is chosen and what it
@@ -38,6 +41,21 @@ impl Replica {
             && matches!(self.role, Role::Follower | Role::Asking(_))
             && !self.is_installing()
             && (by_itself || self.is_told())
+    }
+
+    /// Whether the group goes on if its process ends for good: it never was a member, or has no vote in the configuration in
+    /// force, and more was chosen behind the one that took it.
+    pub fn can_leave(&self) -> bool {
+        let is_passed = self.voteless_from.is_some_and(|from| self.chosen > from);
+        self.config.voters.is_empty() || self.is_hollow || is_passed
+    }
+
+    /// Another configuration is in force.
+    pub(crate) fn note_vote(&mut self) {
+        self.voteless_from = match self.is_voter(self.names.me) {
+            true => None,
+            false => self.voteless_from.or(Some(self.config_index)),
+        };
     }
 
     /// Whether another's word that this replica has left still stands: it may have come back since. Of the configuration

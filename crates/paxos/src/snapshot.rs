@@ -179,6 +179,7 @@ impl Replica {
         out: &mut Output,
     ) {
         let now_us = self.now_us;
+        let votes = self.is_voter(from);
         let Some(at) = self
             .outgoing
             .iter()
@@ -193,15 +194,23 @@ impl Replica {
             outgoing.heard_us = now_us;
         }
         outgoing.is_wanted = true;
-        let mut finished = abort;
+        let base = outgoing.base;
+        let mut is_taken = false;
         while outgoing.first < next
             && let Some((_, place)) = outgoing.chunks.pop_front()
         {
             outgoing.first += 1;
             outgoing.sent_us = now_us;
-            finished |= place == ChunkPlace::Last;
+            is_taken |= place == ChunkPlace::Last;
         }
-        if finished {
+        if is_taken
+            && !votes
+            && let Role::Leader(leader) = &mut self.role
+        {
+            // As far as the receiver knows, the configuration stands at the base: that it is passed it learns from what is behind.
+            leader.fill_to = leader.fill_to.max(base.next());
+        }
+        if is_taken || abort {
             self.drop_stream(at, out);
         } else {
             outgoing.ask_for_more(&self.settings, out);
@@ -407,6 +416,7 @@ impl Replica {
         if !mutations.has(Mutation::SnapshotKeepsConfig) {
             self.config = base.config.clone();
             self.config_index = base.index;
+            self.note_vote();
         }
         if mutations.has(Mutation::SnapshotLowersPromised) {
             self.promised = crate::types::Ballot::default();

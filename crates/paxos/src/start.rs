@@ -62,6 +62,7 @@ impl Replica {
             upto: Index(0),
             config: Config::default(),
             config_index: Index(0),
+            voteless_from: None,
             chosen_hint: Index(0),
             grants: Grants::default(),
             log_time: LogTime::default(),
@@ -125,6 +126,7 @@ impl Replica {
         self.checkpoint = base.index;
         self.config = base.config;
         self.config_index = base.index;
+        self.note_vote();
         self.log_time.observe(base.log_ms, self.now_us);
         for accepted in log {
             if accepted.index > base.index {

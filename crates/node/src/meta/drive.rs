@@ -16,7 +16,7 @@ use crate::wire::PeerMessage;
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 use parking_lot::Mutex;
-use paxos::{Generation, Input, Message, NodeId, Replica, ReplicaId, SnapshotBase};
+use paxos::{Generation, Input, Message, NodeId, ReplicaId, SnapshotBase};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -116,14 +116,12 @@ impl Node {
         self.meta.view.load().is_over(self.cluster.me)
     }
 
-    /// Whether the process may end because its node was removed: it votes nowhere any more, as far as it knows. Until then
-    /// others may need it; they are about to replace it. Locks each shard for a moment.
+    /// Whether the process may end because its node was removed: it votes nowhere any more, and whoever votes instead knows
+    /// it. Until then others may need it; they are about to replace it. Locks each shard for a moment.
     pub fn has_left(&self) -> bool {
-        let me = self.cluster.me;
-        let votes = |replica: &Replica| replica.config().voters.contains(&me);
         self.is_over()
-            && !self.with_meta(|group| votes(group.replica()))
-            && (0..self.shards_count()).all(|shard| !votes(&self.lock(shard).group.replica))
+            && self.with_meta(|group| group.replica().can_leave())
+            && (0..self.shards_count()).all(|shard| self.lock(shard).group.replica.can_leave())
     }
 
     /// Since when another node has been alive without a break, us; none if it is not.
@@ -180,8 +178,8 @@ impl Node {
     }
 
     /// A node lives.
-    pub(crate) fn hear_node(&self, node: NodeId, now: Now) {
-        self.meta.group.lock().presence.hear(node, now.monotonic_us);
+    pub(crate) fn hear_node(&self, life: ReplicaId, now: Now) {
+        self.meta.group.lock().presence.hear(life, now.monotonic_us);
     }
 
     /// The link from a node broke.

@@ -11,7 +11,7 @@ use super::reconcile::Reconciler;
 use super::scripts::StoreFacts;
 use super::state::MetaState;
 use crate::host::Now;
-use crate::view::{ClusterView, NodeView};
+use crate::view::ClusterView;
 use bytes::Bytes;
 use paxos::{
     Entry, GroupId, Index, Input, NodeId, Output, Replica, ReplicaId, RoleChange, SnapshotBase,
@@ -293,9 +293,12 @@ impl MetaGroup {
             return;
         }
         self.fetched_us = now_us;
-        let is_alive = |id| id != me.node && self.presence.alive_since(id, now_us).is_some();
-        let others = self.view.reachable().filter(|node| is_alive(node.id));
-        let others: Vec<ReplicaId> = others.map(NodeView::replica).collect();
+        // Who began another life meanwhile hears to its name in that one alone.
+        let ids = self.view.reachable().map(|node| node.id);
+        let others: Vec<ReplicaId> = ids
+            .filter(|id| *id != me.node)
+            .filter_map(|id| self.presence.life_of(id, now_us))
+            .collect();
         // Another one each time, since one may know no more.
         let nth = (now_us / FETCH_US) as usize % others.len().max(1);
         if let Some(&whom) = others.get(nth) {

@@ -1,6 +1,6 @@
 //! Which nodes are alive, as this node sees it: those whose beats come.
 
-use paxos::NodeId;
+use paxos::{NodeId, ReplicaId};
 use std::collections::BTreeMap;
 
 /// A node that was not heard for so long is not alive, us. Beats come every 50 ms.
@@ -16,20 +16,27 @@ pub(crate) struct Presence {
 
 #[derive(Clone, Copy, Debug)]
 struct Heard {
+    life: ReplicaId,
     since_us: u64,
     last_us: u64,
 }
 
 impl Presence {
-    /// A node's beat came.
-    pub fn hear(&mut self, node: NodeId, now_us: u64) {
-        let heard = self.nodes.entry(node).or_insert(Heard {
+    /// A node's beat came, in this life of its.
+    pub fn hear(&mut self, life: ReplicaId, now_us: u64) {
+        let heard = self.nodes.entry(life.node).or_insert(Heard {
+            life,
             since_us: now_us,
             last_us: now_us,
         });
-        if now_us > heard.last_us + SILENCE_MAX_US {
+        if life < heard.life {
+            // Late: that life is over.
+            return;
+        }
+        if life > heard.life || now_us > heard.last_us + SILENCE_MAX_US {
             heard.since_us = now_us;
         }
+        heard.life = life;
         heard.last_us = now_us;
     }
 
@@ -65,27 +72,44 @@ impl Presence {
 
     /// Since when a node has been heard without a break, us; none if it is not.
     pub fn alive_since(&self, node: NodeId, now_us: u64) -> Option<u64> {
+        Some(self.alive(node, now_us)?.since_us)
+    }
+
+    /// The life in which a node is heard; none if it is not alive. It may be one that this node's view knows nothing of yet.
+    pub fn life_of(&self, node: NodeId, now_us: u64) -> Option<ReplicaId> {
+        Some(self.alive(node, now_us)?.life)
+    }
+
+    fn alive(&self, node: NodeId, now_us: u64) -> Option<&Heard> {
         let heard = self.nodes.get(&node)?;
-        (now_us <= heard.last_us + SILENCE_MAX_US).then_some(heard.since_us)
+        (now_us <= heard.last_us + SILENCE_MAX_US).then_some(heard)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use paxos::Incarnation;
+
+    fn life(node: u32, incarnation: u64) -> ReplicaId {
+        ReplicaId {
+            node: NodeId(node),
+            incarnation: Incarnation(incarnation),
+        }
+    }
 
     #[test]
     fn who_is_missing_for_long_is_told_apart() {
         // Breaks if a node that was away for a moment lost its place, or one that is dead kept it.
         let mut presence = Presence::default();
         let nodes = || [NodeId(1), NodeId(2)].into_iter();
-        presence.hear(NodeId(1), 10);
+        presence.hear(life(1, 1), 10);
         assert_eq!(presence.miss(nodes(), 5_000_000, 20), []);
-        presence.hear(NodeId(1), 3_000_000);
+        presence.hear(life(1, 1), 3_000_000);
         assert_eq!(presence.miss(nodes(), 5_000_000, 3_000_000), []);
         assert_eq!(presence.miss(nodes(), 5_000_000, 5_000_020), [NodeId(2)]);
         // Node 1 was missed from now on, and came back in between.
-        presence.hear(NodeId(1), 6_000_000);
+        presence.hear(life(1, 1), 6_000_000);
         assert_eq!(presence.miss(nodes(), 5_000_000, 6_000_000), [NodeId(2)]);
         assert_eq!(presence.miss(nodes(), 5_000_000, 8_000_000), [NodeId(2)]);
         assert_eq!(presence.miss(nodes(), 5_000_000, 12_999_999), [NodeId(2)]);
@@ -98,13 +122,26 @@ mod tests {
         // Breaks if a node that comes and goes counts as steady, or a dead one as alive.
         let mut presence = Presence::default();
         assert_eq!(presence.alive_since(NodeId(1), 5), None);
-        presence.hear(NodeId(1), 10);
-        presence.hear(NodeId(1), 500_000);
+        presence.hear(life(1, 1), 10);
+        presence.hear(life(1, 1), 500_000);
         assert_eq!(presence.alive_since(NodeId(1), 1_500_000), Some(10));
         assert_eq!(presence.alive_since(NodeId(1), 1_500_001), None);
-        presence.hear(NodeId(1), 2_000_000);
+        presence.hear(life(1, 1), 2_000_000);
         assert_eq!(presence.alive_since(NodeId(1), 2_000_000), Some(2_000_000));
         presence.lose(NodeId(1));
         assert_eq!(presence.alive_since(NodeId(1), 2_000_000), None);
+    }
+
+    #[test]
+    fn a_node_is_heard_in_its_latest_life() {
+        // Breaks if a node that came back without its memory is asked by a name that it does not hear to, or if what its
+        // former life said comes late and counts.
+        let mut presence = Presence::default();
+        presence.hear(life(1, 1), 10);
+        presence.hear(life(1, 2), 20);
+        presence.hear(life(1, 1), 30);
+        assert_eq!(presence.life_of(NodeId(1), 30), Some(life(1, 2)));
+        assert_eq!(presence.alive_since(NodeId(1), 30), Some(20));
+        assert_eq!(presence.life_of(NodeId(1), 1_000_021), None);
     }
 }

@@ -114,14 +114,14 @@ impl Net {
             self.now_us += 10_000;
             let ids: Vec<u32> = self.nodes.keys().copied().collect();
             for &to in &ids {
-                let alive: Vec<u32> = ids
+                let alive: Vec<ReplicaId> = ids
                     .iter()
-                    .copied()
-                    .filter(|id| !self.cut.contains(id))
+                    .filter(|id| !self.cut.contains(id) && !self.cut.contains(&to))
+                    .map(|id| self.nodes[id].replica.me())
                     .collect();
                 self.on(to, |group, now, turn| {
-                    for from in alive.into_iter().filter(|&from| from != to) {
-                        group.presence.hear(NodeId(from), now.monotonic_us);
+                    for from in alive.into_iter().filter(|from| from.node.0 != to) {
+                        group.presence.hear(from, now.monotonic_us);
                     }
                     group.tick(now, turn);
                 });
@@ -309,6 +309,30 @@ fn a_leader_that_is_not_known_here_is_heard_of_from_others() {
     net.deliver();
     net.run_ms(1000);
     assert_eq!(net.leader(), 4);
+    net.agreed();
+}
+
+#[test]
+fn what_is_chosen_is_fetched_from_a_later_life_of_a_node() {
+    // Breaks if a node that was away while another joined and came to lead asks the nodes that it knows by names of lives
+    // that ended meanwhile: nobody hears to those, and it never gets the cluster's state.
+    let mut net = Net::found();
+    net.join(1, 2, Settings::default());
+    net.cut.push(2);
+    net.join(1, 3, Settings::default());
+    net.run_ms(1000);
+    // Node 3 is the one that votes on the cluster's state, and so its leader.
+    for node in [2, 1] {
+        net.ask(1, MetaCommand::Weigh { node, weight: 0 });
+    }
+    net.run_ms(5000);
+    assert_eq!((net.leader(), net.voters(3)), (3, vec![3]));
+    net.nodes.remove(&1);
+    net.nodes.get_mut(&3).unwrap().presence.lose(NodeId(1));
+    net.join(3, 1, Settings::default());
+    net.run_ms(500);
+    net.cut.clear();
+    net.run_ms(1000);
     net.agreed();
 }
 
