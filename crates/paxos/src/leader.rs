@@ -4,6 +4,7 @@ use crate::door::{Output, RoleChange};
 use crate::election::Phase1;
 use crate::follower::{Fed, Follower, View};
 use crate::lease::{LogTime, leased_ms, passed_ms};
+use crate::membership::Wanted;
 use crate::message::Kind;
 use crate::mutation::Mutation;
 use crate::reads::Reads;
@@ -65,8 +66,8 @@ pub(crate) struct Leader {
     pub(crate) transfer: Option<Transfer>,
     /// A hand-over was sent: no read by lease in this ballot any more, ever.
     pub(crate) released: bool,
-    /// A configuration that waits for all before it to be chosen.
-    pub(crate) wanted: Option<Config>,
+    /// A configuration that waits.
+    pub(crate) wanted: Option<Wanted>,
     pub(crate) reads: Reads,
 }
 
@@ -365,6 +366,7 @@ impl Replica {
             self.send_prepares(out);
         }
         self.send_probes(out);
+        self.tick_wanted(out);
         self.tick_transfer(out);
     }
 

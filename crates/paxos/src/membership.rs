@@ -14,6 +14,16 @@ const PROMOTION_LAG_MAX: u64 = 64;
 /// Members of a configuration, voters or learners.
 const MEMBERS_MAX: usize = 64;
 
+/// A configuration that waits: for a quorum of its own voters to answer something that was sent since it was wanted, then
+/// for all before it to be chosen. Whoever answered before may have died since, unnoticed by a leader that was asleep
+/// itself; and once it is chosen nobody can go on without a quorum of it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Wanted {
+    pub(crate) config: Config,
+    /// Since when, us.
+    since_us: u64,
+}
+
 impl Replica {
     /// The owner wants another configuration.
     pub(crate) fn on_reconfigure(
@@ -40,9 +50,37 @@ impl Replica {
             {
                 self.propose(Entry::Config(config), out);
             } else {
-                // Proposed as soon as all before it is chosen; until then nothing else is proposed.
-                leader.wanted = Some(config);
+                let since_us = self.now_us;
+                leader.wanted = Some(Wanted { config, since_us });
+                if !self.is_wanted_confirmed() {
+                    self.send_beats(out);
+                }
             }
+        }
+    }
+
+    /// A leader's: whether a configuration waits only until all before it is chosen; meanwhile nothing else is proposed.
+    pub(crate) fn is_wanted_confirmed(&self) -> bool {
+        match &self.role {
+            Role::Leader(leader) => leader.wanted.as_ref().is_some_and(|wanted| {
+                self.has_quorum_since(&wanted.config.voters, wanted.since_us)
+                    || self.mutations.has(Mutation::PromoteLaggard)
+            }),
+            Role::Follower | Role::Asking(_) | Role::Candidate(_) => false,
+        }
+    }
+
+    /// Time goes by for a configuration that waits: too few of its voters answer, so it is given up.
+    pub(crate) fn tick_wanted(&mut self, out: &mut Output) {
+        let is_confirmed = self.is_wanted_confirmed();
+        let patience_us = self.settings.election_max_us;
+        if let Role::Leader(leader) = &mut self.role
+            && let Some(wanted) = &leader.wanted
+            && !is_confirmed
+            && self.now_us >= wanted.since_us + patience_us
+        {
+            leader.wanted = None;
+            out.refused = Some("too few of the new voters are still alive");
         }
     }
 
@@ -92,16 +130,20 @@ impl Replica {
 
     /// A leader's: whether more than half of these have answered of late, and have caught up.
     pub(crate) fn has_live_quorum(&self, voters: &[ReplicaId]) -> bool {
+        let silent_us = 2 * self.settings.election_max_us;
+        self.has_quorum_since(voters, self.now_us.saturating_sub(silent_us))
+    }
+
+    /// A leader's: whether more than half of these have answered something sent since then, us, and have caught up.
+    fn has_quorum_since(&self, voters: &[ReplicaId], since_us: u64) -> bool {
         let Role::Leader(leader) = &self.role else {
             return false;
         };
-        let silent_us = 2 * self.settings.election_max_us;
-        let alive_us = self.now_us.saturating_sub(silent_us);
         let alive = voters.iter().filter(|&&voter| {
             let follower = leader.followers.iter().find(|f| f.id == voter);
             voter == self.names.me
                 // Whose connection broke may have died since it answered.
-                || follower.is_some_and(|f| f.is_known && f.echoed_us >= alive_us)
+                || follower.is_some_and(|f| f.is_known && f.echoed_us >= since_us)
                     && self.has_caught_up(voter)
         });
         alive.count() > voters.len() / 2
@@ -121,10 +163,10 @@ impl Replica {
         }
     }
 
-    /// A leader's: the configuration that waits until all before it is chosen.
+    /// A leader's: the configuration that waits for its voters' answers, or until all before it is chosen.
     pub fn config_wanted(&self) -> Option<&Config> {
         match &self.role {
-            Role::Leader(leader) => leader.wanted.as_ref(),
+            Role::Leader(leader) => leader.wanted.as_ref().map(|wanted| &wanted.config),
             Role::Follower | Role::Asking(_) | Role::Candidate(_) => None,
         }
     }
@@ -179,6 +221,8 @@ impl Replica {
                 follower
             }));
         }
+        // It would have come next after another.
+        leader.wanted = None;
         leader.ready = false;
         leader.unready_since_us = now_us;
         leader.reads.ask_again();

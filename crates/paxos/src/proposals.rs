@@ -19,7 +19,7 @@ impl Replica {
                     && (self.now_us >= leader.phase1.visible_us
                         || self.mutations.has(Mutation::AcknowledgeBeforeVisible))
                     && leader.barrier.is_none()
-                    && leader.wanted.is_none()
+                    && !self.is_wanted_confirmed()
                     && !leader.transfer.is_some_and(|transfer| transfer.is_closed())
                     && leader.phase1.best.is_empty()
                     && leader.last >= leader.fill_to
@@ -148,7 +148,7 @@ impl Replica {
                 } else if leader.last > self.chosen {
                     return;
                 } else {
-                    match self.take_wanted(out) {
+                    match self.take_wanted() {
                         Some(config) => Entry::Config(config),
                         None => return,
                     }
@@ -179,18 +179,14 @@ impl Replica {
         }
     }
 
-    /// The configuration that waits, if it is still wise: who was to vote may have died while it waited, and once it is
-    /// chosen nobody can go on without a quorum of it.
-    fn take_wanted(&mut self, out: &mut Output) -> Option<Config> {
+    /// The configuration that waits, if a quorum of its voters is known to be alive.
+    fn take_wanted(&mut self) -> Option<Config> {
+        let is_confirmed = self.is_wanted_confirmed();
         let Role::Leader(leader) = &mut self.role else {
             return None;
         };
-        let config = leader.wanted.take()?;
-        if !self.has_live_quorum(&config.voters) && !self.mutations.has(Mutation::PromoteLaggard) {
-            out.refused = Some("too few of the new voters are still alive");
-            return None;
-        }
-        Some(config)
+        let wanted = leader.wanted.take_if(|_| is_confirmed)?;
+        Some(wanted.config)
     }
 
     /// Counts acknowledgements over the voters of the configuration in force (R5).

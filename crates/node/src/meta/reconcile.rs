@@ -77,7 +77,7 @@ impl Reconciler {
         is_busy: &dyn Fn(NodeId) -> bool,
         now_us: u64,
     ) -> Option<Input> {
-        if !replica.can_propose() {
+        if !replica.can_propose() || replica.is_changing() {
             return None;
         }
         self.step(

@@ -41,6 +41,7 @@ pub struct Connection {
 }
 
 /// Whether a connection goes on.
+#[derive(PartialEq, Eq)]
 enum Went {
     On,
     /// It ends; what it had to say is sent.
@@ -75,14 +76,20 @@ impl Connection {
         self.session.client.wants_attention()
     }
 
+    /// Somebody roused it: takes what was pushed to it.
+    fn attend(&mut self) -> Went {
+        self.session.client.drain_outbox(&mut self.output);
+        self.waits = false;
+        match self.session.client.has(ClientFlag::Killed) {
+            true => Went::Aborted,
+            false => Went::On,
+        }
+    }
+
     /// One turn: runs what is there as far as it goes.
     fn run(&mut self, node: &Node) -> Went {
-        if self.wants_turn() {
-            self.session.client.drain_outbox(&mut self.output);
-            self.waits = false;
-            if self.session.client.has(ClientFlag::Killed) {
-                return Went::Aborted;
-            }
+        if self.wants_turn() && self.attend() == Went::Aborted {
+            return Went::Aborted;
         }
         for _ in 0..STEPS_MAX {
             if self.waits {
@@ -114,10 +121,15 @@ impl Connection {
                 }
                 Step::Flush => self.flushed = self.written(),
                 Step::Yield | Step::Long => {}
-                Step::Replies => self.waits = !self.wants_turn(),
-                Step::Wait { until_us } | Step::Blocked { until_us } => {
-                    self.waits = !self.wants_turn();
-                    self.until_us = until_us;
+                Step::Replies | Step::Wait { .. } | Step::Blocked { .. } => {
+                    self.waits = true;
+                    if let Step::Wait { until_us } | Step::Blocked { until_us } = step {
+                        self.until_us = until_us;
+                    }
+                    // As in the server: who is roused by less than what it waits for waits on.
+                    if self.wants_turn() && self.attend() == Went::Aborted {
+                        return Went::Aborted;
+                    }
                 }
                 Step::Close => return Went::Closed,
                 Step::Abort | Step::Shutdown => return Went::Aborted,
