@@ -140,12 +140,18 @@ impl Replica {
         self.ask_anybody(out);
     }
 
-    /// Without a leader nobody pushes what is chosen, so it is fetched from some member.
+    /// Without a leader nobody pushes what is chosen, so it is fetched from some member, or from who was heard to lead: all
+    /// members that are known here may have left since.
     fn ask_anybody(&mut self, out: &mut Output) {
         let me = self.names.me;
         let draw = self.draw();
         let (voters, learners) = (&self.config.voters, &self.config.learners);
-        let others = || voters.iter().chain(learners).filter(|&&id| id != me);
+        let members = || voters.iter().chain(learners);
+        let stranger = self
+            .leader
+            .iter()
+            .filter(|leader| !members().any(|id| id == *leader));
+        let others = || members().chain(stranger.clone()).filter(|&&id| id != me);
         let count = others().count().max(1) as u64;
         if let Some(&member) = others().nth((draw % count) as usize) {
             let from = self.chosen.next();

@@ -1,8 +1,8 @@
-//! When a process may end whose replica has no vote any more.
+//! How a replica that has no vote any more learns of it, and when its process may end.
 
 use paxos::{
-    Config, Generation, GroupId, Incarnation, Input, Kind, Message, NodeId, Output, Replica,
-    ReplicaId, Settings, SnapshotStep, Start,
+    Ballot, Config, Generation, GroupId, Incarnation, Index, Input, Kind, Message, NodeId, Output,
+    Replica, ReplicaId, Settings, SnapshotBase, SnapshotStep, Start,
 };
 use std::collections::VecDeque;
 
@@ -144,4 +144,58 @@ fn a_snapshot_is_followed_by_what_says_that_its_receiver_may_leave() {
     assert!(pair.snapshots_count > 0);
     assert_eq!(pair.replicas[1].config().learners, [id(2)]);
     assert!(pair.replicas[1].can_leave());
+}
+
+#[test]
+fn who_knows_former_members_alone_asks_the_leader_that_it_heard() {
+    // Breaks if a replica that was left out while it was away asks for ever those who have left like itself, and keeps a state
+    // that nobody needs.
+    let config = Config {
+        number: 1,
+        voters: vec![id(1)],
+        learners: vec![id(2)],
+    };
+    let start = Start::Recovered {
+        promised: Ballot::default(),
+        base: SnapshotBase {
+            index: Index(5),
+            config,
+            log_ms: 1,
+        },
+        log: Vec::new(),
+        chosen: Index(5),
+        log_ms_ceiling: 0,
+        is_hollow: false,
+    };
+    let (group, generation, settings) = (GroupId(1), Generation(1), Settings::default());
+    let mut replica = Replica::new(settings, group, generation, id(2), start, 1, 0);
+    let ballot = Ballot {
+        round: 9,
+        replica: id(3),
+    };
+    let kind = Kind::Beat {
+        ballot,
+        commit: Index(90),
+        sent_us: 1,
+        log_ms: 1,
+    };
+    let beat = Message {
+        group,
+        generation,
+        from: id(3),
+        to: id(2),
+        kind,
+    };
+    let mut out = Output::default();
+    replica.step(1000, Input::Message(beat), &mut out);
+    out.send_first.clear();
+    for now_ms in (10..20_000).step_by(10) {
+        replica.step(now_ms * 1000, Input::Tick, &mut out);
+    }
+    let asks = |message: &Message| matches!(message.kind, Kind::CatchUpRequest { .. });
+    let asked = |whom| {
+        let mut sent = out.send_first.iter();
+        sent.any(|message| asks(message) && message.to == whom)
+    };
+    assert!(asked(id(1)) && asked(id(3)));
 }
