@@ -271,8 +271,9 @@ impl Replica {
             return;
         }
         let ahead_ms = 2 * self.ceiling_step_ms();
-        self.log_time
-            .observe(ceiling_ms.saturating_sub(ahead_ms), self.now_us);
+        // 0 would say that none was ever seen, and so that none has passed since.
+        let seen_ms = ceiling_ms.saturating_sub(ahead_ms).max(1);
+        self.log_time.observe(seen_ms, self.now_us);
         self.grants.grant_unnamed(self.now_us + ahead_ms * 1_000);
     }
 
