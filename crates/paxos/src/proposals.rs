@@ -58,8 +58,7 @@ impl Replica {
         );
         // A replica that skips may not have been stepped for long: a log time of now must not count as seen back then.
         self.now_us = self.now_us.max(now_us);
-        self.see_log_ms(log_ms);
-        self.note_shown(log_ms);
+        self.learn_log_ms(log_ms);
         self.chosen.0 += count;
         self.upto = self.chosen;
         if let Role::Leader(leader) = &mut self.role {

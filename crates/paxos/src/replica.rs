@@ -514,9 +514,9 @@ impl Replica {
                 .get(index)
                 .expect("what is chosen is in the log until it is applied");
             let entry = entry.clone();
+            // Only now: nobody relies on what a leader stamps before that is chosen.
             if let (Entry::Batch { log_ms, .. }, Role::Leader(_)) = (&entry, &self.role) {
-                self.log_time.raise(*log_ms, self.now_us);
-                self.note_shown(*log_ms);
+                self.learn_log_ms(*log_ms);
             }
             self.chosen = index;
             if let Entry::Config(config) = &entry {

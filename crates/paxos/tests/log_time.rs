@@ -13,126 +13,6 @@ fn id(node: u32) -> ReplicaId {
     }
 }
 
-#[test]
-fn old_entries_do_not_take_back_the_time_that_went_by() {
-    // Fails when an entry that is learned late makes an acceptor forget how long ago it heard a later moment: a new leader
-    // would judge by an earlier log time than a read of the former one, and an expired key would come back.
-    let config = Config {
-        number: 1,
-        voters: (0..3).map(id).collect(),
-        learners: Vec::new(),
-    };
-    let (group, generation) = (GroupId(1), Generation(1));
-    let start = Start::Founder(config);
-    let mut replica = Replica::new(Settings::default(), group, generation, id(0), start, 1, 0);
-    let mut out = Output::default();
-    let mut tell = |now_us, from, kind| {
-        let message = Message {
-            group,
-            generation,
-            from: id(from),
-            to: id(0),
-            kind,
-        };
-        replica.step(now_us, Input::Message(message), &mut out);
-    };
-    let ballot = |round, node| Ballot {
-        round,
-        replica: id(node),
-    };
-    let beat = Kind::Beat {
-        ballot: ballot(1, 1),
-        commit: Index(0),
-        sent_us: 1,
-        log_ms: 10_000,
-    };
-    tell(1_000, 1, beat);
-    // 200 ms later an entry of 100 ms after that beat is learned.
-    let entry = Entry::Batch {
-        log_ms: 10_100,
-        payload: Bytes::new(),
-    };
-    let caught_up = Kind::CatchUp {
-        first: Index(1),
-        entries: vec![entry],
-        chosen: Index(1),
-    };
-    tell(201_000, 2, caught_up);
-    let prepare = Kind::Prepare {
-        ballot: ballot(2, 2),
-        from: Index(2),
-        released: None,
-    };
-    tell(201_000, 2, prepare);
-    assert_eq!(replica.chosen(), Index(1));
-    let promise = out.send.iter().find_map(|message| match &message.kind {
-        Kind::Promise {
-            log_ms_seen,
-            log_ms_age_us,
-            ..
-        } => Some(log_ms_seen + log_ms_age_us / 1_000),
-        _ => None,
-    });
-    assert_eq!(promise, Some(10_200));
-}
-
-#[test]
-fn who_was_away_for_long_does_not_move_log_time_beyond_what_went_by() {
-    // Fails when the clocks' error counts for longer than a lease: a node that comes back after an hour would have locks
-    // end early everywhere by that hour's error, as soon as it votes.
-    let settings = Settings::default();
-    let config = Config {
-        number: 1,
-        voters: (0..3).map(id).collect(),
-        learners: Vec::new(),
-    };
-    let (group, generation) = (GroupId(1), Generation(1));
-    let start = Start::Founder(config);
-    let mut replica = Replica::new(settings, group, generation, id(0), start, 1, 0);
-    let mut out = Output::default();
-    let ballot = |round, node| Ballot {
-        round,
-        replica: id(node),
-    };
-    let message = |from, kind| {
-        Input::Message(Message {
-            group,
-            generation,
-            from: id(from),
-            to: id(0),
-            kind,
-        })
-    };
-    let beat = Kind::Beat {
-        ballot: ballot(1, 1),
-        commit: Index(0),
-        sent_us: 1,
-        log_ms: 10_000,
-    };
-    replica.step(1_000, message(1, beat), &mut out);
-    // An hour without a word, then it campaigns and is promised at once.
-    let now_us = 3_600_001_000;
-    replica.step(now_us, Input::Campaign, &mut out);
-    let promise = Kind::Promise {
-        ballot: replica.ballot(),
-        chosen: Index(0),
-        accepted: Vec::new(),
-        more: false,
-        lease_left_us: 0,
-        log_ms_seen: 10_000,
-        log_ms_age_us: 3_600_000_000,
-    };
-    replica.step(now_us, message(2, promise), &mut out);
-    let log_ms = out.role.iter().find_map(|role| match role {
-        RoleChange::Leader { log_ms, .. } => Some(*log_ms),
-        _ => None,
-    });
-    let log_ms = log_ms.expect("it leads");
-    assert!(log_ms <= 10_000 + 3_600_000, "{log_ms}");
-    // And not before what the former leader may have shown under its last lease.
-    assert!(log_ms >= 10_000 + settings.lease_us / 1_000, "{log_ms}");
-}
-
 /// Three voters, of whom replica 0 is played, and what it says.
 struct Stage {
     replica: Replica,
@@ -166,15 +46,43 @@ impl Stage {
             .step(now_us, Input::Message(message), &mut self.out);
     }
 
-    /// Has it lead at 300 ms: it heard the leader's word of 10,000 ms 299 ms ago, the other voter's age is the same.
-    fn lead(&mut self) {
+    /// The leader's word of 10,000 ms comes.
+    fn hear_beat(&mut self, now_us: u64) {
         let beat = Kind::Beat {
             ballot: ballot(1, 1),
             commit: Index(0),
             sent_us: 1,
             log_ms: 10_000,
         };
-        self.tell(1_000, 1, beat);
+        self.tell(now_us, 1, beat);
+    }
+
+    /// What it promises replica 2 with: log time, ms, and how long ago, us.
+    fn promised(&mut self, now_us: u64, from: Index) -> (u64, u64) {
+        let prepare = Kind::Prepare {
+            ballot: ballot(9, 2),
+            from,
+            released: None,
+        };
+        self.tell(now_us, 2, prepare);
+        let promise = self
+            .out
+            .send
+            .iter()
+            .find_map(|message| match &message.kind {
+                Kind::Promise {
+                    log_ms_seen,
+                    log_ms_age_us,
+                    ..
+                } => Some((*log_ms_seen, *log_ms_age_us)),
+                _ => None,
+            });
+        promise.expect("it promises")
+    }
+
+    /// Has it lead at 300 ms: it heard the leader's word of 10,000 ms 299 ms ago, the other voter's age is the same.
+    fn lead(&mut self) {
+        self.hear_beat(1_000);
         self.replica.step(300_000, Input::Campaign, &mut self.out);
         let promise = self.promise(10_000, 299_000);
         self.tell(300_000, 2, promise);
@@ -244,6 +152,50 @@ fn ballot(round: u64, node: u32) -> Ballot {
 }
 
 #[test]
+fn old_entries_do_not_take_back_the_time_that_went_by() {
+    // Fails when an entry that is learned late makes an acceptor forget how long ago it heard a later moment: a new leader
+    // would judge by an earlier log time than a read of the former one, and an expired key would come back.
+    let mut stage = Stage::new();
+    stage.hear_beat(1_000);
+    // 200 ms later an entry of 100 ms after that beat is learned.
+    let entry = Entry::Batch {
+        log_ms: 10_100,
+        payload: Bytes::new(),
+    };
+    let caught_up = Kind::CatchUp {
+        first: Index(1),
+        entries: vec![entry],
+        chosen: Index(1),
+    };
+    stage.tell(201_000, 2, caught_up);
+    let (seen_ms, age_us) = stage.promised(201_000, Index(2));
+    assert_eq!(stage.replica.chosen(), Index(1));
+    assert_eq!(seen_ms + age_us / 1_000, 10_200);
+}
+
+#[test]
+fn who_was_away_for_long_does_not_move_log_time_beyond_what_went_by() {
+    // Fails when the clocks' error counts for longer than a lease: a node that comes back after an hour would have locks
+    // end early everywhere by that hour's error, as soon as it votes.
+    let mut stage = Stage::new();
+    stage.hear_beat(1_000);
+    // An hour without a word, then it campaigns and is promised at once.
+    let now_us = 3_600_001_000;
+    stage.replica.step(now_us, Input::Campaign, &mut stage.out);
+    let promise = stage.promise(10_000, 3_600_000_000);
+    stage.tell(now_us, 2, promise);
+    let log_ms = stage.out.role.iter().find_map(|role| match role {
+        RoleChange::Leader { log_ms, .. } => Some(*log_ms),
+        _ => None,
+    });
+    let log_ms = log_ms.expect("it leads");
+    assert!(log_ms <= 10_000 + 3_600_000, "{log_ms}");
+    // And not before what the former leader may have shown under its last lease.
+    let lease_ms = Settings::default().lease_us / 1_000;
+    assert!(log_ms >= 10_000 + lease_ms, "{log_ms}");
+}
+
+#[test]
 fn a_late_promise_does_not_move_what_locks_are_reckoned_by() {
     // Fails when the former leader, who was paused and whose clock ran on, moves log time with its promise once a batch is
     // stamped: a lock of that batch would end early by what the leader began behind.
@@ -280,25 +232,7 @@ fn what_is_stamped_in_vain_was_not_seen() {
     let now_us = 3_300_000;
     let ahead_ms = stage.replica.log_ms(now_us) + 1;
     stage.propose(now_us, ahead_ms);
-    let prepare = Kind::Prepare {
-        ballot: ballot(9, 2),
-        from: Index(1),
-        released: None,
-    };
-    stage.tell(now_us, 2, prepare);
-    let promised = stage
-        .out
-        .send
-        .iter()
-        .find_map(|message| match &message.kind {
-            Kind::Promise {
-                log_ms_seen,
-                log_ms_age_us,
-                ..
-            } => Some((*log_ms_seen, *log_ms_age_us)),
-            _ => None,
-        });
-    let (said_ms, age_us) = promised.expect("it promises");
+    let (said_ms, age_us) = stage.promised(now_us, Index(1));
     assert!(
         said_ms <= seen_ms && age_us >= 1_900_000,
         "{said_ms} {age_us}"

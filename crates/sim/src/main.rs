@@ -93,11 +93,10 @@ fn replay(seed: u64) -> Result<(), String> {
 }
 
 fn replay_whole(seed: u64, kind: Kind) -> Result<(), String> {
-    let report = match kind {
-        Kind::Light => whole::run_lightly(seed, Tracing::On),
-        Kind::Resets => whole::run_with_resets(seed, Tracing::On),
-        Kind::Whole | Kind::Group => whole::run(seed, Tracing::On),
+    let Some(run) = kind.of_nodes() else {
+        return replay(seed);
     };
+    let report = run(seed, Tracing::On);
     for line in &report.trace {
         println!("{line}");
     }
@@ -129,6 +128,16 @@ enum Kind {
 }
 
 impl Kind {
+    /// What runs it; none: it is of one group.
+    fn of_nodes(self) -> Option<fn(u64, Tracing) -> whole::Report> {
+        match self {
+            Kind::Group => None,
+            Kind::Whole => Some(whole::run),
+            Kind::Light => Some(whole::run_lightly),
+            Kind::Resets => Some(whole::run_with_resets),
+        }
+    }
+
     /// Ahead of the seed, where one is replayed.
     fn word(self) -> &'static str {
         match self {
@@ -249,11 +258,9 @@ impl Search {
                 return;
             }
             let seed = self.from.wrapping_add(offset);
-            let report = match self.kind_of(offset) {
-                Kind::Group => group::run(seed, Flaw::None, Tracing::Off),
-                Kind::Whole => whole::run(seed, Tracing::Off).into(),
-                Kind::Light => whole::run_lightly(seed, Tracing::Off).into(),
-                Kind::Resets => whole::run_with_resets(seed, Tracing::Off).into(),
+            let report = match self.kind_of(offset).of_nodes() {
+                None => group::run(seed, Flaw::None, Tracing::Off),
+                Some(run) => run(seed, Tracing::Off).into(),
             };
             if let Some(what) = &report.violation {
                 let line = what.lines().next().unwrap_or_default();
