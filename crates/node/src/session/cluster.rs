@@ -255,8 +255,12 @@ impl Facts<'_> {
             flags.push("myself");
         }
         flags.push(if follows.is_some() { "slave" } else { "master" });
-        if !is_alive {
-            flags.push("fail");
+        let slots = Overview::led_by(self.ranges, node.id);
+        match (is_alive, slots.is_empty()) {
+            (true, _) => {}
+            (false, true) => flags.push("fail"),
+            // Until the last of its slots has a new leader: clients give all that a failed node has to one heir.
+            (false, false) => flags.push("fail?"),
         }
         let mut line = format!(
             "{} {}:{}@{} {} {} 0 0 {} {}",
@@ -274,7 +278,7 @@ impl Facts<'_> {
             },
         );
         if follows.is_none() {
-            for (first, last) in Overview::led_by(self.ranges, node.id) {
+            for (first, last) in slots {
                 line += &match first == last {
                     true => format!(" {first}"),
                     false => format!(" {first}-{last}"),

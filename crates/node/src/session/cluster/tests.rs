@@ -102,6 +102,21 @@ fn a_dead_node_is_told() {
 }
 
 #[test]
+fn a_dead_node_whose_slots_have_no_heir_is_suspected() {
+    // Breaks if Redisson gives all that a failed node still has to one heir, and loses its way as there come to be several.
+    let mut network = three();
+    network.stop(2);
+    network.stop(3);
+    network.run_ms(3000);
+    let lines = nodes(&network, 1);
+    for line in &lines[1..] {
+        let words: Vec<&str> = line.split(' ').collect();
+        assert_eq!((words[2], words[7]), ("master,fail?", "disconnected"));
+        assert!(words.len() > 8, "it has its slots: {line}");
+    }
+}
+
+#[test]
 fn one_node_is_a_cluster_of_itself() {
     // Breaks if a cluster client cannot use a single node.
     let (node, _) = node();
