@@ -238,15 +238,19 @@ impl Cluster {
         }
     }
 
-    /// A node says that it leads a group under a ballot: the highest ballot is believed.
-    pub(crate) fn hear_leader(&self, group: GroupId, ballot: Ballot, node: NodeId) {
+    /// A node says that it leads a group under a ballot: the highest ballot is believed. Returns whether that is news.
+    pub(crate) fn hear_leader(&self, group: GroupId, ballot: Ballot, node: NodeId) -> bool {
         let mut ballots = self.ballots.lock();
-        if let Some(known) = ballots.get_mut(group.0 as usize)
-            && ballot >= *known
-        {
-            *known = ballot;
-            self.set_leader(group, Some(node));
-        }
+        let Some(known) = ballots
+            .get_mut(group.0 as usize)
+            .filter(|known| ballot >= **known)
+        else {
+            return false;
+        };
+        let is_news = ballot > *known;
+        *known = ballot;
+        self.set_leader(group, Some(node));
+        is_news
     }
 
     /// Whether a beat is to be sent, `interval_us` after the last; if so it counts as sent.
@@ -414,7 +418,8 @@ mod tests {
         };
         for (round, node, due) in [(1, 2, true), (1, 2, false), (2, 3, true)] {
             cluster.set_wake_us(1, u64::MAX);
-            cluster.hear_leader(GroupId(2), ballot(round), NodeId(node));
+            let is_news = cluster.hear_leader(GroupId(2), ballot(round), NodeId(node));
+            assert_eq!(is_news, due, "{round} {node}");
             assert_eq!(cluster.is_tick_due(1, 0), due, "{round} {node}");
         }
     }

@@ -322,8 +322,17 @@ impl Node {
     fn on_beat(&self, from: ReplicaId, beat: &NodeBeat, now: Now) {
         self.on_listens(from.node, beat.listens_to);
         self.hear_node(from, now);
+        let mut hears_news = false;
         for (group, ballot) in &beat.leads {
-            self.cluster.hear_leader(*group, *ballot, from.node);
+            if self.cluster.hear_leader(*group, *ballot, from.node) {
+                let shard = group.0 as usize - 1;
+                self.lock(shard).may_ask_again();
+                self.cluster.mark_dirty(shard);
+                hears_news = true;
+            }
+        }
+        if hears_news {
+            self.request_flush();
         }
         if beat.needs_room_bytes > 0 {
             self.relieve_other(from.node, beat.needs_room_bytes, now);

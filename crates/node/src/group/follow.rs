@@ -74,6 +74,11 @@ impl Shard {
         }
     }
 
+    /// Another leader has told of itself: its predecessor's refusal counts no longer.
+    pub(crate) fn may_ask_again(&mut self) {
+        self.group.pause_until_us = 0;
+    }
+
     /// Answers to this node's requests.
     pub(crate) fn on_forward_reply(&mut self, reply: ForwardReply, work: &mut Work<'_>) {
         self.group.requests.resolve_all(reply.items, work.now_us());

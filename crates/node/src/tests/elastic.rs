@@ -1,7 +1,9 @@
 //! A cluster that grows, shrinks and loses nodes while clients go on: shards move, and nothing else changes.
 
 use super::sessions::run_at;
+use crate::testing::Client;
 use crate::testing::network::Network;
+use placement::slot_of;
 use serde_json::Value;
 use std::collections::BTreeSet;
 
@@ -135,6 +137,50 @@ fn a_node_that_is_dead_for_long_is_replaced_and_comes_back() {
     assert!(!network.node(1).view().nodes[1].is_lost);
     is_placed_on(&network, &[1, 2, 3, 4]);
     check(&mut network, 2, 50);
+}
+
+#[test]
+fn who_has_no_copy_asks_a_new_leader_at_once() {
+    // Breaks if clients of a node wait for ticks when a shard that it has no copy of gets another leader: of many requests at once
+    // one is always for a shard that moves, and the others wait with it.
+    let mut network = three_with_keys(0);
+    network.join(1);
+    network.run_ms(6000);
+    let outsider = |shard: usize| (1..=4).find(|node| !voters(&network, shard).contains(node));
+    let shard = (0..8).find(|shard| outsider(*shard).is_some());
+    let shard = shard.expect("three of four nodes have each");
+    let asker = outsider(shard).expect("it was chosen so");
+    let key = (0..).find(|key| {
+        let slot = slot_of(format!("key{key}").as_bytes());
+        network.node(1).map.shard_of_slot(slot).index() == shard
+    });
+    let set = format!("SET key{} value", key.expect("every shard has slots"));
+    let (mut ticks_max, mut leaders) = (0, BTreeSet::new());
+    let node = network.node(asker).clone();
+    let mut client = Client::new(&node);
+    for _ in 0..3 {
+        for to in voters(&network, shard) {
+            let lead = format!("TORC SHARD LEAD {shard} {to}");
+            run(&mut network, 1, &lead);
+            for _ in 0..100 {
+                let mut reply = client.run(&set);
+                network.deliver();
+                reply += &client.poll();
+                let mut ticks = 0;
+                while reply.is_empty() {
+                    network.tick();
+                    ticks += 1;
+                    reply = client.poll();
+                }
+                assert_eq!(reply, "+OK");
+                ticks_max = ticks_max.max(ticks);
+                network.tick();
+            }
+            leaders.insert(network.leader(shard));
+        }
+    }
+    assert_eq!(leaders.len(), 3, "leadership did not go round");
+    assert_eq!(ticks_max, 0, "ticks that a client waited for");
 }
 
 #[test]
