@@ -9,19 +9,10 @@ use torc_tests::{Cluster, Kind, Server, Value, free_port};
 const END_WAIT_MAX: Duration = Duration::from_secs(30);
 /// The peer port is the client port and this.
 const PEER_PORT_OFFSET: u16 = 10_000;
-/// Ports above have no peer port.
-const PORT_MAX: u16 = u16::MAX - PEER_PORT_OFFSET;
-
-fn port() -> u16 {
-    std::iter::repeat_with(free_port)
-        .find(|port| *port <= PORT_MAX)
-        .expect("an endless iterator")
-}
-
 /// Starts a process that is to join `address`, expects that it ends and names all of `words`.
 fn refused(address: &str, flags: &[&str], words: &[&str]) {
     let flags = [&["--join", address], flags].concat();
-    let mut server = Server::spawn(Kind::Tested, port(), &flags);
+    let mut server = Server::spawn(Kind::Tested, free_port(), &flags);
     let code = server.exit_code(END_WAIT_MAX);
     let log = server.log();
     assert!(
@@ -52,7 +43,7 @@ fn who_cannot_join_says_why_and_harms_nobody() {
     );
     refused(&address, &[], &[&address, "secret"]);
     refused("127.0.0.1", &[], &["is not HOST:PORT"]);
-    let own = port();
+    let own = free_port();
     let mut server = Server::spawn(Kind::Tested, own, &["--join", &format!("127.0.0.1:{own}")]);
     assert!(server.exit_code(END_WAIT_MAX).is_some_and(|code| code > 0));
     assert!(
@@ -71,7 +62,7 @@ fn an_address_that_does_not_answer_is_asked_until_it_does() {
     if Server::tests_redis() {
         return; // Clusters of Redis are made otherwise.
     }
-    let (first, second) = (port(), port());
+    let (first, second) = (free_port(), free_port());
     let address = format!("127.0.0.1:{first}");
     let joiner = Server::spawn(Kind::Tested, second, &["--join", &address]);
     until("a line about the address", || {

@@ -6,6 +6,7 @@ use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::{Client, Value};
@@ -192,14 +193,27 @@ impl Drop for Server {
     }
 }
 
-/// A port of the loopback interface that nothing listened on a moment ago.
+/// Ports that are handed out: those of an even thousand, so that a node's second port, 1,000 above, and the one for other nodes,
+/// 10,000 above, are nobody else's first. All lie below the range that systems take connections' own ports from: where a node is killed
+/// and started again, none of those may have its port meanwhile.
+const PORTS_FIRST: u16 = 10_000;
+const PORTS_COUNT: u16 = 5_000;
+
+/// A port of the loopback interface that nothing listened on a moment ago, and that this process was not given before.
 pub fn free_port() -> u16 {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
-        .expect("the loopback interface has a free port");
-    listener
-        .local_addr()
-        .expect("a bound socket has an address")
-        .port()
+    static NEXT: OnceLock<AtomicU16> = OnceLock::new();
+    // Processes that run beside each other begin far apart.
+    let own = std::process::id().wrapping_mul(7919) % u32::from(PORTS_COUNT);
+    let next = NEXT.get_or_init(|| AtomicU16::new(own as u16));
+    let candidates = std::iter::repeat_with(|| {
+        let nth = next.fetch_add(1, Ordering::Relaxed) % PORTS_COUNT;
+        PORTS_FIRST + nth / 1000 * 2000 + nth % 1000
+    });
+    let is_free = |port: &u16| TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).is_ok();
+    candidates
+        .take(usize::from(PORTS_COUNT))
+        .find(is_free)
+        .expect("the loopback interface has a free port")
 }
 
 /// The `torc` binary of this build, built on first use: `cargo test` does not build the binaries of
