@@ -323,7 +323,8 @@ impl Node {
         self.on_listens(from.node, beat.listens_to);
         self.hear_node(from, now);
         for (group, ballot) in &beat.leads {
-            self.cluster.hear_leader(*group, *ballot, from.node);
+            self.cluster
+                .hear_leader(*group, *ballot, from.node, now.monotonic_us);
         }
         if beat.needs_room_bytes > 0 {
             self.relieve_other(from.node, beat.needs_room_bytes, now);
