@@ -156,6 +156,7 @@ impl Node {
         if !self.cluster.peers.all().is_empty() {
             let bytes = Bytes::from(message.encode());
             self.cluster.peers.send_to_all(&PeerMessage::Meta(bytes));
+            self.tell_where(now);
         }
     }
 
