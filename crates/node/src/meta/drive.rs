@@ -421,7 +421,7 @@ impl Node {
             false => view.clone(),
         });
         let view = self.view();
-        self.speak_to_known(&view);
+        self.speak_to_known();
         self.take_settings();
         self.note_lock_spans(&view);
     }

@@ -14,6 +14,7 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use paxos::{NodeId, ReplicaId};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Nodes whose word is kept; what others say then is dropped. They say it again.
@@ -39,15 +40,15 @@ impl Whereabouts {
         }
     }
 
-    /// The view is another: what it says itself need not be kept, nor lives that are over. Whom this node speaks to.
-    pub fn take_view(&self, view: &ClusterView) -> Vec<NodeId> {
+    /// The view may be another: what it says itself need not be kept, nor lives that are over. Calls `set` with all whom
+    /// this node speaks to, one call at a time, each with a view that was asked for since the one before.
+    fn take_view(&self, view: impl FnOnce() -> Arc<ClusterView>, set: impl FnOnce(Vec<NodeId>)) {
         let mut told = self.told.lock();
+        let view = &view();
         told.retain(|_, (life, addresses)| is_news(view, *life, addresses));
         let known = view.reachable().map(|node| node.id);
-        let nodes = known.chain(told.keys().copied()).collect();
-        drop(told);
+        set(known.chain(told.keys().copied()).collect());
         self.version.fetch_add(1, Ordering::Release);
-        nodes
     }
 
     /// A node says where it is; whether that is news.
@@ -120,16 +121,18 @@ impl Node {
         }
         let view = self.view();
         if self.meta.whereabouts.note(from, addresses, &view) {
-            self.speak_to_known(&view);
+            self.speak_to_known();
         }
     }
 
     /// Has an outbox for each node that is known of.
-    pub(super) fn speak_to_known(&self, view: &ClusterView) {
+    pub(super) fn speak_to_known(&self) {
         let me = self.cluster.me.node;
-        let mut others = self.meta.whereabouts.take_view(view);
-        others.retain(|node| *node != me);
-        self.cluster.peers.set_nodes(&others);
+        let set = |mut others: Vec<NodeId>| {
+            others.retain(|node| *node != me);
+            self.cluster.peers.set_nodes(&others);
+        };
+        self.meta.whereabouts.take_view(|| self.view(), set);
     }
 }
 
@@ -167,13 +170,15 @@ mod tests {
         assert_eq!(told(), [NodeId(2), NodeId(3)]);
 
         state.nodes.get_mut(&2).unwrap().addresses = at(2);
-        let view = ClusterView::of(&state);
-        assert_eq!(whereabouts.take_view(&view), [1, 2, 3].map(NodeId));
+        let view = Arc::new(ClusterView::of(&state));
+        let is_all = |nodes: Vec<NodeId>| assert_eq!(nodes, [1, 2, 3].map(NodeId));
+        whereabouts.take_view(|| view, is_all);
         assert_eq!(told(), [NodeId(3)]);
 
         let mut state = state_of(3);
         state.nodes.get_mut(&3).unwrap().addresses = at(3);
-        whereabouts.take_view(&ClusterView::of(&state));
+        let view = Arc::new(ClusterView::of(&state));
+        whereabouts.take_view(|| view, |nodes| assert_eq!(nodes.len(), 3));
         assert_eq!(told(), []);
     }
 
