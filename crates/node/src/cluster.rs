@@ -18,6 +18,9 @@ use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::task::Waker;
 
+/// Who was heard to lead a group so long ago, us, stands in nobody's way any more: who leads says so with each beat.
+const HEARD_US: u64 = 1_000_000;
+
 /// The node that founds a cluster.
 pub(crate) const FOUNDER: ReplicaId = ReplicaId {
     node: NodeId(1),
@@ -158,8 +161,8 @@ pub struct Cluster {
     pub(crate) origin: ReplicaId,
     /// Who leads each group, as last heard; 0 = not known. A hint: the log decides.
     leaders: Box<[AtomicU32]>,
-    /// The highest ballot that each of them was heard under.
-    ballots: Mutex<Vec<Ballot>>,
+    /// The ballot that each of them was last heard under, and when, us.
+    ballots: Mutex<Vec<(Ballot, u64)>>,
     /// When the last beat was sent, us.
     beat_us: AtomicU64,
     /// What waits to be sent to the others.
@@ -200,7 +203,7 @@ impl Cluster {
             me: membership.me,
             origin: membership.origin(),
             leaders: (0..=shards_count).map(|_| AtomicU32::new(0)).collect(),
-            ballots: Mutex::new(vec![Ballot::default(); shards_count + 1]),
+            ballots: Mutex::new(vec![(Ballot::default(), 0); shards_count + 1]),
             beat_us: AtomicU64::new(0),
             peers: Peers::new(),
             modes: (0..shards_count)
@@ -238,17 +241,25 @@ impl Cluster {
         }
     }
 
-    /// A node says that it leads a group under a ballot: the highest ballot is believed. Returns whether that is news.
-    pub(crate) fn hear_leader(&self, group: GroupId, ballot: Ballot, node: NodeId) -> bool {
+    /// A node says that it leads a group under a ballot: the highest ballot of the last [`HEARD_US`] is believed. A group
+    /// may go on under a lower one: somebody led by a configuration that others had left, and of a group that was begun
+    /// anew the ballots begin anew. Returns whether that is news.
+    pub(crate) fn hear_leader(
+        &self,
+        group: GroupId,
+        ballot: Ballot,
+        node: NodeId,
+        now_us: u64,
+    ) -> bool {
         let mut ballots = self.ballots.lock();
-        let Some(known) = ballots
-            .get_mut(group.0 as usize)
-            .filter(|known| ballot >= **known)
-        else {
+        let Some((known, heard_us)) = ballots.get_mut(group.0 as usize) else {
             return false;
         };
-        let is_news = ballot > *known;
-        *known = ballot;
+        if ballot < *known && now_us < *heard_us + HEARD_US {
+            return false;
+        }
+        let is_news = ballot != *known;
+        (*known, *heard_us) = (ballot, now_us);
         self.set_leader(group, Some(node));
         is_news
     }
@@ -418,10 +429,34 @@ mod tests {
         };
         for (round, node, due) in [(1, 2, true), (1, 2, false), (2, 3, true)] {
             cluster.set_wake_us(1, u64::MAX);
-            let is_news = cluster.hear_leader(GroupId(2), ballot(round), NodeId(node));
+            let is_news = cluster.hear_leader(GroupId(2), ballot(round), NodeId(node), 0);
             assert_eq!(is_news, due, "{round} {node}");
             assert_eq!(cluster.is_tick_due(1, 0), due, "{round} {node}");
         }
+    }
+
+    #[test]
+    fn a_leader_under_a_lower_ballot_is_believed_when_the_higher_one_is_silent() {
+        // Breaks if a group was out of reach for good behind somebody who led it for a moment by members that had been
+        // replaced; or if two who say that they lead took turns.
+        let cluster = Cluster::new(&Membership::founder(), 1, Arc::new(Clock::new(1)));
+        let group = GroupId(1);
+        let hear = |round, node, now_us| {
+            let ballot = Ballot {
+                round,
+                replica: FOUNDER,
+            };
+            cluster.hear_leader(group, ballot, NodeId(node), now_us);
+            cluster.leader(group).expect("somebody was heard").0
+        };
+        assert_eq!(hear(6, 2, 500), 2);
+        assert_eq!(hear(4, 3, 600), 2);
+        assert_eq!(hear(6, 2, 700), 2);
+        assert_eq!(hear(4, 3, 500 + HEARD_US), 2, "it was heard again");
+        cluster.set_leader(group, None);
+        assert_eq!(hear(4, 3, 700 + HEARD_US), 3);
+        assert_eq!(hear(7, 2, 800 + HEARD_US), 2);
+        assert_eq!(hear(4, 3, 900 + HEARD_US), 2);
     }
 
     #[test]

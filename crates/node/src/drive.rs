@@ -324,7 +324,8 @@ impl Node {
         self.hear_node(from, now);
         let mut hears_news = false;
         for (group, ballot) in &beat.leads {
-            if self.cluster.hear_leader(*group, *ballot, from.node) {
+            let now_us = now.monotonic_us;
+            if (self.cluster).hear_leader(*group, *ballot, from.node, now_us) {
                 let shard = group.0 as usize - 1;
                 self.lock(shard).may_ask_again();
                 self.cluster.mark_dirty(shard);

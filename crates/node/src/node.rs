@@ -231,7 +231,8 @@ impl Node {
         let covers = shards
             .iter()
             .map(|cell| cell.state.lock().0.covered_span_ms());
-        let meta = Meta::new(meta, covers.collect());
+        let own = membership.addresses.clone().into();
+        let meta = Meta::new(meta, covers.collect(), own);
         let log_base_ms = (host.wall_us() / 1000).saturating_sub(host.monotonic_us() / 1000);
         let node = Node {
             id,

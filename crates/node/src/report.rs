@@ -9,7 +9,7 @@ use crate::node::Node;
 use crate::wire::PeerMessage;
 use bytes::Bytes;
 use parking_lot::Mutex;
-use paxos::NodeId;
+use paxos::{GroupId, NodeId};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -156,6 +156,7 @@ impl Node {
         if !self.cluster.peers.all().is_empty() {
             let bytes = Bytes::from(message.encode());
             self.cluster.peers.send_to_all(&PeerMessage::Meta(bytes));
+            self.tell_where(now);
         }
     }
 
@@ -181,6 +182,14 @@ impl Node {
             report.held += u32::from(!replica.is_hollow() && !config.voters.is_empty());
             report.receiving += u32::from(guard.group.streams.is_receiving());
             if replica.is_leader() {
+                // Another may have said so meanwhile that was mistaken.
+                let group = GroupId(shard as u32 + 1);
+                self.cluster.hear_leader(
+                    group,
+                    replica.ballot(),
+                    self.cluster.me.node,
+                    now.monotonic_us,
+                );
                 let numbers =
                     |ids: &[paxos::ReplicaId]| ids.iter().map(|id| id.node.0).collect::<Vec<u32>>();
                 report.led.push(LedShard {

@@ -307,7 +307,8 @@ impl Shard {
         let leader = match role {
             RoleChange::Leader { ballot, log_ms, .. } => {
                 // Who led before may still say so.
-                work.cluster.hear_leader(group.id, ballot, group.me.node);
+                work.cluster
+                    .hear_leader(group.id, ballot, group.me.node, work.now_us());
                 // Nodes that are no members hear of it by beats alone, and their clients wait.
                 work.begins_to_lead = true;
                 group.lead_from(log_ms, work.now);

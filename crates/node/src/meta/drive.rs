@@ -1,11 +1,12 @@
 //! The node's side of the meta group: its lock, what is done about what comes out of it, and the members of the groups
 //! that this node leads.
 
-use super::command::{MetaAnswer, MetaCommand, MetaError, MetaRequest, RequestId};
+use super::command::{MetaAnswer, MetaCommand, MetaError, MetaRequest, NodeAddresses, RequestId};
 use super::group::{Completion, META_GROUP, MetaGroup, MetaTurn, NoAnswer};
 use super::message::{JoinRequest, MetaMessage, Welcome};
 use super::pace::Pace;
 use super::reconcile::Reconciler;
+use super::whereabouts::Whereabouts;
 use crate::host::Now;
 use crate::journal::{Journal, JournalBatch, JournalError};
 use crate::node::Node;
@@ -41,11 +42,13 @@ pub(crate) struct Meta {
     pub resets: Mutex<Resets>,
     /// For how long locks of each shard may be granted, ms; the shards read it.
     pub covers: Vec<Arc<AtomicU64>>,
+    /// Where nodes are that the view does not know.
+    pub whereabouts: Whereabouts,
 }
 
 impl Meta {
     /// `covers`: as its shards have them ([`crate::shard::Shard::covered_span_ms`]).
-    pub fn new(group: MetaGroup, covers: Vec<Arc<AtomicU64>>) -> Self {
+    pub fn new(group: MetaGroup, covers: Vec<Arc<AtomicU64>>, own: NodeAddresses) -> Self {
         let shards_count = covers.len();
         Meta {
             view: ArcSwap::new(group.view().clone()),
@@ -55,6 +58,7 @@ impl Meta {
             settings_epoch: Mutex::new(0),
             resets: Mutex::new(Resets::new(shards_count)),
             covers,
+            whereabouts: Whereabouts::new(own),
         }
     }
 }
@@ -169,6 +173,10 @@ impl Node {
             }
             MetaMessage::Stranded(shards) => {
                 self.on_stranded(from, shards, now);
+                return Ok(());
+            }
+            MetaMessage::Here(addresses) => {
+                self.on_here(from, addresses);
                 return Ok(());
             }
             message @ (MetaMessage::Ask(_) | MetaMessage::Refused { .. }) => message,
@@ -408,15 +416,12 @@ impl Node {
 
     /// Takes over another view of the cluster, unless a later one was faster.
     pub(crate) fn take_view(&self, view: Arc<ClusterView>) {
-        let me = self.cluster.me;
         self.meta.view.rcu(|known| match known.epoch > view.epoch {
             true => known.clone(),
             false => view.clone(),
         });
         let view = self.view();
-        let others = view.reachable().map(|node| node.id);
-        let others: Vec<NodeId> = others.filter(|id| *id != me.node).collect();
-        self.cluster.peers.set_nodes(&others);
+        self.speak_to_known();
         self.take_settings();
         self.note_lock_spans(&view);
     }

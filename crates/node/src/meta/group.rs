@@ -203,7 +203,9 @@ impl MetaGroup {
                     self.submit(request, None, now, turn);
                 }
             }
-            MetaMessage::Report(_) | MetaMessage::Stranded(_) => unreachable!("taken by the node"),
+            MetaMessage::Report(_) | MetaMessage::Stranded(_) | MetaMessage::Here(_) => {
+                unreachable!("taken by the node")
+            }
             MetaMessage::Refused { id, reason } => {
                 if let Some(waiting) = self.waiting.remove(&id) {
                     let answer = MetaAnswer::Refused { reason };

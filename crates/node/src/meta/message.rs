@@ -23,6 +23,8 @@ pub enum MetaMessage {
     Report(NodeReport),
     /// For the leader: what the sender has of shards that nobody leads. A hint, by which it has them looked into.
     Stranded(Vec<ShardTestimony>),
+    /// Where the sender is: it has a link to the receiver and does not hear it. Not for the group.
+    Here(NodeAddresses),
 }
 
 /// What a process that wants to join says of itself.

@@ -9,7 +9,7 @@
 //! What it does not hold: who leads what and who is alive (that changes too fast, and hints do), and who the members of
 //! a shard's group are (the group's own log says that).
 //!
-//! Reading order: `command`, `state`, `lives`, `scripts`, `group`, `reconcile`, `pace`, `message`, `drive`.
+//! Reading order: `command`, `state`, `lives`, `scripts`, `group`, `reconcile`, `pace`, `message`, `drive`, `whereabouts`.
 
 mod command;
 mod drive;
@@ -24,6 +24,7 @@ mod shares;
 mod state;
 #[cfg(test)]
 pub(crate) mod testing;
+mod whereabouts;
 
 pub use command::{
     MetaAnswer, MetaCommand, MetaError, MetaRequest, NodeAddresses, RequestId, ScriptChange,

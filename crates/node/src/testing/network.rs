@@ -241,6 +241,11 @@ impl Network {
         self.stopped.insert(number);
     }
 
+    /// It goes on.
+    pub fn start(&mut self, number: u32) {
+        self.stopped.remove(&number);
+    }
+
     /// Lets 10 ms pass for everybody, then delivers.
     pub fn tick(&mut self) {
         self.link_all();

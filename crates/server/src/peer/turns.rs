@@ -4,7 +4,7 @@
 use super::{Dialers, Ear, Links};
 use node::meta::JoinRequest;
 use node::settings::host_and_port;
-use node::{Misbehaviour, Node, NodeId, PeerMessage, ReplicaId};
+use node::{Addresses, Misbehaviour, Node, NodeId, PeerMessage, ReplicaId};
 use rustix::event::{EventfdFlags, eventfd};
 use std::collections::BTreeMap;
 use std::future::{Future, poll_fn};
@@ -164,19 +164,17 @@ pub async fn flush(member: Arc<Member>) {
 pub async fn tick(member: Arc<Member>, mut dialers: Dialers) {
     let mut ticks = tokio::time::interval(TICK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut epoch = None;
+    let mut version = None;
     for turn in 0u64.. {
         ticks.tick().await;
         if turn % TICKS_PER_VIEW == 0 {
-            let view = member.node.view();
-            if epoch != Some(view.epoch) {
-                epoch = Some(view.epoch);
-                let nodes: BTreeMap<NodeId, String> = view
-                    .reachable()
-                    .map(|node| {
-                        let addresses = &node.addresses;
-                        (node.id, host_and_port(&addresses.host, addresses.peer_port))
-                    })
+            let latest = member.node.whereabouts_version();
+            if version != Some(latest) {
+                version = Some(latest);
+                let at = |at: Addresses| host_and_port(&at.host, at.peer_port);
+                let nodes = member.node.whereabouts().into_iter();
+                let nodes: BTreeMap<NodeId, String> = nodes
+                    .map(|(node, addresses)| (node, at(addresses)))
                     .collect();
                 dialers.set(&member.node.cluster.peers, &nodes);
             }
