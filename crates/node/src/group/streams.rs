@@ -190,17 +190,20 @@ impl Shard {
         tracing::info!(group = self.group.id.0, "left the group, dropped its keys");
     }
 
-    /// Asks what became of a group of which this replica knows nobody any more: whom it asks by itself are lives that are
-    /// over, and who came in their place does not know of it, so it would keep its state for good.
+    /// Asks what became of a group whose leader this replica does not hear: whom it asks by itself may have left the group
+    /// meanwhile, or be lives that are over, and who came in their place does not know of it, so it would keep its state
+    /// for good.
     pub(crate) fn ask_what_became(&self, view: &ClusterView, work: &Work<'_>) {
         let replica = &self.group.replica;
         let (me, id) = (replica.me(), self.group.id);
-        let is_over = |other| view.is_over(other);
-        if self.is_sealed() || replica.is_hollow() || !knows_nobody(replica.config(), me, is_over) {
-            return;
-        }
         let leader = work.cluster.leader(id).and_then(|node| view.node(node));
         let leader = leader.map(NodeView::replica);
+        let is_over = |other| view.is_over(other);
+        let is_lost = leader.is_some_and(|leader| replica.leader() != Some(leader))
+            || knows_nobody(replica.config(), me, is_over);
+        if self.is_sealed() || replica.is_hollow() || !is_lost {
+            return;
+        }
         let wanted = view.wanted_of(id);
         let mut others = leader.into_iter().chain(wanted);
         if let Some(whom) = others.find(|other| *other != me) {

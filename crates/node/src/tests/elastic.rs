@@ -1,6 +1,7 @@
 //! A cluster that grows, shrinks and loses nodes while clients go on: shards move, and nothing else changes.
 
 use super::sessions::run_at;
+use crate::meta::MetaCommand;
 use crate::testing::Client;
 use crate::testing::network::Network;
 use placement::slot_of;
@@ -181,6 +182,33 @@ fn who_has_no_copy_asks_a_new_leader_at_once() {
     }
     assert_eq!(leaders.len(), 3, "leadership did not go round");
     assert_eq!(ticks_max, 0, "ticks that a client waited for");
+}
+
+#[test]
+fn who_slept_while_all_members_were_replaced_drops_what_it_has() {
+    // Breaks if a node keeps a shard for good that others hold now: all whom it knows of the group live, and have left it.
+    let mut network = three_with_keys(50);
+    network.stop(3);
+    network.join(1);
+    network.join(1);
+    network.run_ms(1000);
+    for node in [3, 2, 1] {
+        let drain = MetaCommand::Weigh { node, weight: 0 };
+        network.node(1).change_cluster(drain, Box::new(|_| {}));
+        network.run_ms(8000);
+    }
+    let holds = |network: &Network, number: u32| {
+        let node = network.node(number);
+        (0..8).any(|shard| !node.lock(shard).group.replica.is_hollow())
+    };
+    assert_eq!(
+        [1, 2, 3, 4, 5].map(|node| holds(&network, node)),
+        [false, false, true, true, true]
+    );
+    network.start(3);
+    network.run_ms(5000);
+    assert!(!holds(&network, 3));
+    check(&mut network, 3, 50);
 }
 
 #[test]
