@@ -322,18 +322,14 @@ impl Node {
     fn on_beat(&self, from: ReplicaId, beat: &NodeBeat, now: Now) {
         self.on_listens(from.node, beat.listens_to);
         self.hear_node(from, now);
-        let mut hears_news = false;
-        for (group, ballot) in &beat.leads {
-            let now_us = now.monotonic_us;
-            if (self.cluster).hear_leader(*group, *ballot, from.node, now_us) {
+        let now_us = now.monotonic_us;
+        for &(group, ballot) in &beat.leads {
+            if self.cluster.hear_leader(group, ballot, from.node, now_us) {
                 let shard = group.0 as usize - 1;
                 self.lock(shard).may_ask_again();
                 self.cluster.mark_dirty(shard);
-                hears_news = true;
+                self.request_flush();
             }
-        }
-        if hears_news {
-            self.request_flush();
         }
         if beat.needs_room_bytes > 0 {
             self.relieve_other(from.node, beat.needs_room_bytes, now);

@@ -195,13 +195,15 @@ impl Shard {
     /// for good.
     pub(crate) fn ask_what_became(&self, view: &ClusterView, work: &Work<'_>) {
         let replica = &self.group.replica;
+        if self.is_sealed() || replica.is_hollow() {
+            return;
+        }
         let (me, id) = (replica.me(), self.group.id);
         let leader = work.cluster.leader(id).and_then(|node| view.node(node));
         let leader = leader.map(NodeView::replica);
         let is_over = |other| view.is_over(other);
-        let is_lost = leader.is_some_and(|leader| replica.leader() != Some(leader))
-            || knows_nobody(replica.config(), me, is_over);
-        if self.is_sealed() || replica.is_hollow() || !is_lost {
+        let hears_it = leader.is_none() || replica.leader() == leader;
+        if hears_it && !knows_nobody(replica.config(), me, is_over) {
             return;
         }
         let wanted = view.wanted_of(id);
