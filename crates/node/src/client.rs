@@ -12,6 +12,10 @@ use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
 
 /// Pushed frames shorter than this are copied: a vectored write of many small pieces costs more.
 const SHARED_BYTES_MIN: usize = 4096;
+/// In [`Client::attention`]: the outbox holds something.
+const PUSHED: u8 = 1;
+/// In [`Client::attention`]: what the connection waits for has come, or it is to end.
+const ROUSED: u8 = 2;
 
 /// Id of a connection: dense from 1, never used twice.
 pub type ClientId = u64;
@@ -60,8 +64,8 @@ pub struct Client {
     /// Set while replies are missing before which nothing pushed may be written: an invalidation must not overtake the
     /// reply that it is about.
     holding: AtomicBool,
-    /// Set while the outbox holds something or the connection is to end: one load tells an idle turn.
-    attention: AtomicBool,
+    /// What the connection's task is to look at, [`PUSHED`] and [`ROUSED`]: one load tells an idle turn.
+    attention: AtomicU8,
     waker: AtomicWaker,
 }
 
@@ -171,7 +175,7 @@ impl Client {
             outbox: Mutex::new(Outbox::default()),
             slots: Mutex::new(Slots::default()),
             holding: AtomicBool::new(false),
-            attention: AtomicBool::new(false),
+            attention: AtomicU8::new(0),
             waker: AtomicWaker::new(),
         }
     }
@@ -250,7 +254,7 @@ impl Client {
             );
             self.kill();
         } else {
-            self.rouse();
+            self.call_attention(PUSHED);
         }
     }
 
@@ -272,12 +276,12 @@ impl Client {
         self.drain_outbox(output);
     }
 
-    /// Moves what was pushed into the connection's own output, unless it is kept back.
+    /// Moves what was pushed into the connection's own output, unless it is kept back. That the task was roused stays: whoever
+    /// drains in the middle of a request has not looked for the reply that it waits for.
     pub fn drain_outbox(&self, output: &mut Output) {
         let frames = {
             let mut outbox = self.outbox.lock();
-            self.attention
-                .store(self.has(ClientFlag::Killed), Ordering::Release);
+            self.attention.fetch_and(!PUSHED, Ordering::AcqRel);
             if self.holding.load(Ordering::Relaxed) {
                 return;
             }
@@ -316,13 +320,22 @@ impl Client {
 
     /// Makes the connection's task take a turn.
     pub fn rouse(&self) {
-        self.attention.store(true, Ordering::Release);
+        self.call_attention(ROUSED);
+    }
+
+    fn call_attention(&self, to: u8) {
+        self.attention.fetch_or(to, Ordering::AcqRel);
         self.waker.wake();
     }
 
-    /// Whether the connection's task should drain its outbox or end.
+    /// Whether the connection's task should drain its outbox, go on or end.
     pub fn wants_attention(&self) -> bool {
-        self.attention.load(Ordering::Acquire)
+        self.attention.load(Ordering::Acquire) != 0
+    }
+
+    /// The task takes the turn for which it was roused: after this it looks at whatever it may have been roused for.
+    pub fn begin_turn(&self) {
+        self.attention.fetch_and(!ROUSED, Ordering::AcqRel);
     }
 
     /// Registers the task to be woken by [`Client::rouse`]; the caller then looks at [`Client::wants_attention`] again.

@@ -7,6 +7,7 @@ use crate::host::{Host, Process};
 use crate::node::Node;
 use crate::session::{Session, Step};
 use crate::settings::Settings;
+use parking_lot::Mutex;
 use resp::{Access, Batch, Limits, Output, Scan, Scanner};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -25,6 +26,17 @@ struct Inner {
     random: AtomicU64,
     /// Time that passes with each look at the monotonic clock, us.
     look_us: AtomicU64,
+    at_look: AtLook,
+}
+
+/// What others do while somebody looks at the clock.
+#[derive(Default)]
+struct AtLook(Mutex<Option<Box<dyn Fn() + Send>>>);
+
+impl std::fmt::Debug for AtLook {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("AtLook")
+    }
 }
 
 impl Clock {
@@ -35,7 +47,13 @@ impl Clock {
             wall_us: AtomicU64::new(START_WALL_US),
             random: AtomicU64::new(seed),
             look_us: AtomicU64::new(0),
+            at_look: AtLook::default(),
         }))
+    }
+
+    /// From now on `act` is run at each look at the monotonic clock: what another thread may do in the midst of a request.
+    pub fn at_each_look(&self, act: impl Fn() + Send + 'static) {
+        *self.0.at_look.0.lock() = Some(Box::new(act));
     }
 
     /// From now on each look at the clock takes so long: whoever looks is slow.
@@ -52,6 +70,9 @@ impl Clock {
 
 impl Host for Clock {
     fn monotonic_us(&self) -> u64 {
+        if let Some(act) = &*self.0.at_look.0.lock() {
+            act();
+        }
         let look_us = self.0.look_us.load(Ordering::Relaxed);
         self.0.monotonic_us.fetch_add(look_us, Ordering::Relaxed) + look_us
     }
@@ -156,6 +177,7 @@ impl<'n> Client<'n> {
     /// # Panics
     /// On a protocol error: what tests send here is meant well.
     pub fn feed(&mut self, bytes: &[u8]) -> Vec<u8> {
+        self.session.client.begin_turn();
         self.buffer.extend_from_slice(bytes);
         loop {
             let (batch, mut next, scan) = self.held.take().unwrap_or_else(|| self.scan());

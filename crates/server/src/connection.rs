@@ -286,6 +286,7 @@ impl Connection {
 
     /// Takes what others pushed, or ends.
     fn attend(&mut self) -> Result<(), Ended> {
+        self.session.client.begin_turn();
         if self.session.client.has(ClientFlag::Killed) {
             return Err(Ended::AtOnce);
         }

@@ -1,8 +1,11 @@
 //! WATCH: what aborts a transaction and what does not, as in Redis.
 
 use super::{Hand, keys_in, node, node_of};
+use crate::client::ClientFlag;
 use crate::node::Node;
+use crate::slots::Ticket;
 use crate::testing::Client;
+use crate::testing::network::Network;
 use cache::Policy;
 
 /// Runs `setup`, WATCH `watched`, then `others` on a second connection; returns what EXEC of a PING answers.
@@ -196,4 +199,23 @@ fn watches_end_with_what_they_were_for() {
         drop(another);
         assert_eq!(watched_count(&node), 0, "{ending:?}");
     }
+}
+
+/// Another thread may answer before the request that asks has come to its end. Its connection must not sleep then: nobody
+/// would wake it again.
+#[test]
+fn an_answer_that_comes_at_once_wakes_the_connection() {
+    let network = Network::of_three();
+    let mut client = Client::new(network.node(1));
+    let waits = client.session.client.clone();
+    network.clock.at_each_look(move || {
+        if waits.has(ClientFlag::Blocked) {
+            let batch = waits.slots().batch();
+            Ticket::new(waits.clone(), batch, 0).fill(b"*1\r\n$8\r\ncontents\r\n");
+        }
+    });
+    assert_eq!(client.run("WATCH k"), "");
+    assert!(client.session.client.wants_attention(), "it was answered");
+    assert_eq!(client.poll(), "+OK");
+    assert!(!client.session.client.wants_attention());
 }

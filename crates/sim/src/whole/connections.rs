@@ -78,6 +78,7 @@ impl Connection {
 
     /// Somebody roused it: takes what was pushed to it.
     fn attend(&mut self) -> Went {
+        self.session.client.begin_turn();
         self.session.client.drain_outbox(&mut self.output);
         self.waits = false;
         match self.session.client.has(ClientFlag::Killed) {
