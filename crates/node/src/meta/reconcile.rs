@@ -206,8 +206,8 @@ impl Standing<'_> {
     }
 }
 
-/// Who should vote in the end, sorted: of the wanted those that do, as far as there is room those that are alive, then those
-/// in front. Where too few have a share of the replicas, nodes that are being drained go on voting on the cluster's own state
+/// Who should vote in the end, sorted: of the wanted those that do, then those that do not, of both first who is alive, then
+/// those in front. Where too few have a share of the replicas, nodes that are being drained go on voting on the cluster's own state
 /// as long as they live: a state that one node alone holds is lost with it.
 fn target_voters(
     view: &ClusterView,
@@ -227,10 +227,7 @@ fn target_voters(
         _ => view.voters_count().min(target.len()),
     };
     let votes = |id: &ReplicaId| standing.config.voters.contains(id);
-    target.sort_by_key(|id| {
-        let is_dead = votes(id) && !standing.is_alive(*id);
-        (!is_active(id), !votes(id), is_dead)
-    });
+    target.sort_by_key(|id| (!is_active(id), !votes(id), !standing.is_alive(*id)));
     target.truncate(count);
     target.sort_unstable();
     target

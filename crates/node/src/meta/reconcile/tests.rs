@@ -259,6 +259,20 @@ fn a_drained_node_leaves_its_groups() {
 }
 
 #[test]
+fn who_takes_a_vote_over_is_alive_if_anybody_is() {
+    // Breaks if a node cannot be drained because of another, dead one, though a third is there.
+    for dead in [2, 3] {
+        let mut group = Group::new(1, 3);
+        group.state.nodes.get_mut(&1).unwrap().weight = 0;
+        group.alive.remove(&dead);
+        group.settle();
+        let heir = 5 - dead;
+        assert_eq!(group.config.voters, [first(heir)], "node {dead} is dead");
+        assert_eq!(group.leader, first(heir));
+    }
+}
+
+#[test]
 fn a_leader_that_must_go_waits_for_no_heir_that_fails() {
     // Breaks if a drained leader whose heirs do not take over, or are not there, stays for ever.
     let mut group = Group::new(0, 4);
