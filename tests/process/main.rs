@@ -11,6 +11,7 @@ mod durability;
 mod joining;
 mod limits;
 mod memory;
+mod operator;
 mod peers;
 mod protocol_errors;
 mod scripts;

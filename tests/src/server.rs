@@ -159,7 +159,11 @@ impl Server {
             .map_or(0, |kib| kib * 1024)
     }
 
-    pub(crate) fn wait_until_ready(&mut self) -> Result<(), String> {
+    /// Waits until it answers PING.
+    ///
+    /// # Errors
+    /// It ended, or does not answer for long: its log.
+    pub fn wait_until_ready(&mut self) -> Result<(), String> {
         let end = Instant::now() + START_WAIT_MAX;
         while Instant::now() < end {
             if self.exit_code(Duration::ZERO).is_some() {

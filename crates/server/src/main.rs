@@ -73,17 +73,19 @@ fn main() -> ExitCode {
     }
 }
 
-/// Prints the answer again and again, each time over the one before.
+/// Prints the answer again and again, each time over the one before. Who watches wants to see a node come back too: only the
+/// first look has to succeed.
 fn watch_answer(asked: &Asked, question: &Question, form: Form) -> anyhow::Result<()> {
     /// Clears a terminal and goes to its upper left corner.
     const CLEAR: &str = "\x1b[2J\x1b[H";
+    let mut answer = Ok(operator::answer(asked, question, form)?);
     loop {
-        let text = operator::answer(asked, question, form)?;
         let mut output = std::io::stdout();
         let clear = match output.is_terminal() {
             true => CLEAR,
             false => "",
         };
+        let text = answer.as_deref().unwrap_or_default();
         if write!(output, "{clear}{text}")
             .and_then(|()| output.flush())
             .is_err()
@@ -91,7 +93,11 @@ fn watch_answer(asked: &Asked, question: &Question, form: Form) -> anyhow::Resul
             // Nobody looks any more.
             return Ok(());
         }
+        if let Err(error) = &answer {
+            eprintln!("torc: {error:#}");
+        }
         std::thread::sleep(WATCH);
+        answer = operator::answer(asked, question, form);
     }
 }
 

@@ -30,13 +30,7 @@ impl Asked {
     /// No node there, or it refuses, in its words.
     pub fn ask(&self, command: &[&str]) -> anyhow::Result<String> {
         let address = &self.address;
-        let target = address
-            .to_socket_addrs()
-            .with_context(|| format!("{address} is not HOST:PORT, or the name is not known"))?
-            .next()
-            .with_context(|| format!("{address} has no address"))?;
-        let mut stream = TcpStream::connect_timeout(&target, CONNECT_MAX)
-            .with_context(|| format!("no node answers at {address}"))?;
+        let mut stream = self.connect()?;
         stream.set_read_timeout(Some(ANSWER_MAX))?;
         stream.set_write_timeout(Some(ANSWER_MAX))?;
         let mut requests = Vec::new();
@@ -79,5 +73,22 @@ impl Asked {
             }
             buffer.extend_from_slice(&piece[..read]);
         }
+    }
+
+    /// Connects to the first of the name's addresses that answers.
+    fn connect(&self) -> anyhow::Result<TcpStream> {
+        let address = &self.address;
+        let targets = address
+            .to_socket_addrs()
+            .with_context(|| format!("{address} is not HOST:PORT, or the name is not known"))?;
+        let mut last = None;
+        for target in targets {
+            match TcpStream::connect_timeout(&target, CONNECT_MAX) {
+                Ok(stream) => return Ok(stream),
+                Err(error) => last = Some(error),
+            }
+        }
+        let error = last.with_context(|| format!("{address} has no address"))?;
+        Err(error).with_context(|| format!("no node answers at {address}"))
     }
 }
