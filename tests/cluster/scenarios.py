@@ -14,6 +14,7 @@ from redis.cluster import RedisCluster
 from load import Load
 from locks import counters_behind_locks
 from lost_queues import queue_loses_nothing
+from mixture import Mixture
 from network import address
 from nodes import PORT, Cluster, until
 from redisson import redisson_lock_outlives_its_leader, redisson_locks_change_hands
@@ -310,8 +311,22 @@ def grown_and_shrunk(world):
         assert used[0] < used[1] / 10, f"a drained node keeps its memory: {used}"
 
 
+def everything_answered(world):
+    """All that waits is answered: at rest, over a leader's death, and while leaders change places."""
+    with world.cluster() as cluster:
+        with Mixture(cluster, [1, 3]) as mixture:
+            time.sleep(4)
+            cluster.kill(2)
+            time.sleep(2)
+            cluster.start(2)
+            cluster.wait_until_whole()
+            time.sleep(1)
+        mixture.check("nothing, a leader killed and back")
+
+
 SCENARIOS = [
     quiet,
+    everything_answered,
     leader_killed,
     leader_of_everything_killed,
     paused,
