@@ -355,6 +355,9 @@ impl Node {
         for event in work.applied.events.drain(..) {
             self.publish_event(&event, work.now);
         }
+        for said in work.applied.said.drain(..) {
+            self.tell_said(said, work.now);
+        }
         if work.evicted_keys > 0 {
             let evicted = std::mem::take(&mut work.evicted_keys) as u64;
             self.stats

@@ -399,6 +399,7 @@ mod tests {
         let publish = PeerMessage::Publish(crate::wire::Publish {
             call: 0,
             kind: crate::wire::PublishKind::Channel,
+            place: None,
             channel: Bytes::new(),
             payload: vec![0; 1 << 20].into(),
         });

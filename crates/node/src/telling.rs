@@ -5,7 +5,8 @@
 //! (a [`Call`], which a node that is gone holds up for a second at most). What changes in a shard is told by its leader,
 //! to those nodes that say in their beats that somebody there listens.
 //!
-//! Delivery is at most once: what was on its way to or from a node that fails is lost.
+//! Delivery is at most once: what was on its way to or from a node that fails is lost. What a script published stands in the
+//! log, so that the shard's next leader tells it if this one did not; each node knows by its place what it has heard already.
 
 use crate::client::ClientId;
 use crate::group::Mode;
@@ -14,7 +15,7 @@ use crate::node::Node;
 use crate::peers::Sent;
 use crate::slots::Ticket;
 use crate::wire::{
-    Called, Changed, KeyChange, KeyChangeKind, ListensTo, PeerMessage, Publish, PublishKind,
+    Called, Changed, KeyChange, KeyChangeKind, ListensTo, PeerMessage, Place, Publish, PublishKind,
 };
 use bytes::Bytes;
 use cache::{Change, ChangeKind};
@@ -23,6 +24,7 @@ use parking_lot::Mutex;
 use paxos::{GroupId, NodeId};
 use smallvec::SmallVec;
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::sync::atomic::{AtomicU8, Ordering};
 
 /// How long a PUBLISH waits for a node that says nothing.
@@ -40,6 +42,8 @@ pub(crate) struct Telling {
     listened_to: AtomicU8,
     /// What the other nodes were last told that this one listens to. Locked while they are told.
     pub told: Mutex<u8>,
+    /// Of each shard's group the last message of a script that was heard of.
+    said: Mutex<BTreeMap<GroupId, Place>>,
 }
 
 #[derive(Debug, Default)]
@@ -65,6 +69,24 @@ impl Call {
 }
 
 impl Telling {
+    /// Whether a message was not heard of, nor one behind it in the same log: leaders tell them in order.
+    fn is_new(&self, place: Place) -> bool {
+        let order = |place: Place| (place.generation, place.index, place.ordinal);
+        match self.said.lock().entry(place.group) {
+            Entry::Vacant(first) => {
+                first.insert(place);
+                true
+            }
+            Entry::Occupied(mut last) => {
+                let is_new = order(place) > order(*last.get());
+                if is_new {
+                    last.insert(place);
+                }
+                is_new
+            }
+        }
+    }
+
     /// Whether another node wants to hear of `what`.
     #[inline]
     pub fn is_listened_to(&self, what: ListensTo) -> bool {
@@ -134,6 +156,7 @@ impl Node {
         let message = PeerMessage::Publish(Publish {
             call: call.unwrap_or(0),
             kind,
+            place: None,
             channel: Bytes::copy_from_slice(channel),
             payload: Bytes::copy_from_slice(payload),
         });
@@ -187,9 +210,27 @@ impl Node {
         ended.iter().for_each(Call::answer);
     }
 
+    /// Tells all nodes what a script published, as the leader of its shard. A leader before this one may have told it, to all or to
+    /// some.
+    pub(crate) fn tell_said(&self, said: Publish, now: Now) {
+        self.hear(&said, now);
+        if self.has_peers() {
+            self.cluster.peers.send_to_all(&PeerMessage::Publish(said));
+            self.request_flush();
+        }
+    }
+
+    /// Delivers a message to the subscribers of this node unless it was delivered before; returns how many got it.
+    fn hear(&self, publish: &Publish, now: Now) -> usize {
+        match publish.place {
+            Some(place) if !self.telling.is_new(place) => 0,
+            _ => self.publish_here(publish.kind, &publish.channel, &publish.payload, now),
+        }
+    }
+
     /// A message for the subscribers here.
     pub(crate) fn on_publish(&self, from: NodeId, publish: &Publish, now: Now) {
-        let receivers = self.publish_here(publish.kind, &publish.channel, &publish.payload, now);
+        let receivers = self.hear(publish, now);
         if publish.call != 0 {
             let called = Called {
                 call: publish.call,

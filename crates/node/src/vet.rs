@@ -112,6 +112,9 @@ impl Node {
                 }
             }
             // Databases, counts and texts are only passed on to clients, or are answers that are looked for by number.
+            PeerMessage::Publish(publish) if let Some(place) = publish.place => {
+                shard_group(place.group)
+            }
             PeerMessage::Publish(_) | PeerMessage::Called(_) | PeerMessage::Changed(_) => Ok(()),
             // Read where it is taken in.
             PeerMessage::Meta(_) => Ok(()),

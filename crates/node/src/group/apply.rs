@@ -5,9 +5,11 @@ use super::locks::lock_origin;
 use super::op::{Op, OpFlags, OpKind, peek_key, split_first};
 use super::origins::Stored;
 use super::reservations::TxId;
+use super::said;
 use crate::effects;
 use crate::entry::{Batch, Run, Stamp};
 use crate::shard::{Call, Events, Shard};
+use crate::wire::{Place, Publish};
 use cache::{Cache, Grant, Key, LockRequest, Pin};
 use commands::Run as RowRun;
 use paxos::{Incarnation, NodeId, ReplicaId};
@@ -19,6 +21,8 @@ use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 pub(crate) struct Applied {
     /// Keyspace events, in order.
     pub events: Events,
+    /// What scripts published, in order.
+    pub said: Vec<Publish>,
     /// Decisions to evict, and how many keys went by them.
     pub evictions: usize,
     pub evicted_keys: usize,
@@ -33,6 +37,8 @@ pub(crate) struct Applied {
 pub(crate) struct Applying {
     /// Classes of keyspace events that are wanted: a leader's, else none.
     pub event_mask: u16,
+    /// Whether it is told what scripts publish: a leader's business.
+    pub tells: bool,
     /// The clock, us.
     pub now_us: u64,
     /// Whether the memory that the first operations need was asked for.
@@ -76,6 +82,7 @@ impl Shard {
     pub(crate) fn replay(&mut self, log_ms: u64, payload: &[u8]) {
         let applying = Applying {
             event_mask: 0,
+            tells: false,
             now_us: 0,
             is_touched: false,
         };
@@ -265,8 +272,9 @@ impl Shard {
                 self.settle_locks(op);
             }
             OpKind::Outcome => {
-                effects::apply(&mut self.cache, db, op.args().from(1));
+                effects::apply(&mut self.cache, db, op.args().from(op.what_at()));
                 self.settle_locks(op);
+                self.tell_said(op, applying, out);
                 out.scratch.tail_mut().extend_from_slice(op.args().get(0));
             }
             OpKind::Commands => self.run_commands(op, stamp, applying, out),
@@ -302,7 +310,21 @@ impl Shard {
             self.run_op(&command, stamp, None, silent, out);
             out.scratch.rewind(mark);
         }
+        self.tell_said(op, applying, out);
         out.scratch.tail_mut().extend_from_slice(op.args().get(0));
+    }
+
+    /// What a script published is told by who leads when its outcome is applied, be it another than who ran it.
+    fn tell_said(&self, op: &Op<'_>, applying: Applying, out: &mut Applied) {
+        if applying.tells {
+            let place = Place {
+                group: self.group.id,
+                generation: self.generation().0,
+                index: self.applied,
+                ordinal: 0,
+            };
+            said::decode(op.said(), place, &mut out.said);
+        }
     }
 
     /// Runs the operations of a transaction, unless a check fails: then null is its reply.

@@ -262,6 +262,7 @@ impl Shard {
         }
         let applying = Applying {
             event_mask: if leads { work.event_mask } else { 0 },
+            tells: leads,
             now_us: work.now_us(),
             is_touched: work.is_touched,
         };
@@ -296,8 +297,10 @@ impl Shard {
         } else if group.held_changes.len() + group.held_events.len() < HELD_MAX {
             group.held_changes.append(&mut changes);
             group.held_events.append(&mut work.applied.events);
+            group.held_said.append(&mut work.applied.said);
         } else {
             work.applied.events.clear();
+            work.applied.said.clear();
         }
     }
 
@@ -328,6 +331,7 @@ impl Shard {
         group.script_events.clear();
         group.holds = group.replica.is_leader();
         group.held_events.clear();
+        group.held_said.clear();
         group.held_changes.clear();
         group.decisions.clear();
         group.decisions_count = 0;

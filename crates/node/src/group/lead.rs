@@ -153,6 +153,7 @@ impl Shard {
         group.holds = false;
         work.changes.append(&mut group.held_changes);
         work.applied.events.append(&mut group.held_events);
+        work.applied.said.append(&mut group.held_said);
         for (origin, state) in self.origins.iter() {
             for (seq, reply) in state.replies() {
                 group.answer(origin, seq, reply, work.now_us());
@@ -314,6 +315,7 @@ impl Shard {
             questions::answer(self, op.head.db, op.args(), &mut reply);
         } else {
             let applying = Applying {
+                tells: false,
                 event_mask: work.event_mask,
                 now_us: work.now_us(),
                 is_touched: true,

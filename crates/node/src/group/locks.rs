@@ -130,7 +130,7 @@ pub(super) fn each_key(op: &Op<'_>, cache: &Cache, tell: &mut dyn FnMut(u8, &[u8
         OpKind::Effects => (0..args.len())
             .step_by(3)
             .for_each(|at| tell(db, args.get(at))),
-        OpKind::Outcome => (1..args.len())
+        OpKind::Outcome => (op.what_at()..args.len())
             .step_by(3)
             .for_each(|at| tell(db, args.get(at))),
         OpKind::LockWord => tell(db, args.get(1)),

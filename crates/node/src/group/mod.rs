@@ -38,6 +38,7 @@ pub(crate) mod reservations;
 mod reset;
 mod room;
 mod rounds;
+pub(crate) mod said;
 mod scripts;
 mod snapshot;
 mod streams;
@@ -67,6 +68,7 @@ pub(crate) use work::{Rooms, Work};
 use crate::entry::Stamp;
 use crate::host::Now;
 use crate::shard::Events;
+use crate::wire::Publish;
 use bytes::Bytes;
 use cache::{Change, LockOrigin};
 use forward::Forwarded;
@@ -128,8 +130,9 @@ pub(crate) struct Group {
     shows: bool,
     /// Whether writes were applied whose answers may not leave yet.
     holds: bool,
-    /// What was to be told to others then: keyspace events and changed keys.
+    /// What was to be told to others then: keyspace events, what scripts published, and changed keys.
     held_events: Events,
+    held_said: Vec<Publish>,
     held_changes: Vec<Change>,
     /// A leader's own decisions, encoded, that wait to be proposed.
     decisions: Vec<u8>,
@@ -217,6 +220,7 @@ impl Group {
             shows: false,
             holds: false,
             held_events: Events::new(),
+            held_said: Vec::new(),
             held_changes: Vec::new(),
             decisions: Vec::new(),
             decisions_count: 0,

@@ -8,7 +8,7 @@
 //!      0     1  kind (OpKind)
 //!      1     1  numbered database, 0..=15 (255 in a flush: all of them)
 //!      2     1  flags: 1 replies in RESP3, 2 reads are no accesses, 4 in an eviction: of locks,
-//!                  8 in effects: keys may have grown
+//!                  8 in effects: keys may have grown, 16 in what came of a script: it published
 //!      3     1  zero
 //!      4     4  length of the whole operation, bytes
 //!      8     8  sequence number of a write, id of a read
@@ -25,6 +25,7 @@
 
 use super::locks::is_word;
 use super::reservations::{RESERVE_HEAD_ARGS, TX_ID_BYTES, is_reserve_head};
+use super::said;
 use super::scripts::keys_count;
 use crate::effects;
 use crate::entry::{ALL_DATABASES, DATABASES};
@@ -65,7 +66,8 @@ pub enum OpKind {
     /// A script that may write: `w`, its source, the count of its keys, keys, arguments. Never in the log: the leader runs
     /// it and logs its outcome.
     Script = 11,
-    /// What came of a script: the reply, then triples that say what has become of keys.
+    /// What came of a script: the reply, what it published if the flag says so (`said`), then triples that say what has become of
+    /// keys.
     Outcome = 12,
     /// The arguments are keys about whose locks the time says something: who is next gets what is free.
     Settle = 13,
@@ -74,8 +76,8 @@ pub enum OpKind {
     Silent = 14,
     /// A node's word about a lock that it asked for before: see `locks`.
     LockWord = 15,
-    /// The same as an outcome, where that would hold a large collection: the reply, then the commands by which the script wrote, as
-    /// operations of kind write, whose number is their draw.
+    /// The same as an outcome, where that would hold a large collection: in place of triples the commands by which the script wrote,
+    /// as operations of kind write, whose number is their draw.
     Commands = 16,
     /// A transaction's part here: see [`super::reservations`].
     Reserve = 17,
@@ -145,6 +147,9 @@ impl OpFlags {
 
     /// In effects: keys may have grown by a command that is refused where there is no memory.
     pub const GROWS: OpFlags = OpFlags(8);
+
+    /// In an outcome or commands: the script published.
+    pub const SAYS: OpFlags = OpFlags(16);
 
     /// These and `other`.
     pub const fn with(self, other: OpFlags) -> OpFlags {
@@ -216,7 +221,7 @@ impl<'a> Op<'a> {
     /// The operations in a multi or a reserve, or the commands of a script.
     pub fn nested(&self) -> impl Iterator<Item = Op<'a>> + '_ {
         let first = match self.head.kind {
-            OpKind::Commands => 1,
+            OpKind::Commands => self.what_at(),
             OpKind::Reserve => RESERVE_HEAD_ARGS,
             _ => 0,
         };
@@ -225,6 +230,19 @@ impl<'a> Op<'a> {
                 .expect("looked at when the whole was decoded")
                 .0
         })
+    }
+
+    /// In what came of a script: where its arguments say what has become of keys.
+    pub fn what_at(&self) -> usize {
+        1 + usize::from(self.head.flags.has(OpFlags::SAYS))
+    }
+
+    /// In what came of a script: what it published, encoded as [`said`] draws it.
+    pub fn said(&self) -> &'a [u8] {
+        match self.head.flags.has(OpFlags::SAYS) {
+            true => self.argument(1),
+            false => &[],
+        }
     }
 
     /// In an expect: what is read, and the reply that it must have.
@@ -258,10 +276,15 @@ impl<'a> Op<'a> {
             OpKind::Forget => args.iter().all(|replica| replica.len() == 12),
             OpKind::Refused => args.len() == 1,
             OpKind::Script => keys_count(args).is_some() && args.get(0) == b"w",
-            OpKind::Outcome => !args.is_empty() && effects::are_triples(args.from(1)),
+            OpKind::Outcome => {
+                args.len() >= self.what_at()
+                    && said::is_sound(self.said())
+                    && effects::are_triples(args.from(self.what_at()))
+            }
             OpKind::Commands => {
-                !args.is_empty()
-                    && args.from(1).iter().all(|bytes| {
+                args.len() >= self.what_at()
+                    && said::is_sound(self.said())
+                    && args.from(self.what_at()).iter().all(|bytes| {
                         split_first(bytes).is_ok_and(|(op, rest)| {
                             rest.is_empty() && op.head.kind == OpKind::Write
                         })
@@ -452,6 +475,7 @@ pub fn split_first(bytes: &[u8]) -> Result<(Op<'_>, &[u8]), OpError> {
     let locks = OpFlags::LOCKS.0 & head[2] != 0;
     let unknown = match kind {
         OpKind::Effects => !15,
+        OpKind::Outcome | OpKind::Commands => !23,
         _ => !7,
     };
     if head[2] & unknown != 0 || locks && kind != OpKind::Evict || head[3] != 0 || !op.is_sound() {

@@ -8,8 +8,9 @@
 
 use super::Work;
 use super::decide::refused;
-use super::op::{Op, OpHead, OpKind, encode, split_first};
+use super::op::{Op, OpFlags, OpHead, OpKind, encode, split_first};
 use super::requests::{Next, NextOps};
+use super::said;
 use crate::entry::{BATCH_HEAD_BYTES, RUN_HEAD_BYTES, Run, Stamp, push_run, write_batch_head};
 use crate::host::Now;
 use crate::overlay::{Invocation, Memory, Overlay, Terms, UNDECLARED_MAX, Verdict, Writes};
@@ -18,6 +19,7 @@ use crate::scripts::Place;
 use crate::shard::Shard;
 use bytes::Bytes;
 use cache::Key;
+use commands::Event;
 use paxos::ReplicaId;
 use placement::slot_of;
 use resp::{Args, parse_u64};
@@ -251,7 +253,13 @@ impl Shard {
             None => (OpKind::Outcome, changed.triples(|_| true)),
         };
         changed.give_back(&work.cluster.scripts);
+        let published = said::encode(&events);
         let mut args: Vec<&[u8]> = vec![&reply];
+        let mut flags = op.head.flags;
+        if !published.is_empty() {
+            flags = flags.with(OpFlags::SAYS);
+            args.push(&published);
+        }
         args.extend(what.iter().map(Vec::as_slice));
         if args.iter().map(|arg| arg.len()).sum::<usize>() > OUTCOME_BYTES_MAX {
             return refused(
@@ -259,9 +267,14 @@ impl Shard {
                 b"-ERR the script changed more than fits into one entry of the log\r\n",
             );
         }
-        self.group.script_events = events;
+        let is_event = |event: &Event| said::kind_of(event).is_none();
+        self.group.script_events = events.into_iter().filter(is_event).collect();
         let mut bytes = Vec::new();
-        let head = OpHead { kind, ..op.head };
+        let head = OpHead {
+            kind,
+            flags,
+            ..op.head
+        };
         encode(&mut bytes, head, args.into_iter());
         bytes
     }

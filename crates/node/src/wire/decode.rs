@@ -8,7 +8,8 @@ use super::answers::Answers;
 use super::codec::{BALLOT_BYTES, Reader};
 use super::message::{
     Called, Changed, Expect, Expected, Forward, ForwardRefused, ForwardReply, KeyChange,
-    KeyChangeKind, LockAsk, LockTold, NodeBeat, PeerMessage, Publish, PublishKind, Ready, Touched,
+    KeyChangeKind, LockAsk, LockTold, NodeBeat, PeerMessage, Place, Publish, PublishKind, Ready,
+    Touched,
 };
 use super::{SLICED_BYTES_MIN, WireError, replicas};
 
@@ -64,6 +65,15 @@ fn decode_body(kind: u8, from: &mut Reader) -> Result<PeerMessage, WireError> {
                 0 => PublishKind::Channel,
                 1 => PublishKind::Shard,
                 _ => return Err(from.bad_value()),
+            },
+            place: match from.flag()? {
+                true => Some(Place {
+                    group: GroupId(from.u32()?),
+                    generation: from.u32()?,
+                    index: from.u64()?,
+                    ordinal: from.u32()?,
+                }),
+                false => None,
             },
             channel: from.bytes()?,
             payload: from.rest(),

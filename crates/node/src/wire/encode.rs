@@ -65,6 +65,13 @@ fn body(message: &PeerMessage, out: &mut Writer<'_>) {
                 PublishKind::Channel => 0,
                 PublishKind::Shard => 1,
             });
+            out.u8(u8::from(publish.place.is_some()));
+            if let Some(place) = publish.place {
+                out.u32(place.group.0);
+                out.u32(place.generation);
+                out.u64(place.index);
+                out.u32(place.ordinal);
+            }
             out.bytes(&publish.channel);
             out.rest(&publish.payload);
         }

@@ -112,10 +112,25 @@ pub struct Publish {
     pub call: u64,
     /// Whom it is for.
     pub kind: PublishKind,
+    /// Where it stands in a shard's log, if it does.
+    pub place: Option<Place>,
     /// The channel.
     pub channel: Bytes,
     /// The message.
     pub payload: Bytes,
+}
+
+/// Where a message of a script stands in the log of its shard. A leader's successor may tell it again; by its place it is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// The shard's group.
+    pub group: GroupId,
+    /// Its generation.
+    pub generation: u32,
+    /// The entry.
+    pub index: u64,
+    /// The how manieth message of the entry, from 0.
+    pub ordinal: u32,
 }
 
 /// Whom a [`Publish`] is for.

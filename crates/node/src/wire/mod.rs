@@ -30,7 +30,7 @@
 //! | 33 | forward reply | group u32, origin replica, count u32, count × (kind u8, number u64, reply bytes) (`wire/answers.rs`) |
 //! | 34 | forward refused | group u32, known u8, leader u32 |
 //! | 35 | node beat | sent_us u64, epoch u64, room u64, listens u8, count u32, count × (group u32, ballot) |
-//! | 36 | publish | call u64, kind u8, channel bytes, payload to the end |
+//! | 36 | publish | call u64, kind u8, has place u8, if so group u32, generation u32, index u64, ordinal u32, channel bytes, payload to the end |
 //! | 37 | called | call u64, integer i64 |
 //! | 38 | changed | node u32, client u64, count u32, count × (db u8, kind u8, key bytes, for an event: class u16, name bytes) |
 //! | 39 | meta | to the end |
@@ -64,12 +64,12 @@ pub use encode::{Encoded, encode};
 pub use frame::{Class, Frame, FrameHead, FrameReader, HEAD_BYTES, PushError};
 pub use message::{
     Called, Changed, Expect, Expected, Forward, ForwardRefused, ForwardReply, KeyChange,
-    KeyChangeKind, ListensTo, LockAsk, LockTold, NodeBeat, PeerMessage, Publish, PublishKind,
-    Ready, RequestKind, Touched,
+    KeyChangeKind, ListensTo, LockAsk, LockTold, NodeBeat, PeerMessage, Place, Publish,
+    PublishKind, Ready, RequestKind, Touched,
 };
 
 /// The version that this code writes and reads.
-pub const VERSION: u16 = 7;
+pub const VERSION: u16 = 8;
 /// Bytes of a frame of several messages.
 pub const FRAME_BYTES_MAX: usize = 32 << 20;
 /// Bytes of one message, its length included: more than a log entry with the largest value that a client may send.

@@ -236,10 +236,12 @@ fn messages() -> impl Strategy<Value = PeerMessage> {
                 listens_to,
             })
         ),
-        1 => (any::<(u64, bool)>(), payloads(), payloads()).prop_map(|((call, shard), channel, payload)| {
-            let kind = if shard { PublishKind::Shard } else { PublishKind::Channel };
-            PeerMessage::Publish(Publish { call, kind, channel, payload })
-        }),
+        1 => (any::<(u64, bool)>(), proptest::option::of(places()), payloads(), payloads()).prop_map(
+            |((call, shard), place, channel, payload)| {
+                let kind = if shard { PublishKind::Shard } else { PublishKind::Channel };
+                PeerMessage::Publish(Publish { call, kind, place, channel, payload })
+            }
+        ),
         1 => any::<(u64, i64)>()
             .prop_map(|(call, integer)| PeerMessage::Called(Called { call, integer })),
         1 => (any::<(u32, u64)>(), proptest::collection::vec(changes(), 0..4)).prop_map(
@@ -306,6 +308,15 @@ fn messages() -> impl Strategy<Value = PeerMessage> {
             |(group, to, numbers)| PeerMessage::Ready(Ready { group, to, numbers })
         ),
     ]
+}
+
+fn places() -> impl Strategy<Value = Place> {
+    any::<(u32, u32, u64, u32)>().prop_map(|(group, generation, index, ordinal)| Place {
+        group: GroupId(group),
+        generation,
+        index,
+        ordinal,
+    })
 }
 
 fn lock_requests() -> impl Strategy<Value = Vec<(u8, Bytes, u64)>> {
@@ -410,7 +421,7 @@ fn the_bytes_are_as_drawn() {
     assert_eq!(bytes[..4], (bytes.len() as u32 - 8).to_le_bytes());
     assert_eq!(
         bytes[8..28],
-        *b"\x07\0\0\0\x01\0\0\0\x03\0\0\0\0\0\0\0\0\0\0\0"
+        *b"\x08\0\0\0\x01\0\0\0\x03\0\0\0\0\0\0\0\0\0\0\0"
     );
 }
 
