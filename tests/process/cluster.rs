@@ -424,12 +424,9 @@ fn cluster_ports_answer_moved_and_plain_ports_never_do() {
             plain.ask(&format!("SET m:{number} 1")),
             Value::Simple(b"OK".to_vec())
         );
-        // Channels of shards have slots as keys do.
-        let published = aware.ask(&format!("SPUBLISH m:{number} x"));
         match aware.ask(&format!("SET m:{number} 2")) {
-            Value::Simple(_) => assert_eq!(published, Value::Integer(0)),
+            Value::Simple(_) => {}
             Value::Error(text) => {
-                assert_eq!(published, Value::Error(text.clone()));
                 let text = String::from_utf8(text).expect("an error is text");
                 let words: Vec<&str> = text.split(' ').collect();
                 assert_eq!(words[0], "MOVED", "{text}");
@@ -453,15 +450,15 @@ fn cluster_ports_answer_moved_and_plain_ports_never_do() {
         (20..60).contains(&moved),
         "{moved} of 60 keys are led elsewhere"
     );
-    let answers = (0..10).map(|number| {
-        let mut aware = Client::connect(cluster.cluster_port(1)).expect("the cluster port listens");
-        aware.ask(&format!("SSUBSCRIBE m:{number}"))
-    });
-    assert!(
-        answers
-            .into_iter()
-            .any(|answer| matches!(answer, Value::Error(_)))
-    );
+    // As on a replica of Redis the shard channels are another thing: this node holds a copy of each shard.
+    for number in 0..10 {
+        let mut listener =
+            Client::connect(cluster.cluster_port(1)).expect("the cluster port listens");
+        let told = listener.ask(&format!("SSUBSCRIBE m:{number}"));
+        assert!(!matches!(told, Value::Error(_)), "{told:?}");
+        let heard = aware.ask(&format!("SPUBLISH m:{number} x"));
+        assert_eq!(heard, Value::Integer(1));
+    }
 }
 
 #[test]

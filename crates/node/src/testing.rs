@@ -5,7 +5,7 @@ pub(crate) mod network;
 
 use crate::host::{Host, Process};
 use crate::node::Node;
-use crate::session::{Session, Step};
+use crate::session::{Manner, Session, Step};
 use crate::settings::Settings;
 use parking_lot::Mutex;
 use resp::{Access, Batch, Limits, Output, Scan, Scanner};
@@ -136,6 +136,11 @@ pub(crate) struct Client<'n> {
 impl<'n> Client<'n> {
     /// A new connection. Its address is `127.0.0.1:` and 10000 plus its id.
     pub fn new(node: &'n Node) -> Self {
+        Client::in_manner(node, Manner::Plain)
+    }
+
+    /// The same in a listener's manner.
+    pub fn in_manner(node: &'n Node, manner: Manner) -> Self {
         let next = 10_000 + node.clients_by_id().last().map_or(0, |last| last.id) + 1;
         let client = node.connect(
             format!("127.0.0.1:{next}"),
@@ -144,7 +149,7 @@ impl<'n> Client<'n> {
         );
         Client {
             node,
-            session: Session::new(client, node),
+            session: Session::new(client, node).in_manner(manner),
             scanner: Scanner::new(),
             buffer: Vec::new(),
             output: Output::new(),

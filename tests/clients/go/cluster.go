@@ -11,17 +11,21 @@ import (
 const clusterKeys = 300
 
 func connectCluster(ports []string, protocol int) *redis.ClusterClient {
+	return redis.NewClusterClient(clusterOptions(ports, protocol))
+}
+
+func clusterOptions(ports []string, protocol int) *redis.ClusterOptions {
 	addresses := make([]string, len(ports))
 	for at, port := range ports {
 		addresses[at] = "127.0.0.1:" + port
 	}
 	// A dead node's slots are asked for elsewhere only when the state was loaded again; a minute by default.
-	return redis.NewClusterClient(&redis.ClusterOptions{
+	return &redis.ClusterOptions{
 		Addrs:                      addresses,
 		Protocol:                   protocol,
 		ReadTimeout:                20 * time.Second,
 		ClusterStateReloadInterval: time.Second,
-	})
+	}
 }
 
 func clusterWhole(r *redis.ClusterClient) {
@@ -39,6 +43,23 @@ func clusterWhole(r *redis.ClusterClient) {
 		same(must(command.(*redis.IntCmd).Result()), 1)
 	}
 	same(must(r.MSet(ctx, "{tag}a", 1, "{tag}b", 2).Result()), "OK")
+}
+
+// clusterShardChannels subscribes where a client that reads from replicas does: at a node that follows in the channel's shard.
+func clusterShardChannels(options *redis.ClusterOptions, publisher *redis.ClusterClient) {
+	options.ReadOnly = true
+	reader := redis.NewClusterClient(options)
+	defer reader.Close()
+	for number := range 12 {
+		channel := fmt.Sprint("channel:", number)
+		listener := reader.SSubscribe(ctx, channel)
+		must(listener.ReceiveTimeout(ctx, 5*time.Second))
+		same(must(publisher.SPublish(ctx, channel, "hi").Result()), 1)
+		message := must(listener.ReceiveMessage(ctx))
+		same(message.Channel+" "+message.Payload, channel+" hi")
+		must(0, listener.SUnsubscribe(ctx, channel))
+		must(0, listener.Close())
+	}
 }
 
 func clusterFailover(r *redis.ClusterClient) {
@@ -68,6 +89,9 @@ func mainCluster(ports []string) {
 		run(fmt.Sprintf("go-redis cluster RESP%d whole", protocol), func() {
 			must(0, r.ForEachMaster(ctx, func(ctxOf context.Context, node *redis.Client) error { return node.FlushAll(ctxOf).Err() }))
 			clusterWhole(r)
+		})
+		run(fmt.Sprintf("go-redis cluster RESP%d shard channels at replicas", protocol), func() {
+			clusterShardChannels(clusterOptions(ports, protocol), r)
 		})
 		r.Close()
 	}

@@ -20,13 +20,27 @@ pub(super) enum Reads {
     Anywhere,
 }
 
-/// Where a request names channels of shards: they have slots as keys do, and their messages come from who leads those.
-fn shard_channels_of(row: &Row, args: Args<'_>) -> std::ops::Range<usize> {
+/// Who answers a request in cluster manner.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Answers {
+    /// The leader of its slot's shard.
+    Leader,
+    /// Whoever holds a copy of the shard, as replicas of Redis 7.0 do, READONLY or not: every node hears all messages of
+    /// shard channels.
+    Replicas,
+    /// Whoever is asked. Redis says `sunsubscribe` by itself when a slot leaves a node; here a subscription lives on where
+    /// it was made, so there it can be left.
+    All,
+}
+
+/// Where a request names channels of shards, which have slots as keys do, and who answers it.
+fn shard_channels_of(row: &Row, args: Args<'_>) -> (std::ops::Range<usize>, Answers) {
     use commands::Session as C;
     match row.run {
-        Run::Session(C::Ssubscribe | C::Sunsubscribe) => 1..args.len(),
-        Run::Session(C::Spublish) => 1..2,
-        Run::Session(_) | Run::Data(_) | Run::Later => 0..0,
+        Run::Session(C::Ssubscribe) => (1..args.len(), Answers::Replicas),
+        Run::Session(C::Sunsubscribe) => (1..args.len(), Answers::All),
+        Run::Session(C::Spublish) => (1..2, Answers::Replicas),
+        Run::Session(_) | Run::Data(_) | Run::Later => (0..0, Answers::Leader),
     }
 }
 
@@ -43,7 +57,8 @@ impl Session {
         }
         let mut positions = SmallVec::new();
         commands::keys_of(row, args, &mut positions).ok()?;
-        positions.extend(shard_channels_of(row, args));
+        let (channels, answers) = shard_channels_of(row, args);
+        positions.extend(channels);
         let mut slots = positions
             .iter()
             .map(|&position| slot_of(args.get(position)));
@@ -51,15 +66,25 @@ impl Session {
         if slots.any(|other| other != slot) {
             return Some(CROSSSLOT.into());
         }
-        if self.reads == Reads::Anywhere && row.flags.has(Flags::READONLY) {
+        let anywhere = self.reads == Reads::Anywhere && row.flags.has(Flags::READONLY);
+        if anywhere || answers == Answers::All {
             return None;
         }
         let shard = turn.node.map.shard_of_slot(slot).index();
         let leader = turn.node.cluster.leader(GroupId(shard as u32 + 1))?;
-        if leader == turn.node.cluster.me.node {
+        let me = turn.node.cluster.me.node;
+        if leader == me {
             return None;
         }
         let view = turn.node.view();
+        let held = || {
+            view.wanted
+                .get(shard)
+                .is_some_and(|held| held.contains(&me))
+        };
+        if answers == Answers::Replicas && held() {
+            return None;
+        }
         let addresses = &view.node(leader)?.addresses;
         if addresses.cluster_port == 0 {
             return None; // nobody could ask it in this manner

@@ -1,6 +1,32 @@
 //! Publish/subscribe and keyspace notifications as connections see them.
 
+use crate::session::Manner;
+use crate::testing::network::Network;
 use crate::testing::{Client, node};
+use paxos::NodeId;
+
+/// Three nodes that lead something each, and hold `replicas` copies of each shard.
+fn three(replicas: u32) -> Network {
+    let mut network = Network::new(1, 1, |settings| settings.replicas = replicas);
+    network.run_ms(50);
+    network.join(1);
+    network.join(1);
+    network.run_ms(6000);
+    network
+}
+
+/// The shard of a channel.
+fn shard_of(network: &Network, channel: &str) -> usize {
+    let slot = placement::slot_of(channel.as_bytes());
+    network.node(1).map.shard_of_slot(slot).index()
+}
+
+/// A channel of a shard that node `number` leads.
+fn channel_led_by(network: &Network, number: u32) -> String {
+    let leads = |channel: &String| network.leader(shard_of(network, channel)) == Some(number);
+    let mut channels = (0..1000).map(|at| format!("{{{at}}}"));
+    channels.find(leads).expect("it leads something")
+}
 
 #[test]
 fn confirmations_count_channels_and_patterns() {
@@ -111,4 +137,70 @@ fn keys_that_expire_or_go_are_events() {
     assert_eq!(listener.poll(), event("expired", "a"), "at access");
     node.turn();
     assert_eq!(listener.poll(), event("expired", "b"), "in the background");
+}
+
+#[test]
+fn a_shards_replicas_take_its_subscriptions() {
+    // Breaks if a client that subscribes at replicas (go-redis with ReadOnly) is sent away, as no replica of Redis does.
+    let mut network = three(3);
+    let channel = channel_led_by(&network, 3);
+    let subscribe = format!("SSUBSCRIBE {channel}");
+    let node = network.node(2).clone();
+    let mut follower = Client::in_manner(&node, Manner::Cluster);
+    let confirmed = format!("*3 $10 ssubscribe ${} {channel} :1", channel.len());
+    assert_eq!(follower.run(&subscribe), confirmed);
+    for (number, text) in [(1, "one"), (3, "two")] {
+        let mut publisher = Client::in_manner(network.node(number), Manner::Cluster);
+        publisher.run(&format!("SPUBLISH {channel} {text}"));
+        drop(publisher);
+        network.deliver();
+    }
+    let message = |text: &str| format!("*3 $8 smessage ${} {channel} $3 {text}", channel.len());
+    assert_eq!(follower.poll(), [message("one"), message("two")].join(" "));
+}
+
+#[test]
+fn who_holds_no_copy_of_a_shard_sends_its_channels_on() {
+    // Breaks if a cluster-aware client never learns who serves its channel, or cannot leave it where it is.
+    let network = three(1);
+    let channel = channel_led_by(&network, 2);
+    let mut client = Client::in_manner(network.node(1), Manner::Cluster);
+    for request in ["SSUBSCRIBE", "SPUBLISH"] {
+        let told = client.run(&format!("{request} {channel} {channel}"));
+        assert!(told.starts_with("-MOVED "), "{request}: {told}");
+    }
+    let left = client.run(&format!("SUNSUBSCRIBE {channel}"));
+    let size = channel.len();
+    assert_eq!(left, format!("*3 $12 sunsubscribe ${size} {channel} :0"));
+    assert_eq!(
+        client.run("SUNSUBSCRIBE a b"),
+        "-CROSSSLOT Keys in request don't hash to the same slot"
+    );
+}
+
+#[test]
+fn a_shard_channel_outlives_the_move_of_its_leader() {
+    // Breaks if who subscribed at a node that leads no more hears nothing, or cannot unsubscribe and hears all twice.
+    let mut network = three(1);
+    let channel = channel_led_by(&network, 1);
+    let shard = shard_of(&network, &channel);
+    let node = network.node(1).clone();
+    let mut listener = Client::in_manner(&node, Manner::Cluster);
+    listener.run(&format!("SSUBSCRIBE {channel}"));
+    let name = node.view().node(NodeId(1)).expect("it joined").name.clone();
+    let mut operator = Client::new(&node);
+    operator.run(&format!("TORC NODE DRAIN {name}"));
+    for _ in 0..2000 {
+        network.tick();
+    }
+    assert!(network.leader(shard).is_some_and(|leader| leader != 1));
+    assert_eq!(listener.poll(), "", "it stays subscribed");
+    let heir = network.leader(shard).expect("it has one");
+    Client::new(network.node(heir)).run(&format!("SPUBLISH {channel} hi"));
+    network.deliver();
+    let size = channel.len();
+    let message = format!("*3 $8 smessage ${size} {channel} $2 hi");
+    assert_eq!(listener.poll(), message);
+    let left = listener.run(&format!("SUNSUBSCRIBE {channel}"));
+    assert_eq!(left, format!("*3 $12 sunsubscribe ${size} {channel} :0"));
 }

@@ -53,7 +53,8 @@ public final class LockMain {
           .setSubscriptionConnectionMinimumIdleSize(1).setTimeout(10_000);
     } else {
       // A node that is gone is asked again until the map names the next leader; what was sent to it is given up only after the
-      // timeout. With SSUBSCRIBE a waiter of Redisson 3.45 now and then sleeps until the lock's time is over after its leader died.
+      // timeout. Not with SSUBSCRIBE: when a slot goes to another master, Redisson (3.45.1, 4.7.0) subscribes again with a codec
+      // that is null and never hears of that lock again, on Redis Cluster as well.
       var cluster = config.useClusterServers().setShardedSubscriptionMode(ShardedSubscriptionMode.OFF).setScanInterval(500)
           .setTimeout(2_000).setSubscriptionTimeout(3_000).setRetryAttempts(20).setRetryInterval(200).setConnectTimeout(1_000)
           .setReadMode(ReadMode.MASTER).setSubscriptionMode(SubscriptionMode.MASTER).setMasterConnectionMinimumIdleSize(2)
