@@ -16,6 +16,7 @@ mod lock_memory;
 mod locks;
 mod memory;
 mod pops;
+mod pushes;
 mod read_mode;
 mod recovery;
 mod replay;

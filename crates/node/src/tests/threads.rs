@@ -15,7 +15,7 @@ const THREADS: u64 = 4;
 const STUCK: Duration = Duration::from_secs(120);
 
 /// Runs `work` on threads of their own and ends the test if they do not end.
-fn together(name: &'static str, work: Vec<Box<dyn FnOnce() + Send>>) {
+pub(super) fn together(name: &'static str, work: Vec<Box<dyn FnOnce() + Send>>) {
     let (done, all_done) = std::sync::mpsc::channel();
     let count = work.len();
     for work in work {
@@ -35,7 +35,7 @@ fn together(name: &'static str, work: Vec<Box<dyn FnOnce() + Send>>) {
 }
 
 /// A node that threads may outlive the test with, should they be stuck.
-fn leaked(node: Node) -> &'static Node {
+pub(super) fn leaked(node: Node) -> &'static Node {
     Box::leak(Box::new(node))
 }
 
@@ -171,7 +171,7 @@ fn a_flush_holds_all_shards_before_it_empties_one() {
     assert_eq!(node.lock(2).cache.len(0), 0);
 }
 
-fn leaked_flag() -> &'static AtomicBool {
+pub(super) fn leaked_flag() -> &'static AtomicBool {
     Box::leak(Box::new(AtomicBool::new(false)))
 }
 

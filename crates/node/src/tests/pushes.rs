@@ -1,0 +1,84 @@
+//! What is pushed to a connection by other threads while its own commands say whether it is to be: subscriptions, MONITOR,
+//! client-side caching.
+
+use super::threads::{leaked, leaked_flag, together};
+use super::{Hand, node};
+use crate::testing::Client;
+use std::sync::atomic::Ordering;
+
+/// Ends of what others push, tried so often while they do.
+const ROUNDS: usize = 10_000;
+
+/// Runs `begin` and `end` on a RESP2 connection again and again while another thread runs `pushes`: behind the reply to
+/// `end` nothing may come, as the client takes what comes then for its next reply.
+fn nothing_comes_behind(
+    name: &'static str,
+    begin: &'static str,
+    end: &'static str,
+    pushes: &'static str,
+) {
+    let node = leaked(node(&Hand::default()));
+    let over = leaked_flag();
+    let pusher = move || {
+        let mut client = Client::new(node);
+        while !over.load(Ordering::Relaxed) {
+            client.run(pushes);
+        }
+    };
+    let listener = move || {
+        let mut client = Client::new(node);
+        for _ in 0..ROUNDS {
+            client.run(begin);
+            let ended = client.run(end);
+            let last = ended.rsplit(' ').next().map(str::to_owned);
+            let behind = (0..20).map(|_| client.poll()).collect::<String>();
+            let is_last = matches!(last.as_deref(), Some(":0" | "+RESET"));
+            if !is_last || !behind.is_empty() {
+                over.store(true, Ordering::Relaxed);
+                let from = ended.len().saturating_sub(100);
+                panic!("… {:?}, then {behind:?}", &ended[from..]);
+            }
+        }
+        over.store(true, Ordering::Relaxed);
+    };
+    together(name, vec![Box::new(pusher), Box::new(listener)]);
+}
+
+/// A message behind the confirmation would be taken for the reply to the next command.
+#[test]
+fn no_message_comes_behind_the_end_of_a_subscription() {
+    nothing_comes_behind("UNSUBSCRIBE", "SUBSCRIBE c", "UNSUBSCRIBE c", "PUBLISH c m");
+    nothing_comes_behind(
+        "SUNSUBSCRIBE",
+        "SSUBSCRIBE c",
+        "SUNSUBSCRIBE c",
+        "SPUBLISH c m",
+    );
+    nothing_comes_behind(
+        "PUNSUBSCRIBE",
+        "PSUBSCRIBE c*",
+        "PUNSUBSCRIBE c*",
+        "PUBLISH c m",
+    );
+}
+
+/// The same of what was being listened to when the connection began anew.
+#[test]
+fn nothing_comes_behind_a_reset() {
+    nothing_comes_behind("SUBSCRIBE", "SUBSCRIBE c", "RESET", "PUBLISH c m");
+    nothing_comes_behind("MONITOR", "MONITOR", "RESET", "GET k");
+}
+
+/// What is there already is told ahead of the reply, as that ends it.
+#[test]
+fn what_came_before_a_reset_goes_ahead_of_its_reply() {
+    let node = node(&Hand::default());
+    let (mut client, mut other) = (Client::new(&node), Client::new(&node));
+    client.run("SUBSCRIBE c");
+    other.run("PUBLISH c m");
+    assert_eq!(client.run("RESET"), "*3 $7 message $1 c $1 m +RESET");
+    client.pipeline(&["HELLO 3", "SUBSCRIBE c"]);
+    other.run("PUBLISH c m");
+    let reply = client.run("HELLO 2");
+    assert!(reply.starts_with(">3 $7 message $1 c $1 m *14"), "{reply}");
+}
