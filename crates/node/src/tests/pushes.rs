@@ -2,7 +2,7 @@
 //! client-side caching.
 
 use super::threads::{leaked, leaked_flag, together};
-use super::{Hand, node};
+use super::{Hand, keys_in, node};
 use crate::testing::Client;
 use std::sync::atomic::Ordering;
 
@@ -81,4 +81,32 @@ fn what_came_before_a_reset_goes_ahead_of_its_reply() {
     other.run("PUBLISH c m");
     let reply = client.run("HELLO 2");
     assert!(reply.starts_with(">3 $7 message $1 c $1 m *14"), "{reply}");
+}
+
+/// One connection that stops to track while another begins must not leave the shards silent: what the other has cached
+/// would stay for good.
+#[test]
+fn who_begins_to_track_is_told_whoever_stops_meanwhile() {
+    let node = leaked(node(&Hand::default()));
+    let key = &keys_in(node, 6, "k", 1)[0];
+    let (mut first, mut writer) = (Client::new(node), Client::new(node));
+    for round in 0..200 {
+        let mut second = Client::new(node);
+        second.pipeline(&["HELLO 3", "CLIENT TRACKING ON"]);
+        let busy = node.lock(3);
+        let stops = std::thread::spawn(move || second.run("CLIENT TRACKING OFF"));
+        // It has told the shards before this one, and stands here.
+        while node.lock(2).is_observed() {
+            std::thread::yield_now();
+        }
+        (0..100).for_each(|_| std::thread::yield_now());
+        drop(busy);
+        first.pipeline(&["HELLO 3", "CLIENT TRACKING ON"]);
+        assert_eq!(stops.join().expect("no panic"), "+OK");
+        first.run(&format!("GET {key}"));
+        writer.run(&format!("SET {key} v"));
+        let told = format!(">2 $10 invalidate *1 ${} {key}", key.len());
+        assert_eq!(first.poll(), told, "round {round}");
+        first.run("CLIENT TRACKING OFF");
+    }
 }
