@@ -284,6 +284,11 @@ impl Client {
         self.holding.store(true, Ordering::Relaxed);
     }
 
+    /// Whether what is pushed is kept back.
+    pub(crate) fn holds_pushes(&self) -> bool {
+        self.holding.load(Ordering::Relaxed)
+    }
+
     /// Lets go of what was kept back.
     pub(crate) fn release_pushes(&self, output: &mut Output) {
         self.holding.store(false, Ordering::Relaxed);

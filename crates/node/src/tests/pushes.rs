@@ -4,6 +4,8 @@
 use super::threads::{leaked, leaked_flag, together};
 use super::{Hand, keys_in, node};
 use crate::testing::Client;
+use crate::testing::network::Network;
+use cache::{Change, ChangeKind};
 use std::sync::atomic::Ordering;
 
 /// Ends of what others push, tried so often while they do.
@@ -108,5 +110,42 @@ fn who_begins_to_track_is_told_whoever_stops_meanwhile() {
         let told = format!(">2 $10 invalidate *1 ${} {key}", key.len());
         assert_eq!(first.poll(), told, "round {round}");
         first.run("CLIENT TRACKING OFF");
+    }
+}
+
+/// An invalidation ahead of the reply that it is about leaves the client with what is no longer true, for good: its reading was
+/// noted once, and is no more.
+#[test]
+fn no_invalidation_overtakes_a_reply_that_others_make() {
+    for lines in [
+        &["SINTER a b"][..],
+        &["MULTI", "GET a", "EXEC"],
+        &["MULTI", "GET a", "SINTER a b", "EXEC"],
+    ] {
+        let change = |key: &str| Change {
+            db: 0,
+            key: key.as_bytes().into(),
+            kind: ChangeKind::Modified,
+        };
+        let mut network = Network::of_three();
+        let nodes = network.nodes.clone();
+        let mut client = Client::new(&nodes[0]);
+        let shards = [b"a", b"b"].map(|key| nodes[0].shard_of(key));
+        assert_ne!(shards[0], shards[1], "they live apart");
+        client.pipeline(&["HELLO 3", "CLIENT TRACKING ON"]);
+        let asked = client.pipeline(lines);
+        let was_told = |text: &str| text.contains("invalidate");
+        assert!(!was_told(&asked));
+        nodes[0]
+            .tracking
+            .invalidate(&nodes[0], &[change("a")], None, nodes[0].now());
+        assert_eq!(client.poll(), "", "{lines:?}");
+        let mut reply = String::new();
+        for _ in 0..20 {
+            network.tick();
+            reply.push_str(&client.poll());
+        }
+        let told = reply.find(">2 $10 invalidate *1 $1 a");
+        assert!(told > Some(0), "{lines:?}: {reply}");
     }
 }
