@@ -6,6 +6,7 @@ use super::{Hand, keys_in, node};
 use crate::testing::Client;
 use crate::testing::network::Network;
 use cache::{Change, ChangeKind};
+use paxos::NodeId;
 use std::sync::atomic::Ordering;
 
 /// Ends of what others push, tried so often while they do.
@@ -148,4 +149,33 @@ fn no_invalidation_overtakes_a_reply_that_others_make() {
         let told = reply.find(">2 $10 invalidate *1 $1 a");
         assert!(told > Some(0), "{lines:?}: {reply}");
     }
+}
+
+/// Who listens is forgotten when a link breaks, and told anew by the next beat: what changes in between nobody tells.
+#[test]
+fn what_changed_while_a_listener_was_forgotten_is_made_up_for() {
+    let mut network = Network::of_three();
+    let nodes = network.nodes.clone();
+    let mut client = Client::new(&nodes[1]);
+    client.pipeline(&["HELLO 3", "CLIENT TRACKING ON"]);
+    network.run_ms(100);
+    let shard = (0..8).find(|shard| network.leader(*shard) == Some(1));
+    let key = &keys_in(&nodes[0], shard.expect("node 1 leads one"), "k", 1)[0];
+    client.poll();
+    // The link from node 1 to node 2 breaks and is there again, of which node 2 knows nothing yet.
+    nodes[0].peer_down(NodeId(2), nodes[0].now());
+    let mut read = client.run(&format!("GET {key}"));
+    let mut writer = Client::new(&nodes[0]);
+    network.deliver();
+    read.push_str(&client.poll());
+    assert_eq!(read, "_");
+    writer.run(&format!("SET {key} v"));
+    network.deliver();
+    assert_eq!(client.poll(), "", "nobody knew that it listens");
+    let mut told = String::new();
+    for _ in 0..20 {
+        network.tick();
+        told.push_str(&client.poll());
+    }
+    assert_eq!(told, ">2 $10 invalidate _");
 }
