@@ -179,3 +179,20 @@ fn what_changed_while_a_listener_was_forgotten_is_made_up_for() {
     }
     assert_eq!(told, ">2 $10 invalidate _");
 }
+
+/// Replies before a request that CLIENT PAUSE holds back must not wait for the pause's end.
+#[test]
+fn a_pause_holds_nothing_back_that_was_asked_before() {
+    let mut network = Network::of_three();
+    let nodes = network.nodes.clone();
+    let leader = network.leader(nodes[0].shard_of(b"k")).expect("settled");
+    let mut client = Client::new(&nodes[leader as usize % 3]);
+    let lines = ["CLIENT PAUSE 5000 WRITE", "GET k", "SET k v"];
+    assert_eq!(client.pipeline(&lines), "+OK");
+    network.deliver();
+    assert!(
+        client.session.client.wants_attention(),
+        "the reply is there"
+    );
+    assert_eq!(client.poll(), "$-1");
+}
