@@ -3,6 +3,7 @@
 
 use super::threads::{leaked, leaked_flag, together};
 use super::{Hand, keys_in, node};
+use crate::session::Step;
 use crate::testing::Client;
 use crate::testing::network::Network;
 use cache::{Change, ChangeKind};
@@ -195,4 +196,29 @@ fn a_pause_holds_nothing_back_that_was_asked_before() {
         "the reply is there"
     );
     assert_eq!(client.poll(), "$-1");
+}
+
+/// A client that waits without a time-out for more replicas than there are must be given up once it has gone.
+#[test]
+fn an_endless_wait_may_be_given_up() {
+    let mut network = Network::of_three();
+    let nodes = network.nodes.clone();
+    let mut client = Client::new(&nodes[0]);
+    assert_eq!(client.run("WAIT 7 0"), "");
+    network.deliver();
+    assert_eq!(client.poll(), "");
+    assert!(
+        matches!(client.step, Step::Blocked { .. }),
+        "{:?}",
+        client.step
+    );
+    let mut patient = Client::new(&nodes[0]);
+    assert_eq!(patient.run("WAIT 7 60000"), "");
+    network.deliver();
+    patient.poll();
+    assert!(
+        matches!(patient.step, Step::Wait { .. }),
+        "{:?}",
+        patient.step
+    );
 }
