@@ -158,12 +158,18 @@ impl Scripts {
             }
         }
         let script = self.engine.check(source)?;
-        self.known.lock().keep(KnownScript {
+        let mut known = self.known.lock();
+        if let Some(known) = known.scripts.get(script.sha()) {
+            // Another thread was faster, and may have named it.
+            return Ok(known.script.clone());
+        }
+        known.keep(KnownScript {
             script: script.clone(),
             is_named: false,
             loaded_at: None,
             is_being_shared: false,
         });
+        drop(known);
         Ok(script)
     }
 
