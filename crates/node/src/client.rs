@@ -258,6 +258,20 @@ impl Client {
         }
     }
 
+    /// The same with what `frame_in` makes of it in the connection's protocol, if anything. Until it is pushed neither the
+    /// protocol changes nor whether the connection has subscriptions: nothing comes behind the reply that ends either.
+    pub fn push_in_protocol(
+        &self,
+        limit: OutputBufferLimit,
+        now_us: u64,
+        frame_in: impl FnOnce(Protocol) -> Option<Bytes>,
+    ) {
+        let facts = self.facts.lock();
+        if let Some(frame) = frame_in(facts.protocol) {
+            self.push(frame, limit, now_us);
+        }
+    }
+
     /// Tells whether `output_bytes` of unwritten replies break the limit of its class.
     pub fn is_over_limit(&self, output_bytes: u64, limit: OutputBufferLimit, now_us: u64) -> bool {
         let mut outbox = self.outbox.lock();
@@ -268,6 +282,11 @@ impl Client {
     /// Keeps back what is pushed, until [`Client::release_pushes`].
     pub(crate) fn hold_pushes(&self) {
         self.holding.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether what is pushed is kept back.
+    pub(crate) fn holds_pushes(&self) -> bool {
+        self.holding.load(Ordering::Relaxed)
     }
 
     /// Lets go of what was kept back.

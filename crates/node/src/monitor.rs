@@ -65,8 +65,8 @@ impl Monitors {
         let frame = Bytes::from(line);
         let limit = node.output_limit(ClientClass::Normal);
         let now_us = node.host.monotonic_us();
-        let listeners = self.listeners.lock().clone();
-        for listener in listeners {
+        // Locked: nothing is on its way to one that has been removed.
+        for listener in &*self.listeners.lock() {
             listener.push(frame.clone(), limit, now_us);
         }
     }

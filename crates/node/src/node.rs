@@ -321,18 +321,24 @@ impl Node {
 
     /// Tells every shard whether changes are wanted: somebody tracks keys, or expiry and eviction are events.
     pub fn listen_again(&self) {
+        for shard in 0..self.shards.len() {
+            let mut guard = self.lock(shard);
+            // Looked up for each shard, under its lock: what another thread wants meanwhile must not be overwritten by what
+            // was wanted before it.
+            guard.listen(self.listened());
+        }
+        self.announce_listening();
+    }
+
+    /// Whether changes are wanted.
+    fn listened(&self) -> Listened {
         let wanted =
             self.event_mask() & (EventClass::Expired as u16 | EventClass::Evicted as u16) != 0;
         let told = self.telling.is_listened_to(ListensTo::Changes);
-        let listened = if wanted || told || self.tracking.is_on() {
-            Listened::Yes
-        } else {
-            Listened::No
-        };
-        for shard in 0..self.shards.len() {
-            self.lock(shard).listen(listened);
+        match wanted || told || self.tracking.is_on() {
+            true => Listened::Yes,
+            false => Listened::No,
         }
-        self.announce_listening();
     }
 
     /// Classes of keyspace events that are published.

@@ -89,28 +89,21 @@ impl PubSub {
     /// Sends a message to the subscribers of `channel` and of patterns that match it; returns how many got it.
     pub fn publish(&self, node: &Node, channel: &[u8], message: &[u8], now: Now) -> usize {
         let mut receivers = 0;
-        let direct = self
-            .channels
-            .get(channel)
-            .map(|entry| entry.value().clone());
-        if let Some(subscribers) = direct {
+        if let Some(subscribers) = self.channels.get(channel) {
             receivers += subscribers.len();
             deliver(node, &subscribers, &[b"message", channel, message], now);
         }
         if self.patterns_count.load(Ordering::Acquire) > 0 {
-            let matching: Vec<(Box<[u8]>, Subscribers)> = self
-                .patterns
-                .read()
+            let patterns = self.patterns.read();
+            let matching = patterns
                 .iter()
-                .filter(|(pattern, _)| glob::matches(pattern, channel))
-                .map(|(pattern, subscribers)| (pattern.clone(), subscribers.clone()))
-                .collect();
+                .filter(|(pattern, _)| glob::matches(pattern, channel));
             for (pattern, subscribers) in matching {
                 receivers += subscribers.len();
                 deliver(
                     node,
-                    &subscribers,
-                    &[b"pmessage", &pattern, channel, message],
+                    subscribers,
+                    &[b"pmessage", pattern, channel, message],
                     now,
                 );
             }
@@ -136,11 +129,7 @@ impl PubSub {
 
     /// Sends a message to the subscribers of a shard channel; returns how many got it.
     pub fn publish_shard(&self, node: &Node, channel: &[u8], message: &[u8], now: Now) -> usize {
-        let Some(subscribers) = self
-            .shard_channels
-            .get(channel)
-            .map(|entry| entry.value().clone())
-        else {
+        let Some(subscribers) = self.shard_channels.get(channel) else {
             return 0;
         };
         deliver(node, &subscribers, &[b"smessage", channel, message], now);
@@ -203,15 +192,17 @@ impl PubSub {
     }
 }
 
-/// Encodes a push of bulk strings once per protocol in use and hands it to the subscribers.
+/// Encodes a push of bulk strings once per protocol in use and hands it to the subscribers, who are locked: once a subscription
+/// has ended, no message is on its way to it any more.
 fn deliver(node: &Node, subscribers: &[Arc<Client>], parts: &[&[u8]], now: Now) {
     let limit = node.output_limit(ClientClass::Pubsub);
     let mut frames: [Option<Bytes>; 2] = [None, None];
     for subscriber in subscribers {
-        let protocol = subscriber.facts.lock().protocol;
-        let frame = frames[usize::from(protocol == Protocol::Resp3)]
-            .get_or_insert_with(|| push_frame(parts, protocol));
-        subscriber.push(frame.clone(), limit, now.monotonic_us);
+        subscriber.push_in_protocol(limit, now.monotonic_us, |protocol| {
+            let frame = frames[usize::from(protocol == Protocol::Resp3)]
+                .get_or_insert_with(|| push_frame(parts, protocol));
+            Some(frame.clone())
+        });
     }
 }
 

@@ -326,7 +326,13 @@ impl Session {
                 };
                 match step {
                     Step::Done => *next += 1,
-                    Step::Wait { .. } if self.pending.is_none() => return step, // paused: the request has not begun
+                    Step::Wait { .. } if self.pending.is_none() => {
+                        // Paused: the request has not begun, and those before it are answered meanwhile.
+                        if self.has_holes() {
+                            self.await_replies(turn, output);
+                        }
+                        return step;
+                    }
                     Step::Flush
                     | Step::Yield
                     | Step::Long

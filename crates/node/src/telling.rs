@@ -23,8 +23,8 @@ use commands::Event;
 use parking_lot::Mutex;
 use paxos::{GroupId, NodeId};
 use smallvec::SmallVec;
-use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU8, Ordering};
 
 /// How long a PUBLISH waits for a node that says nothing.
@@ -37,13 +37,30 @@ const CALLS_MAX: usize = 10_000;
 pub(crate) struct Telling {
     calls: Mutex<Calls>,
     /// What each other node listens to.
-    listeners: Mutex<BTreeMap<NodeId, u8>>,
+    listeners: Mutex<Listeners>,
     /// What any of them listens to: one load on the way of a change.
     listened_to: AtomicU8,
     /// What the other nodes were last told that this one listens to. Locked while they are told.
     pub told: Mutex<u8>,
     /// Of each shard's group the last message of a script that was heard of.
     said: Mutex<BTreeMap<GroupId, Place>>,
+}
+
+#[derive(Debug, Default)]
+struct Listeners {
+    masks: BTreeMap<NodeId, u8>,
+    /// Those that listened to changes when a link to or from them broke, and have not said since that they do. What changed
+    /// meanwhile they are not told.
+    lost: BTreeSet<NodeId>,
+}
+
+/// What came of what a node says that it listens to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Heard {
+    /// Whether something else is to be observed here.
+    is_news: bool,
+    /// Whether there may be changes that the node was not told of.
+    has_missed: bool,
 }
 
 #[derive(Debug, Default)]
@@ -93,20 +110,39 @@ impl Telling {
         self.listened_to.load(Ordering::Relaxed) & what as u8 != 0
     }
 
-    /// A node says what it listens to. Whether that changes what is to be observed here.
-    fn on_listens(&self, node: NodeId, listens_to: u8) -> bool {
+    /// A node says what it listens to.
+    fn on_listens(&self, node: NodeId, listens_to: u8) -> Heard {
         let mut listeners = self.listeners.lock();
+        let was_lost = listeners.lost.remove(&node);
+        Heard {
+            has_missed: was_lost && listens_to & ListensTo::Changes as u8 != 0,
+            is_news: self.note(&mut listeners, node, listens_to),
+        }
+    }
+
+    /// The link to or from a node broke; whether something else is to be observed here.
+    fn lose(&self, node: NodeId) -> bool {
+        let mut listeners = self.listeners.lock();
+        let mask = listeners.masks.get(&node).copied().unwrap_or(0);
+        if mask & ListensTo::Changes as u8 != 0 {
+            listeners.lost.insert(node);
+        }
+        self.note(&mut listeners, node, 0)
+    }
+
+    fn note(&self, listeners: &mut Listeners, node: NodeId, listens_to: u8) -> bool {
         match listens_to {
-            0 => listeners.remove(&node),
-            _ => listeners.insert(node, listens_to),
+            0 => listeners.masks.remove(&node),
+            _ => listeners.masks.insert(node, listens_to),
         };
-        let all = listeners.values().fold(0, |all, one| all | one);
+        let all = listeners.masks.values().fold(0, |all, one| all | one);
         self.listened_to.swap(all, Ordering::Relaxed) != all
     }
 
     fn listeners_to(&self, what: ListensTo) -> Vec<NodeId> {
         let listeners = self.listeners.lock();
         let wanting = listeners
+            .masks
             .iter()
             .filter(|(_, mask)| **mask & what as u8 != 0);
         wanting.map(|(node, _)| *node).collect()
@@ -260,7 +296,9 @@ impl Node {
 
     /// The link to a node is gone: nothing comes from it.
     pub(crate) fn forget_listener(&self, node: NodeId) {
-        self.on_listens(node, 0);
+        if self.telling.lose(node) {
+            self.listen_again();
+        }
         self.telling.end_calls(|call| {
             call.missing.retain(|missing| *missing != node);
             call.missing.is_empty()
@@ -269,8 +307,20 @@ impl Node {
 
     /// What a node listens to, as it says itself.
     pub(crate) fn on_listens(&self, node: NodeId, listens_to: u8) {
-        if self.telling.on_listens(node, listens_to) {
+        let heard = self.telling.on_listens(node, listens_to);
+        if heard.is_news {
             self.listen_again();
+        }
+        if heard.has_missed {
+            // Nor can it know from when on it is told again, but by this.
+            let changed = Changed {
+                by: (NodeId(0), 0),
+                items: vec![flush_of(0)],
+            };
+            self.cluster
+                .peers
+                .send(node, &PeerMessage::Changed(changed));
+            self.request_flush();
         }
     }
 
@@ -332,12 +382,7 @@ impl Node {
     pub(crate) fn flushed(&self, db: u8, now: Now) {
         self.tracking.flushed(self, now);
         if self.telling.is_listened_to(ListensTo::Changes) {
-            let item = KeyChange {
-                db,
-                kind: KeyChangeKind::Flushed,
-                key: Bytes::new(),
-            };
-            self.tell(ListensTo::Changes, None, vec![item]);
+            self.tell(ListensTo::Changes, None, vec![flush_of(db)]);
         }
     }
 
@@ -378,6 +423,15 @@ impl Node {
         if self.tracking.is_on() && !changes.is_empty() {
             self.tracking.invalidate(self, &changes, by, now);
         }
+    }
+}
+
+/// Whatever anybody read is to be dropped.
+fn flush_of(db: u8) -> KeyChange {
+    KeyChange {
+        db,
+        kind: KeyChangeKind::Flushed,
+        key: Bytes::new(),
     }
 }
 

@@ -225,17 +225,17 @@ fn tell(
     let Some(target) = target else {
         if let Some(owner) = find(client) {
             owner.set(ClientFlag::TrackingBroken);
-            if owner.facts.lock().protocol == Protocol::Resp3 {
-                owner.push(broken(mode.redirect), limit, now.monotonic_us);
-            }
+            owner.push_in_protocol(limit, now.monotonic_us, |protocol| {
+                (protocol == Protocol::Resp3).then(|| broken(mode.redirect))
+            });
         }
         return;
     };
-    let protocol = target.facts.lock().protocol;
-    if protocol == Protocol::Resp2 && !(redirected && target.has(ClientFlag::Pubsub)) {
-        return; // it could not tell a message from a reply
-    }
-    target.push(invalidation(keys, protocol), limit, now.monotonic_us);
+    target.push_in_protocol(limit, now.monotonic_us, |protocol| {
+        // Else it could not tell a message from a reply.
+        let can_tell = protocol == Protocol::Resp3 || redirected && target.has(ClientFlag::Pubsub);
+        can_tell.then(|| invalidation(keys, protocol))
+    });
 }
 
 /// A RESP3 push: the connection that was to get the invalidations is gone.

@@ -107,6 +107,8 @@ impl Session {
         }
         self.speak(protocol);
         let output = reply.output();
+        // What was pushed in the former protocol goes ahead of the reply that ends it.
+        self.client.drain_outbox(output);
         let mut reply = Reply::new(output, protocol);
         reply.map(7);
         reply.bulk(b"server");
@@ -164,6 +166,8 @@ impl Session {
         self.client.facts.lock().name.clear();
         self.authenticated = turn.settings.requirepass.is_empty();
         self.speak(Protocol::Resp2);
+        // Nothing is pushed from here on; what was is not to follow the reply.
+        self.client.drain_outbox(output);
         Reply::new(output, self.protocol).simple("RESET");
     }
 }

@@ -394,6 +394,26 @@ impl Session {
         }
     }
 
+    /// Client-side caching: notes who reads what, ahead of reads that others answer. What is told of the keys in between waits
+    /// for the reply, or the client would keep what has changed.
+    pub(super) fn remember_reads_ahead<'a>(
+        &self,
+        turn: Turn<'_>,
+        reads: impl Iterator<Item = (&'static Row, Args<'a>)>,
+    ) {
+        if self.tracking.is_some() {
+            self.client.hold_pushes();
+            reads.for_each(|(row, args)| self.remember_read(turn, row, args));
+        }
+    }
+
+    /// The reply is there that pushes were kept back for.
+    pub(super) fn release_if_held(&self, output: &mut Output) {
+        if self.client.holds_pushes() && !self.has_holes() {
+            self.client.release_pushes(output);
+        }
+    }
+
     /// Client-side caching: notes who reads what. The keys' shards are locked: a change between the note and the
     /// read would use up the note, and the client would never hear of the next one.
     pub(super) fn remember_read(&self, turn: Turn<'_>, row: &'static Row, args: Args<'_>) {

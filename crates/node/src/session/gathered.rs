@@ -138,7 +138,7 @@ impl Session {
             Reply::new(output, self.protocol).error(refusal);
             return Some(Step::Done);
         }
-        self.remember_read(turn, row, args);
+        self.remember_reads_ahead(turn, [(row, args)].into_iter());
         if let Some(moved) = self.move_of(turn, row, args) {
             return Some(self.begin_move(turn, execute, args, moved, None, output));
         }

@@ -73,6 +73,7 @@ impl Session {
         let step = self.go_on_pending(turn, output);
         if self.pending.is_none() {
             self.finish_reply(self.replies, mark, output);
+            self.release_if_held(output);
         }
         step
     }

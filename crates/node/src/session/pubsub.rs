@@ -70,12 +70,12 @@ impl Session {
         facts.channels = self.channels.len();
         facts.patterns = self.patterns.len();
         facts.shard_channels = self.shard_channels.len();
-        drop(facts);
         if self.subscriptions_count() > 0 {
             self.client.set(ClientFlag::Pubsub);
         } else {
             self.client.clear(ClientFlag::Pubsub);
         }
+        drop(facts);
         self.replan();
     }
 
@@ -136,6 +136,7 @@ impl Session {
         for name in names {
             if self.subscriptions(kind).remove(&name) {
                 turn.node.pubsub.unsubscribe(kind, &name, self.client.id);
+                self.subscriptions_changed();
                 // No message comes from here on; those that did are not to follow the confirmation.
                 self.client.drain_outbox(output);
             }

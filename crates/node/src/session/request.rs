@@ -67,6 +67,9 @@ impl Session {
         if self.pending.is_none() && !pubsub::confirms(row) {
             self.finish_reply(replies, mark, output);
         }
+        if self.pending.is_none() {
+            self.release_if_held(output);
+        }
         if self.client.wants_attention() {
             // What the command pushed to its own connection goes out behind its reply.
             self.client.drain_outbox(output);

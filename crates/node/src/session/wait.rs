@@ -184,12 +184,16 @@ impl Session {
                 return Step::Done;
             }
             if now_us < half.ask_at_us {
-                let until_us = half
-                    .until_us
-                    .map_or(half.ask_at_us, |until| until.min(half.ask_at_us));
+                let (ask_at_us, end_us) = (half.ask_at_us, half.until_us);
                 self.pending = Some(Pending::Wait(half));
-                return Step::Wait {
-                    until_us: Some(until_us),
+                return match end_us {
+                    Some(end_us) => Step::Wait {
+                        until_us: Some(end_us.min(ask_at_us)),
+                    },
+                    // There may never be enough.
+                    None => Step::Blocked {
+                        until_us: Some(ask_at_us),
+                    },
                 };
             }
             for (shard, index) in &half.shards {

@@ -17,6 +17,7 @@ mod locks;
 mod memory;
 mod pops;
 mod published;
+mod pushes;
 mod read_mode;
 mod recovery;
 mod replay;

@@ -139,3 +139,42 @@ fn a_pop_of_a_short_time_gets_what_is_there() {
         assert!(took_ms < 400, "{took_ms} ms");
     }
 }
+
+#[test]
+fn who_waits_is_told_to_the_next_leader_at_once() {
+    // Breaks if clients that wait at another node than the leader are called a second later than need be after each change
+    // of leader.
+    let mut network = Network::of_three();
+    let shard = network.node(1).shard_of(b"k");
+    let mut latest_ms = 0;
+    for round in 0..6 {
+        let before = network.leader(shard).expect("settled");
+        let waits = network.node(before % 3 + 1).clone();
+        let mut client = Client::new(&waits);
+        assert_eq!(client.run("BLPOP k 0"), "");
+        // Whatever is told every second was told not long ago.
+        network.run_ms(2050);
+        network.stop(before);
+        let leader = loop {
+            match network.leader(shard) {
+                Some(leader) if leader != before => break leader,
+                _ => network.tick(),
+            }
+        };
+        network.start(before);
+        network.run_ms(20);
+        let nodes = network.nodes.clone();
+        let mut pusher = Client::new(&nodes[leader as usize - 1]);
+        let from_us = waits.now().monotonic_us;
+        let mut reply = pusher.run("RPUSH k x");
+        reply.clear();
+        while reply.is_empty() {
+            network.tick();
+            reply = client.poll();
+        }
+        assert_eq!(reply, "*2 $1 k $1 x", "round {round}");
+        latest_ms = latest_ms.max((waits.now().monotonic_us - from_us) / 1000);
+        network.run_ms(500);
+    }
+    assert!(latest_ms <= 100, "{latest_ms} ms");
+}
