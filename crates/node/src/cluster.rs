@@ -181,6 +181,9 @@ pub struct Cluster {
     full: AtomicBool,
     /// When a tick does something for each shard, us; 0 = at each.
     wakes_us: Box<[AtomicU64]>,
+    /// A bit for each shard that wants a tick whatever `wakes_us` says: that is set by whoever has the shard, from what the
+    /// shard knows.
+    ticks_wanted: Box<[AtomicU64]>,
     /// A bit for each shard whose group has something to propose or to send.
     dirty: Box<[AtomicU64]>,
     /// Memory for turns of work.
@@ -215,6 +218,7 @@ impl Cluster {
             failure: OnceLock::new(),
             full: AtomicBool::new(false),
             wakes_us: zeros(shards_count),
+            ticks_wanted: zeros(shards_count.div_ceil(64)),
             dirty: zeros(shards_count.div_ceil(64)),
             rooms: Rooms::default(),
             bandwidth: Bandwidth::default(),
@@ -237,7 +241,8 @@ impl Cluster {
         let before = self.leaders[group.0 as usize].swap(node, Ordering::Relaxed);
         if before != node && group != META_GROUP {
             // What was sent to the former one is to be sent to this one, by the next tick.
-            self.set_wake_us(group.0 as usize - 1, 0);
+            let shard = group.0 as usize - 1;
+            self.ticks_wanted[shard / 64].fetch_or(1 << (shard % 64), Ordering::Release);
         }
     }
 
@@ -349,9 +354,12 @@ impl Cluster {
         }
     }
 
-    /// Whether a tick at this time does something for a shard.
+    /// Whether a tick at this time does something for a shard; the caller does it, if so.
     pub(crate) fn is_tick_due(&self, shard: usize, now_us: u64) -> bool {
-        self.wakes_us[shard].load(Ordering::Relaxed) <= now_us
+        let (wanted, bit) = (&self.ticks_wanted[shard / 64], 1 << (shard % 64));
+        let is_wanted = wanted.load(Ordering::Relaxed) & bit != 0
+            && wanted.fetch_and(!bit, Ordering::Acquire) & bit != 0;
+        is_wanted || self.wakes_us[shard].load(Ordering::Relaxed) <= now_us
     }
 
     /// A tick does nothing for a shard before this time, us, unless something else happens to it.
@@ -431,6 +439,8 @@ mod tests {
             cluster.set_wake_us(1, u64::MAX);
             let is_news = cluster.hear_leader(GroupId(2), ballot(round), NodeId(node), 0);
             assert_eq!(is_news, due, "{round} {node}");
+            // Whoever has the shard says what it knows of itself.
+            cluster.set_wake_us(1, u64::MAX);
             assert_eq!(cluster.is_tick_due(1, 0), due, "{round} {node}");
         }
     }
