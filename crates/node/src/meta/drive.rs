@@ -403,7 +403,10 @@ impl Node {
             let bytes = Bytes::from(message.encode());
             self.cluster.peers.send(to, &PeerMessage::Meta(bytes));
         }
-        if let Some(leader) = turn.leader {
+        if turn.leader.is_some() {
+            // As it is by now, and under the lock: another thread's turn may have been performed before this one.
+            let group = self.meta.group.lock();
+            let leader = group.replica().leader().map(|leader| leader.node);
             self.cluster.set_leader(META_GROUP, leader);
         }
         if let Some(facts) = turn.scripts {
