@@ -198,8 +198,11 @@ impl Node {
                 shards.push((shard as u32, step_ms));
             }
         }
-        let covered_us = &mut self.meta.resets.lock().covered_us;
-        if !shards.is_empty() && is_due(covered_us, AGAIN_US / 4, now.monotonic_us) {
+        let is_due = !shards.is_empty() && {
+            let mut resets = self.meta.resets.lock();
+            is_due(&mut resets.covered_us, AGAIN_US / 4, now.monotonic_us)
+        };
+        if is_due {
             self.change_cluster(MetaCommand::CoverLocks { shards }, Box::new(drop));
         }
     }
