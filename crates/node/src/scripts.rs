@@ -36,6 +36,9 @@ const SHARE_US: u64 = 50_000;
 /// So many at once.
 const SHARED_AT_ONCE_MAX: u64 = 200;
 
+/// One SCRIPT KILL in [`Scripts::runs`].
+const KILL: u64 = 1 << 32;
+
 /// What a node has of scripts; shared by all that run one.
 pub(crate) struct Scripts {
     pub engine: Engine,
@@ -48,12 +51,11 @@ pub(crate) struct Scripts {
     host: Arc<dyn Host>,
     known: Mutex<Known>,
     wishes: Mutex<Wishes>,
-    /// How many run.
-    running: AtomicUsize,
+    /// How many run, and from [`KILL`] on how many SCRIPT KILL there were: what began before one of them is to end. In one
+    /// number, so that a run is either counted when it is killed or begins after that.
+    runs: AtomicU64,
     /// How many of them run long.
     long: AtomicUsize,
-    /// Rises with each SCRIPT KILL: what began before is to end.
-    kills: AtomicU64,
     /// `lua-time-limit`, ms; 0 = none.
     limit_ms: AtomicU64,
 }
@@ -106,9 +108,8 @@ impl Scripts {
                 shared_until_us: 0,
             }),
             wishes: Mutex::default(),
-            running: AtomicUsize::new(0),
+            runs: AtomicU64::new(0),
             long: AtomicUsize::new(0),
-            kills: AtomicU64::new(0),
             limit_ms: AtomicU64::new(5000),
         }
     }
@@ -212,11 +213,11 @@ impl Scripts {
 
     /// Stops what runs; whether anything does.
     pub fn kill(&self) -> bool {
-        let runs = self.running.load(Ordering::Acquire) > 0;
-        if runs {
-            self.kills.fetch_add(1, Ordering::AcqRel);
-        }
-        runs
+        let kill = |runs: u64| (!runs.is_multiple_of(KILL)).then(|| runs.wrapping_add(KILL));
+        let killed = self
+            .runs
+            .fetch_update(Ordering::AcqRel, Ordering::Acquire, kill);
+        killed.is_ok()
     }
 
     /// Whether a script that was stopped after its brief run may run for longer.
@@ -246,7 +247,7 @@ impl Scripts {
 
     /// A run begins.
     pub fn begin(self: &Arc<Self>, place: Place) -> Watchdog {
-        self.running.fetch_add(1, Ordering::AcqRel);
+        let runs = self.runs.fetch_add(1, Ordering::AcqRel);
         let limit_ms = match (self.limit_ms.load(Ordering::Relaxed), place) {
             (0, Place::Long) => None,
             (limit_ms, Place::Long) => Some(limit_ms),
@@ -256,7 +257,7 @@ impl Scripts {
         let now_us = self.host.monotonic_us();
         Watchdog {
             scripts: self.clone(),
-            kills: self.kills.load(Ordering::Acquire),
+            kills: runs / KILL,
             until_us: limit_ms.map(|limit_ms| now_us + limit_ms * 1000),
         }
     }
@@ -326,7 +327,7 @@ pub(crate) struct Watchdog {
 impl Watchdog {
     /// Whether the run is to end, and why.
     pub fn stop(&self) -> Option<script::Stop> {
-        if self.scripts.kills.load(Ordering::Acquire) != self.kills {
+        if self.scripts.runs.load(Ordering::Acquire) / KILL != self.kills {
             return Some(script::Stop::Killed);
         }
         let until_us = self.until_us?;
@@ -348,6 +349,6 @@ impl Watchdog {
 
 impl Drop for Watchdog {
     fn drop(&mut self) {
-        self.scripts.running.fetch_sub(1, Ordering::AcqRel);
+        self.scripts.runs.fetch_sub(1, Ordering::AcqRel);
     }
 }

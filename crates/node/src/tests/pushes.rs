@@ -8,7 +8,7 @@ use crate::testing::Client;
 use crate::testing::network::Network;
 use cache::{Change, ChangeKind};
 use paxos::NodeId;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
 
 /// Ends of what others push, tried so often while they do.
 const ROUNDS: usize = 10_000;
@@ -221,36 +221,4 @@ fn an_endless_wait_may_be_given_up() {
         "{:?}",
         patient.step
     );
-}
-
-/// A source that two threads meet at once is known by its name if one of them named it.
-#[test]
-fn a_script_that_was_named_stays_so() {
-    let node = leaked(node(&Hand::default()));
-    let scripts = &node.cluster.scripts;
-    let source = |n: usize| format!("return {n}");
-    let at = leaked_counter();
-    let checks = move || {
-        for n in 0..ROUNDS {
-            while at.load(Ordering::Acquire) < n {
-                std::hint::spin_loop();
-            }
-            scripts.check(source(n).as_bytes()).expect("a script");
-        }
-    };
-    let names = move || {
-        let mut forgotten = 0;
-        for n in 0..ROUNDS {
-            at.store(n, Ordering::Release);
-            let script = scripts.learn(source(n).as_bytes()).expect("a script");
-            (0..50).for_each(|_| std::hint::spin_loop());
-            forgotten += usize::from(scripts.named(script.sha()).is_none());
-        }
-        assert_eq!(forgotten, 0, "of {ROUNDS}");
-    };
-    together("EVAL", vec![Box::new(checks), Box::new(names)]);
-}
-
-fn leaked_counter() -> &'static AtomicUsize {
-    Box::leak(Box::default())
 }

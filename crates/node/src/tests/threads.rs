@@ -5,6 +5,7 @@ use super::{Hand, Lot, keys_in, node, node_of};
 use crate::entry::recorded;
 use crate::host::{Host, Process};
 use crate::node::Node;
+use crate::scripts::Place;
 use crate::testing::Client;
 use cache::Policy;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -340,4 +341,71 @@ fn the_log_of_many_threads_replays() {
     let mut follower = Followers::of(node, 9);
     follower.catch_up(&records);
     follower.compare(node, "four threads");
+}
+
+/// A source that two threads meet at once is known by its name if one of them named it.
+#[test]
+fn a_script_that_was_named_stays_so() {
+    const SOURCES: u64 = 10_000;
+    let node = leaked(node(&Hand::default()));
+    let scripts = &node.cluster.scripts;
+    let source = |n: u64| format!("return {n}");
+    let at = leaked_counter();
+    // Whatever the other is at: of those before it all too many would leave no room for it.
+    let checks = move || {
+        let mut n = 0;
+        while n < SOURCES - 1 {
+            n = at.load(Ordering::Acquire);
+            scripts.check(source(n).as_bytes()).expect("a script");
+        }
+    };
+    let names = move || {
+        let mut forgotten = 0;
+        for n in 0..SOURCES {
+            at.store(n, Ordering::Release);
+            let script = scripts.learn(source(n).as_bytes()).expect("a script");
+            (0..50).for_each(|_| std::hint::spin_loop());
+            forgotten += usize::from(scripts.named(script.sha()).is_none());
+        }
+        assert_eq!(forgotten, 0, "of {SOURCES}");
+    };
+    together("EVAL", vec![Box::new(checks), Box::new(names)]);
+}
+
+/// SCRIPT KILL says that it stopped a script: then that has to end.
+#[test]
+fn who_is_told_that_a_script_was_killed_can_rely_on_it() {
+    const KILLS: u64 = 20_000;
+    let node = leaked(node(&Hand::default()));
+    let scripts = &node.cluster.scripts;
+    let (begun, killed) = (leaked_counter(), leaked_counter());
+    let kills = move || {
+        for n in 1..=KILLS {
+            while begun.load(Ordering::Acquire) < n {
+                std::hint::spin_loop();
+            }
+            while !scripts.kill() {
+                std::hint::spin_loop();
+            }
+            killed.store(n, Ordering::Release);
+        }
+    };
+    let runs = move || {
+        let mut ran_on = 0;
+        for n in 1..=KILLS {
+            begun.store(n, Ordering::Release);
+            (0..n % 128).for_each(|_| std::hint::spin_loop());
+            let watchdog = scripts.begin(Place::Briefly);
+            while killed.load(Ordering::Acquire) < n {
+                std::hint::spin_loop();
+            }
+            ran_on += u64::from(watchdog.stop() != Some(script::Stop::Killed));
+        }
+        assert_eq!(ran_on, 0, "of {KILLS}");
+    };
+    together("SCRIPT KILL", vec![Box::new(kills), Box::new(runs)]);
+}
+
+fn leaked_counter() -> &'static AtomicU64 {
+    Box::leak(Box::default())
 }
