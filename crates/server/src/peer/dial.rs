@@ -64,12 +64,15 @@ impl Dialers {
         let others: Vec<NodeId> = nodes.keys().copied().filter(|node| *node != me).collect();
         peers.set_nodes(&others);
         self.targets.retain(|node, target| {
-            let stays = nodes.get(node) == Some(&target.address);
+            // A node that was gone for a moment, between two looks, has another outbox.
+            let has_its_outbox = |link: &Arc<Link>| {
+                let present = peers.get(*node);
+                present.is_some_and(|peer| Arc::ptr_eq(&peer, &link.peer))
+            };
+            let stays =
+                nodes.get(node) == Some(&target.address) && target.links.iter().all(has_its_outbox);
             if !stays {
-                target
-                    .links
-                    .iter()
-                    .for_each(|link| link.disconnect(&*self.ear));
+                target.links.iter().for_each(|link| link.retire(&*self.ear));
             }
             stays
         });
@@ -144,6 +147,10 @@ impl Dialer {
                     self.tell(&error, &mut told);
                 }
             }
+            if self.link.is_retired() {
+                // Another has its place, or nobody.
+                return;
+            }
             if self.link.class == Class::Fast {
                 self.ear.on_down(node);
                 self.ear.turn();
@@ -182,7 +189,9 @@ impl Dialer {
         if stream.writable().await.is_err() {
             return;
         }
-        self.link.connect(stream.clone(), &*self.ear);
+        if !self.link.connect(stream.clone(), &*self.ear) {
+            return;
+        }
         if self.link.class == Class::Fast {
             self.ear.on_up(self.link.peer.node);
             self.ear.turn();

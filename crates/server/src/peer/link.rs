@@ -5,10 +5,11 @@ use arc_swap::ArcSwap;
 use node::peers::Peer;
 use node::wire::{Class, Frame};
 use node::{NodeId, Peers};
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 
 use std::io::{self, IoSlice};
 use std::sync::Arc;
+use std::sync::atomic::{Ordering, fence};
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
 
@@ -28,10 +29,26 @@ pub struct Link {
     pub peer: Arc<Peer>,
     /// What it carries.
     pub class: Class,
-    /// The socket, while there is one, and what of a frame it has not taken yet. Held for a write at most.
-    socket: Mutex<Option<Socket>>,
+    /// Held for a write at most.
+    plug: Mutex<Plug>,
     /// Tells the link's task that the socket is full or broken.
     stuck: Notify,
+}
+
+#[derive(Debug)]
+enum Plug {
+    /// There is none. The outbox is not up.
+    Disconnected,
+    /// The socket, and what of a frame it has not taken yet.
+    Connected(Socket),
+    /// There never will be one: the outbox is another link's, or nobody's.
+    Retired,
+}
+
+impl Plug {
+    fn is_retired(&self) -> bool {
+        matches!(self, Plug::Retired)
+    }
 }
 
 #[derive(Debug)]
@@ -77,27 +94,50 @@ impl Link {
         let link = Link {
             peer: peers.get(node)?,
             class,
-            socket: Mutex::new(None),
+            plug: Mutex::new(Plug::Disconnected),
             stuck: Notify::new(),
         };
         Some(Arc::new(link))
     }
 
-    /// Has a socket from now on: the outbox opens.
-    pub fn connect(&self, stream: Arc<TcpStream>, ear: &dyn Ear) {
-        *self.socket.lock() = Some(Socket {
+    /// Has a socket from now on: the outbox opens. Not if it was retired: then false.
+    pub fn connect(&self, stream: Arc<TcpStream>, ear: &dyn Ear) -> bool {
+        let mut plug = self.plug.lock();
+        if plug.is_retired() {
+            return false;
+        }
+        *plug = Plug::Connected(Socket {
             stream,
             frame: Frame::new(),
             sequence: 0,
             broken: false,
         });
+        // Under the lock, as in what follows: whether the outbox is up is what the lock says.
         self.peer.set_up(self.class, ear.now_us());
+        true
     }
 
     /// Has none any more: what waits is dropped.
     pub fn disconnect(&self, ear: &dyn Ear) {
-        self.peer.set_down(self.class, ear.now_us());
-        *self.socket.lock() = None;
+        self.unplug(Plug::Disconnected, ear);
+    }
+
+    /// The same for good: its task, which may be about to connect or to disconnect, leaves the outbox to others.
+    pub fn retire(&self, ear: &dyn Ear) {
+        self.unplug(Plug::Retired, ear);
+    }
+
+    fn unplug(&self, into: Plug, ear: &dyn Ear) {
+        let mut plug = self.plug.lock();
+        if !plug.is_retired() {
+            self.peer.set_down(self.class, ear.now_us());
+            *plug = into;
+        }
+    }
+
+    /// Whether it was given up.
+    pub fn is_retired(&self) -> bool {
+        self.plug.lock().is_retired()
     }
 
     /// Waits until somebody found the socket full or broken.
@@ -108,27 +148,35 @@ impl Link {
     /// Writes what waits, as far as the socket takes it. Called by whoever put something into the outbox, from any thread; if
     /// another is at it, that one writes this as well.
     pub fn push(&self) {
-        while let Some(mut socket) = self.socket.try_lock() {
-            let pushed = match socket.as_mut() {
-                Some(socket) => socket.push(&self.peer, self.class),
-                None => Pushed::Broken,
-            };
-            drop(socket);
-            match pushed {
-                // Whoever came while the lock was held has left it to us.
-                Pushed::All if self.peer.has_pending(self.class) => {}
-                Pushed::All => return,
-                Pushed::Full | Pushed::Broken => return self.stuck.notify_one(),
+        // What was put in is seen by whoever holds the lock now, once it is free (`Link::push_locked`).
+        fence(Ordering::SeqCst);
+        while let Some(plug) = self.plug.try_lock() {
+            match self.push_locked(plug) {
+                None => {}
+                Some(Pushed::All) => return,
+                Some(Pushed::Full | Pushed::Broken) => return self.stuck.notify_one(),
             }
         }
     }
 
     /// As [`Link::push`], for the link's own task: says how far it came.
     pub fn push_now(&self) -> Pushed {
-        match self.socket.lock().as_mut() {
-            Some(socket) => socket.push(&self.peer, self.class),
-            None => Pushed::Broken,
+        loop {
+            if let Some(pushed) = self.push_locked(self.plug.lock()) {
+                return pushed;
+            }
         }
+    }
+
+    /// Writes and unlocks. None: somebody came while the lock was held, and left what he brought to whoever held it.
+    fn push_locked(&self, mut plug: MutexGuard<'_, Plug>) -> Option<Pushed> {
+        let pushed = match &mut *plug {
+            Plug::Connected(socket) => socket.push(&self.peer, self.class),
+            Plug::Disconnected | Plug::Retired => Pushed::Broken,
+        };
+        drop(plug);
+        fence(Ordering::SeqCst);
+        (pushed != Pushed::All || !self.peer.has_pending(self.class)).then_some(pushed)
     }
 }
 

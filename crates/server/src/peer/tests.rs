@@ -8,6 +8,7 @@ use parking_lot::Mutex;
 use std::collections::BTreeMap;
 use std::io::IoSlice;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -164,6 +165,96 @@ async fn messages_arrive_in_order_over_full_sockets() {
             PeerMessage::Meta(vec![call as u8; 250_000].into())
         );
     }
+}
+
+/// What is put into an outbox while the link's own task writes would lie there until somebody has something else to say: nobody
+/// but that task knows that it waits.
+#[test]
+fn what_comes_while_the_task_writes_is_written() {
+    const MESSAGES: u64 = 30_000;
+    let runtime = tokio::runtime::Runtime::new().expect("threads");
+    let _inside = runtime.enter();
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let address = listener.local_addr().expect("bound");
+    let stream = runtime.block_on(async {
+        let stream = TcpStream::connect(address).await.expect("it listens");
+        stream.writable().await.expect("it is open");
+        stream
+    });
+    let (mut other, _) = listener.accept().expect("it was dialed");
+    let drains = std::thread::spawn(move || std::io::copy(&mut other, &mut std::io::sink()));
+    let peers = Peers::new();
+    peers.set_nodes(&[NodeId(2)]);
+    let link = link::Link::new(&peers, NodeId(2), Class::Fast).expect("it is named");
+    assert!(link.connect(Arc::new(stream), &Notes::default()));
+    let (writes, over) = (AtomicBool::new(false), AtomicBool::new(false));
+    let pause = |turns: u64| (0..turns).for_each(|_| std::hint::spin_loop());
+    let left = std::thread::scope(|threads| {
+        threads.spawn(|| {
+            while !over.load(Ordering::SeqCst) {
+                writes.store(true, Ordering::SeqCst);
+                link.push_now();
+                writes.store(false, Ordering::SeqCst);
+                pause(100);
+            }
+        });
+        let is_pending = || link.peer.has_pending(Class::Fast);
+        let mut left = 0;
+        for call in 0..MESSAGES {
+            peers.send(NodeId(2), &called(call));
+            link.push();
+            // The task does not write at this moment, and the socket has room.
+            if is_pending() && !writes.load(Ordering::SeqCst) && is_pending() {
+                link.push();
+                left += u64::from(!is_pending());
+            }
+            pause(call % 100);
+        }
+        over.store(true, Ordering::SeqCst);
+        left
+    });
+    link.disconnect(&Notes::default());
+    assert!(drains.join().expect("no panic").is_ok());
+    assert_eq!(left, 0, "messages of {MESSAGES}");
+}
+
+/// A node that is dialed elsewhere has another link to the same outbox: the one before must neither open nor close it any more,
+/// though its task may just have come to a connection, or lost it.
+#[tokio::test]
+async fn a_link_that_was_given_up_leaves_the_outbox_alone() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let address = listener.local_addr().expect("bound");
+    let connected = async || Arc::new(TcpStream::connect(address).await.expect("it listens"));
+    let (peers, notes) = (Peers::new(), Notes::default());
+    peers.set_nodes(&[NodeId(2)]);
+    let link = || link::Link::new(&peers, NodeId(2), Class::Fast).expect("it is named");
+    let (old, new) = (link(), link());
+    old.retire(&notes);
+    assert!(!old.connect(connected().await, &notes));
+    assert!(!peers.is_up(NodeId(2)));
+    assert!(new.connect(connected().await, &notes));
+    old.disconnect(&notes);
+    assert!(peers.is_up(NodeId(2)));
+    new.retire(&notes);
+    assert!(!peers.is_up(NodeId(2)));
+}
+
+/// A node that others forgot and learned of again before anybody looked would be out of reach for good: its links are those of
+/// an outbox that nobody puts anything into.
+#[tokio::test]
+async fn a_node_that_was_forgotten_for_a_moment_is_dialed_anew() {
+    let mut one = process(identity(1, 1)).await;
+    let two = process(identity(2, 1)).await;
+    one.dial(&[(2, &two.address)]);
+    until("a link", || one.peers.is_up(NodeId(2))).await;
+    one.peers.set_nodes(&[]);
+    one.peers.set_nodes(&[NodeId(2)]);
+    assert!(!one.peers.is_up(NodeId(2)));
+    one.dial(&[(2, &two.address)]);
+    until("a link again", || one.peers.is_up(NodeId(2))).await;
+    one.peers.send(NodeId(2), &called(7));
+    one.links.push_all();
+    until("a message", || two.notes.messages.lock().len() == 1).await;
 }
 
 /// A node that is killed would count as alive until its lease ends, and one that comes back would not be found.
