@@ -76,12 +76,17 @@ impl Shard {
             let key = Key::new(seed, victim.db, &victim.key);
             self.cache.entry_bytes(key).unwrap_or(0) as u64
         };
-        let bytes = victims.iter().map(bytes_of).sum();
-        for db in 0..DATABASES {
-            let of_db = victims.iter().filter(|victim| victim.db == db);
-            let keys: Vec<&[u8]> = of_db.map(|victim| &*victim.key).collect();
-            if !keys.is_empty() {
-                self.decide(OpKind::Evict, db, &keys);
+        let parts = (0..DATABASES).map(|db| {
+            let of_db = || victims.iter().filter(move |victim| victim.db == db);
+            let keys: Vec<&[u8]> = of_db().map(|victim| &*victim.key).collect();
+            (db, keys, of_db().map(bytes_of).sum::<u64>())
+        });
+        let parts: Vec<_> = parts.filter(|(_, keys, _)| !keys.is_empty()).collect();
+        let mut bytes = 0;
+        for (db, keys, of_db) in parts {
+            // What has no room is not under way, and nobody is to wait for it.
+            if self.decide(OpKind::Evict, db, &keys) {
+                bytes += of_db;
             }
         }
         self.group.expected_bytes = bytes;
@@ -94,8 +99,11 @@ impl Shard {
         if !self.may_evict(Need::Own) {
             return 0;
         }
+        let mut bytes = 0;
         for (db, args) in locks_by_database(victims) {
             if self.group.decisions.len() < DECISIONS_BYTES_MAX {
+                let of_db = victims.iter().filter(|victim| victim.db == db);
+                bytes += of_db.map(|victim| victim.bytes as u64).sum::<u64>();
                 let head = OpHead {
                     flags: OpFlags::LOCKS,
                     ..plain_head(OpKind::Evict, db, 0)
@@ -104,7 +112,6 @@ impl Shard {
                 self.group.decisions_count += 1;
             }
         }
-        let bytes = victims.iter().map(|victim| victim.bytes as u64).sum();
         self.group.expected_bytes = bytes;
         budget.expect(bytes);
         bytes
@@ -156,5 +163,39 @@ impl Shard {
     /// An eviction was applied, or never will be: what it frees counts no more ahead of time.
     pub(super) fn expect_no_more(&mut self, budget: &Budget) {
         budget.expect_no_more(std::mem::take(&mut self.group.expected_bytes));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::Client;
+    use crate::testing::network::Network;
+
+    #[test]
+    fn an_eviction_without_room_is_decided_again() {
+        // Breaks if a shard whose leader has much to decide evicts nothing more as long as that one leads.
+        let mut network = Network::of_three();
+        let shard = (0..8).find(|shard| network.leader(*shard) == Some(1));
+        let shard = shard.expect("leaders are spread");
+        let node = network.node(1).clone();
+        let mut keys = (0..).map(|n| format!("key{n}"));
+        let key = keys.find(|key| node.shard_of(key.as_bytes()) == shard);
+        let key = key.expect("some key is");
+        Client::new(&node).run(&format!("SET {key} value"));
+        network.deliver();
+        let victims = [Victim {
+            db: 0,
+            key: key.as_bytes().into(),
+        }];
+        let mut state = node.lock(shard);
+        let long = vec![b'k'; DECISIONS_BYTES_MAX];
+        assert!(state.decide(OpKind::Settle, 0, &[&long]));
+        assert_eq!(state.decide_eviction(&victims, &node.budget), 0);
+        assert!(state.may_evict(Need::Own), "nothing is under way");
+        state.group.decisions.clear();
+        state.group.decisions_count = 0;
+        assert!(state.decide_eviction(&victims, &node.budget) > 0);
+        assert!(!state.may_evict(Need::Own));
     }
 }
