@@ -22,17 +22,12 @@ def now_us():
     return time.monotonic_ns() // 1000
 
 
-class Load:
-    """`workers` threads, each on a node of its own choice; another node when its node is gone."""
+class Workers:
+    """Threads that do `work(number)` until `ending`."""
 
-    def __init__(self, cluster, workers=12, seed=None, nodes=None):
-        self.cluster = cluster
-        self.seed = seed if seed is not None else random.randrange(1 << 32)
-        self.nodes = nodes or list(range(1, cluster.count + 1))
+    def __init__(self, count):
         self.ending = threading.Event()
-        self.lines = [[] for _ in range(workers)]
-        self.errors = []
-        self.threads = [threading.Thread(target=self.work, args=(worker,), daemon=True) for worker in range(workers)]
+        self.threads = [threading.Thread(target=self.work, args=(worker,), daemon=True) for worker in range(count)]
 
     def __enter__(self):
         for thread in self.threads:
@@ -44,6 +39,18 @@ class Load:
         for thread in self.threads:
             thread.join(timeout=30)
         assert not any(thread.is_alive() for thread in self.threads), "a client got neither a reply nor an error"
+
+
+class Load(Workers):
+    """`workers` threads, each on a node of its own choice; another node when its node is gone."""
+
+    def __init__(self, cluster, workers=12, seed=None, nodes=None):
+        super().__init__(workers)
+        self.cluster = cluster
+        self.seed = seed if seed is not None else random.randrange(1 << 32)
+        self.nodes = nodes or list(range(1, cluster.count + 1))
+        self.lines = [[] for _ in range(workers)]
+        self.errors = []
 
     def work(self, worker):
         lot = random.Random(f"{self.seed}/{worker}")

@@ -5,34 +5,23 @@ What the replies are is others' business (`load.py`, the differential test, the 
 come is a fault, and so is an error that a client of Redis would not expect."""
 
 import random
-import threading
 import time
 
 import redis
+
+from load import Workers
 
 KEYS = 40
 SECONDS_MAX = 3
 
 
-class Mixture:
+class Mixture(Workers):
     """`workers` threads, each with two connections to nodes of its choice."""
 
     def __init__(self, cluster, nodes, workers=12):
+        super().__init__(workers)
         self.cluster, self.nodes = cluster, nodes
-        self.ending = threading.Event()
         self.errors, self.slow, self.counts = [], [], [0] * workers
-        self.threads = [threading.Thread(target=self.work, args=(worker,), daemon=True) for worker in range(workers)]
-
-    def __enter__(self):
-        for thread in self.threads:
-            thread.start()
-        return self
-
-    def __exit__(self, *_):
-        self.ending.set()
-        for thread in self.threads:
-            thread.join(timeout=30)
-        assert not any(thread.is_alive() for thread in self.threads), "a client got neither a reply nor an error"
 
     def check(self, what):
         print(f"    {what}: {sum(self.counts)} requests of all kinds, {len(self.errors)} failed, "

@@ -129,7 +129,7 @@ pub struct Place {
     pub generation: u32,
     /// The entry.
     pub index: u64,
-    /// The how manieth message of the entry, from 0.
+    /// Which of the entry's messages, from 0.
     pub ordinal: u32,
 }
 
