@@ -352,6 +352,11 @@ impl Client {
         self.attention.load(Ordering::Acquire) != 0
     }
 
+    /// Whether the outbox holds something that was not drained.
+    pub fn has_pushes(&self) -> bool {
+        self.attention.load(Ordering::Acquire) & PUSHED != 0
+    }
+
     /// The task takes the turn for which it was roused: after this it looks at whatever it may have been roused for.
     pub fn begin_turn(&self) {
         self.attention.fetch_and(!ROUSED, Ordering::AcqRel);

@@ -6,7 +6,7 @@ use crate::balance::Balance;
 use crate::client::{Client, ClientClass, ClientFlag, ClientId};
 use crate::cluster::{Cluster, Membership};
 use crate::entry::Stamp;
-use crate::group::{Group, QueueBudget};
+use crate::group::{Group, QueueBudget, said};
 use crate::host::{Host, Now};
 use crate::hot::HotKeys;
 use crate::housework::Housework;
@@ -27,7 +27,7 @@ use crate::stats::Stats;
 use crate::telling::Telling;
 use crate::tracking::Tracking;
 use crate::transactions::Transactions;
-use crate::wire::{ListensTo, PublishKind};
+use crate::wire::ListensTo;
 use arc_swap::ArcSwap;
 use cache::{Change, ChangeKind, Policy};
 use commands::{Event, EventClass};
@@ -461,12 +461,7 @@ impl Node {
 
     /// Publishes a keyspace event to `__keyspace@…` and `__keyevent@…` as configured.
     pub fn publish_event(&self, event: &Event, now: Now) {
-        let kind = match event.class {
-            EventClass::Message => Some(PublishKind::Channel),
-            EventClass::ShardMessage => Some(PublishKind::Shard),
-            _ => None,
-        };
-        if let Some(kind) = kind {
+        if let Some(kind) = said::kind_of(event) {
             self.publish_everywhere(kind, &event.key, &event.payload, None, now);
             return;
         }

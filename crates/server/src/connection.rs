@@ -290,7 +290,9 @@ impl Connection {
         if self.session.client.has(ClientFlag::Killed) {
             return Err(Ended::AtOnce);
         }
-        self.session.client.drain_outbox(&mut self.output);
+        if self.session.client.has_pushes() {
+            self.session.client.drain_outbox(&mut self.output);
+        }
         Ok(())
     }
 

@@ -71,22 +71,15 @@ impl Shard {
         if !self.may_evict(Need::Own) {
             return 0;
         }
-        let seed = self.cache.seed();
-        let bytes_of = |victim: &Victim| {
-            let key = Key::new(seed, victim.db, &victim.key);
-            self.cache.entry_bytes(key).unwrap_or(0) as u64
-        };
-        let parts = (0..DATABASES).map(|db| {
-            let of_db = || victims.iter().filter(move |victim| victim.db == db);
-            let keys: Vec<&[u8]> = of_db().map(|victim| &*victim.key).collect();
-            (db, keys, of_db().map(bytes_of).sum::<u64>())
-        });
-        let parts: Vec<_> = parts.filter(|(_, keys, _)| !keys.is_empty()).collect();
-        let mut bytes = 0;
-        for (db, keys, of_db) in parts {
+        let (seed, mut bytes) = (self.cache.seed(), 0);
+        for db in 0..DATABASES {
+            let of_db = victims.iter().filter(|victim| victim.db == db);
+            let keys: Vec<&[u8]> = of_db.map(|victim| &*victim.key).collect();
             // What has no room is not under way, and nobody is to wait for it.
-            if self.decide(OpKind::Evict, db, &keys) {
-                bytes += of_db;
+            if !keys.is_empty() && self.decide(OpKind::Evict, db, &keys) {
+                let keys = keys.iter().map(|key| Key::new(seed, db, key));
+                let of_db = keys.filter_map(|key| self.cache.entry_bytes(key));
+                bytes += of_db.sum::<usize>() as u64;
             }
         }
         self.group.expected_bytes = bytes;

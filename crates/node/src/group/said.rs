@@ -1,5 +1,5 @@
-//! What a script published, as the log has it. It stands with the script's outcome, so that it is as certain: whoever leads
-//! when the outcome is applied tells it to all nodes, and these hear it once ([`crate::telling`]).
+//! What a script published, as the log has it. It stands with the script's outcome: whoever leads when that is applied tells it
+//! to all nodes, and these hear it once ([`crate::telling`]).
 //!
 //! Layout, integers little endian, each message behind the other:
 //!

@@ -70,7 +70,7 @@ impl Session {
         if self.pending.is_none() {
             self.release_if_held(output);
         }
-        if self.client.wants_attention() {
+        if self.client.has_pushes() {
             // What the command pushed to its own connection goes out behind its reply.
             self.client.drain_outbox(output);
         }
