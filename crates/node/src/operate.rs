@@ -8,7 +8,7 @@ use crate::host::Now;
 use crate::hot::HotKey;
 use crate::meta::{MetaCommand, ZONE_BYTES_MAX};
 use crate::node::Node;
-use crate::report::LedShard;
+use crate::report::{LedShard, NodeReport};
 use crate::settings::is_zone;
 use crate::view::{ClusterView, NodeView, wanted_of_all};
 use paxos::NodeId;
@@ -228,7 +228,7 @@ impl Node {
         if node.is_active() {
             return Err(format!("node {} is to be drained first", node.id.0));
         }
-        let known = self.led_shards(now);
+        let known = self.led_shards(&self.reports.all(now));
         for shard in 0..view.shards_count {
             let Some(led) = known.get(&shard) else {
                 return Err(format!(
@@ -266,15 +266,18 @@ impl Node {
     }
 
     /// What leaders report of their shards, by shard.
-    pub(crate) fn led_shards(&self, now: Now) -> BTreeMap<u32, LedShard> {
+    pub(crate) fn led_shards(
+        &self,
+        reports: &BTreeMap<NodeId, NodeReport>,
+    ) -> BTreeMap<u32, LedShard> {
         let mut led = BTreeMap::new();
-        for (node, report) in self.reports.all(now) {
-            for shard in report.led {
+        for (&node, report) in reports {
+            for shard in &report.led {
                 // Two may say that they lead, for a moment: the one that is believed counts.
                 let group = paxos::GroupId(shard.shard + 1);
                 let known = shard.shard < self.shards_count() as u32;
                 if known && self.cluster.leader(group) == Some(node) {
-                    led.insert(shard.shard, shard);
+                    led.insert(shard.shard, shard.clone());
                 }
             }
         }
@@ -283,7 +286,8 @@ impl Node {
 
     /// The shards and keys that are asked for most.
     pub fn hot(&self, now: Now) -> Hot {
-        let mut led: Vec<LedShard> = self.led_shards(now).into_values().collect();
+        let led = self.led_shards(&self.reports.all(now));
+        let mut led: Vec<LedShard> = led.into_values().collect();
         led.sort_by_key(|led| (std::cmp::Reverse(led.requests_per_s), led.shard));
         led.truncate(HOT_SHARDS_MAX);
         let shards = led.into_iter().map(|led| HotShard {
@@ -316,7 +320,7 @@ impl Node {
                 wanted_of_all(&state)
             }
         };
-        Ok(self.plan_of(&wanted, &self.led_shards(now)))
+        Ok(self.plan_of(&wanted, &self.led_shards(&self.reports.all(now))))
     }
 
     /// What turns the placement that leaders report into the one that is wanted.

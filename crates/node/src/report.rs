@@ -6,6 +6,7 @@
 use crate::host::Now;
 use crate::meta::MetaMessage;
 use crate::node::Node;
+use crate::progress::Progress;
 use crate::wire::PeerMessage;
 use bytes::Bytes;
 use parking_lot::Mutex;
@@ -25,6 +26,8 @@ const FRESH_US: u64 = 2_000_000;
 pub struct NodeReport {
     /// The shards that it leads.
     pub led: Vec<LedShard>,
+    /// How the meta group stands, if it leads that.
+    pub meta: Option<Progress>,
     /// Shards whose state it is receiving.
     pub receiving: u32,
     /// Shards of which it holds a state, whether it is a member of their groups or not.
@@ -52,6 +55,8 @@ pub struct LedShard {
     pub voters: Vec<u32>,
     /// Who learns.
     pub learners: Vec<u32>,
+    /// How far they are.
+    pub progress: Progress,
 }
 
 /// The latest reports, and what the next one counts from.
@@ -172,7 +177,9 @@ impl Node {
             cpu_permille: rates.cpu_permille,
             ..NodeReport::default()
         };
-        let epoch = self.view().epoch;
+        let overview = self.overview(now);
+        report.meta =
+            self.with_meta(|group| Progress::of(GroupId(0), group.replica(), &overview, now));
         for shard in 0..self.shards_count() {
             let guard = self.lock(shard);
             let replica = &guard.group.replica;
@@ -181,9 +188,9 @@ impl Node {
             report.used_bytes += bytes;
             report.held += u32::from(!replica.is_hollow() && !config.voters.is_empty());
             report.receiving += u32::from(guard.group.streams.is_receiving());
-            if replica.is_leader() {
+            let group = GroupId(shard as u32 + 1);
+            if let Some(progress) = Progress::of(group, replica, &overview, now) {
                 // Another may have said so meanwhile that was mistaken.
-                let group = GroupId(shard as u32 + 1);
                 self.cluster.hear_leader(
                     group,
                     replica.ballot(),
@@ -195,11 +202,15 @@ impl Node {
                 report.led.push(LedShard {
                     shard: shard as u32,
                     // Who is about to vote is not known for sure while that changes.
-                    epoch: if replica.is_changing() { 0 } else { epoch },
+                    epoch: match replica.is_changing() {
+                        true => 0,
+                        false => overview.view.epoch,
+                    },
                     bytes,
                     requests_per_s: rates.shards_per_s.get(shard).copied().unwrap_or(0),
                     voters: numbers(&config.voters),
                     learners: numbers(&config.learners),
+                    progress,
                 });
             }
         }

@@ -1,19 +1,17 @@
 //! What a node knows of its cluster, for people and tools: `TORC STATUS`.
 //!
-//! Of a shard's replicas only its leader knows how far they are; for shards that are led elsewhere, lag and lease are
-//! that node's to tell.
+//! Of a shard's replicas only its leader knows how far they are; of shards that are led elsewhere it tells what that node
+//! reported last (`report.rs`).
 
 use crate::host::Now;
 use crate::node::Node;
 use crate::overview::Overview;
+use crate::progress::Progress;
 use crate::report::{LedShard, NodeReport};
-use paxos::{GroupId, NodeId, Replica};
+use paxos::{GroupId, NodeId};
 use placement::ShardId;
 use serde::Serialize;
 use std::collections::BTreeMap;
-
-/// A voter that is further behind its leader does not count, indexes.
-const LAG_MAX: u64 = 1000;
 
 /// A cluster as one node knows it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -38,10 +36,11 @@ pub struct Status {
     pub shards_lost: usize,
     /// Shards that lost the memory of a majority once and went on with what was left: locks and acknowledged writes may be gone.
     pub shards_reset: usize,
-    /// Groups that this node leads, the meta group among them, of whose wanted voters one is dead, has not taken its place
-    /// in its present life, or is more than 1,000 indexes behind. While the sum over all nodes is 0, any minority may go.
+    /// Groups, the meta group among them, of whose wanted voters one is dead, has not taken its place in its present life, or is
+    /// more than 1,000 indexes behind, as their leaders report; and those of which no leader reports. While it is 0, any minority
+    /// may go.
     pub groups_short: usize,
-    /// Shards that this node leads though another one should.
+    /// Shards that another node leads than should.
     pub shards_misled: usize,
     /// Replicas that are still to move, of shards whose leaders report.
     pub replicas_to_move: usize,
@@ -111,11 +110,11 @@ pub struct ShardStatus {
     pub bytes: u64,
     /// Commands that ran on it in the last second, as its leader reports.
     pub requests_per_s: u64,
-    /// What is chosen up to, as far as this node knows.
+    /// What is chosen up to, as its leader reports; else as far as this node knows.
     pub index: u64,
-    /// Told by the leader: how many indexes each other member is behind, `node:lag`.
+    /// As its leader reports: how many indexes each other member is behind, `node:lag`.
     pub lag_indexes: Vec<String>,
-    /// Told by the leader: how long its lease lasts, ms; `alone` while it needs none.
+    /// As its leader reports: how long its lease lasts, ms; `alone` while it needs none.
     pub lease: Option<String>,
 }
 
@@ -125,25 +124,35 @@ impl Node {
         let overview = self.overview(now);
         let numbers = |members: &[paxos::ReplicaId]| members.iter().map(|id| id.node.0).collect();
         let meta = GroupId(0);
-        let (meta_leader, meta_voters, meta_short) = self.with_meta(|group| {
+        let (meta_leader, meta_voters, meta_progress) = self.with_meta(|group| {
             let replica = group.replica();
-            let voters = numbers(&replica.config().voters);
-            (replica.leader(), voters, overview.is_short(meta, replica))
+            let progress = Progress::of(meta, replica, &overview, now);
+            (
+                replica.leader(),
+                numbers(&replica.config().voters),
+                progress,
+            )
         });
-        let mut groups_short = usize::from(meta_short);
-        let (mut shards_misled, mut shards_lost) = (0, 0);
-        for shard in 0..self.shards_count() {
-            let guard = self.lock(shard);
-            shards_lost += usize::from(guard.is_lost());
-            let replica = &guard.group.replica;
-            groups_short += usize::from(overview.is_short(GroupId(shard as u32 + 1), replica));
-            let should_lead = overview.view.wanted[shard].first();
-            let is_misled = replica.is_leader() && should_lead.is_some_and(|id| *id != overview.me);
-            shards_misled += usize::from(is_misled);
-        }
-        let reported = self.led_shards(now);
+        let reports = self.reports.all(now);
+        let reported = self.led_shards(&reports);
+        let meta_report = || reports.get(&meta_leader?.node)?.meta.clone();
+        let is_short = |progress: Option<Progress>| progress.is_none_or(|known| known.is_short);
+        let mut groups_short = usize::from(is_short(meta_progress.or_else(meta_report)));
+        let lost = |shard: &usize| self.lock(*shard).is_lost();
+        let shards_lost = (0..self.shards_count()).filter(lost).count();
+        let led_and_wanted = overview.leaders.iter().zip(&overview.view.wanted);
+        let misled = led_and_wanted.filter(|(leader, wanted)| {
+            let should_lead = wanted.first();
+            leader.is_some_and(|leader| should_lead.is_some_and(|id| *id != leader))
+        });
+        let shards_misled = misled.count();
         let shards: Vec<ShardStatus> = (0..self.shards_count())
-            .map(|shard| self.shard_status(shard, reported.get(&(shard as u32)), now))
+            .map(|shard| {
+                let led = reported.get(&(shard as u32));
+                let (status, progress) = self.shard_status(shard, led, &overview, now);
+                groups_short += usize::from(is_short(progress));
+                status
+            })
             .collect();
         let plan = self.plan_of(&overview.view.wanted, &reported);
         let led = overview.led_shards().count();
@@ -168,19 +177,29 @@ impl Node {
             replicas_to_move: plan.replicas,
             lock_memory_bytes: self.budget.locks.used(),
             lock_memory_limit: self.budget.locks.limit(),
-            nodes: node_statuses(&overview, &reported, &self.reports.all(now)),
+            nodes: node_statuses(&overview, &reported, &reports),
             shards,
         }
     }
 
-    fn shard_status(&self, shard: usize, reported: Option<&LedShard>, now: Now) -> ShardStatus {
+    /// A shard, and how its group stands, if that is known.
+    fn shard_status(
+        &self,
+        shard: usize,
+        reported: Option<&LedShard>,
+        overview: &Overview,
+        now: Now,
+    ) -> (ShardStatus, Option<Progress>) {
         let guard = self.lock(shard);
         let replica = &guard.group.replica;
         let config = replica.config();
         let numbers = |members: &[paxos::ReplicaId]| members.iter().map(|id| id.node.0).collect();
         let group = GroupId(shard as u32 + 1);
         let slots = self.map.slots_of(ShardId(shard as u16));
-        ShardStatus {
+        let progress = Progress::of(group, replica, overview, now)
+            .or_else(|| reported.map(|led| led.progress.clone()));
+        let lags = progress.iter().flat_map(|known| &known.lags);
+        let status = ShardStatus {
             shard: shard as u32,
             slots: slots.map_or_else(String::new, |slots| {
                 format!("{}-{}", slots.start(), slots.end())
@@ -192,26 +211,11 @@ impl Node {
                 .map_or_else(|| numbers(&config.learners), |led| led.learners.clone()),
             bytes: reported.map_or(0, |led| led.bytes),
             requests_per_s: reported.map_or(0, |led| led.requests_per_s),
-            index: guard.applied,
-            lag_indexes: lags(replica),
-            lease: lease(replica, now),
-        }
-    }
-}
-
-impl Overview {
-    /// Whether a group that this node leads would lose more than it should with its next voter.
-    fn is_short(&self, group: GroupId, replica: &Replica) -> bool {
-        let voters = &replica.config().voters;
-        let counts = |id: &&paxos::ReplicaId| {
-            let present = self.view.node(id.node).map(crate::NodeView::replica);
-            let is_near = **id == replica.me()
-                || replica.chosen().0.saturating_sub(replica.acked(**id).0) <= LAG_MAX;
-            present == Some(**id) && self.is_alive(id.node) && is_near
+            index: progress.as_ref().map_or(guard.applied, |known| known.index),
+            lag_indexes: lags.map(|(node, lag)| format!("{node}:{lag}")).collect(),
+            lease: progress.as_ref().map(|known| known.lease.to_string()),
         };
-        let wanted = self.view.wanted_of(group).len();
-        let wanted = self.view.voters_count().min(wanted);
-        replica.is_leader() && voters.iter().filter(counts).count() < wanted
+        (status, progress)
     }
 }
 
@@ -260,33 +264,6 @@ fn node_statuses(
     overview.view.nodes.iter().map(status).collect()
 }
 
-/// How far the other members are behind, as a leader knows.
-fn lags(replica: &Replica) -> Vec<String> {
-    if !replica.is_leader() {
-        return Vec::new();
-    }
-    let config = replica.config();
-    let members = config.voters.iter().chain(&config.learners);
-    members
-        .filter(|id| **id != replica.me())
-        .map(|&id| {
-            let behind = replica.chosen().0.saturating_sub(replica.acked(id).0);
-            format!("{}:{behind}", id.node.0)
-        })
-        .collect()
-}
-
-/// How long a leader may answer reads by itself.
-fn lease(replica: &Replica, now: Now) -> Option<String> {
-    replica.is_leader().then(|| match replica.lease_until() {
-        u64::MAX => "alone".into(),
-        until_us => {
-            let left_us = until_us.saturating_sub(now.monotonic_us);
-            format!("{} ms", left_us / 1000)
-        }
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use crate::testing::Client;
@@ -309,16 +286,15 @@ mod tests {
         let alive: Vec<bool> = status.nodes.iter().map(|node| node.alive).collect();
         assert_eq!(alive, [true, true, false]);
         assert_eq!(status.shards_without_leader, 0);
-        // The third voter of each is dead.
-        let led = status.nodes[0].leads + usize::from(status.meta_leader == Some(1));
-        assert_eq!(status.groups_short, led);
+        // The third voter of each is dead, and of the cluster's own group.
+        assert_eq!(status.groups_short, 8 + 1);
         assert_eq!(status.nodes.iter().map(|node| node.leads).sum::<usize>(), 8);
         assert_eq!(status.meta_voters, [1, 2, 3]);
         for shard in &status.shards {
             assert_eq!(shard.voters, [1, 2, 3]);
-            let is_own = shard.leader == Some(1);
-            assert_eq!(shard.lag_indexes.len(), if is_own { 2 } else { 0 });
-            assert_eq!(shard.lease.is_some(), is_own);
+            // Whoever leads it.
+            assert_eq!(shard.lag_indexes.len(), 2);
+            assert!(shard.lease.is_some());
         }
         let json = Client::new(node).run("TORC STATUS");
         assert!(json.contains("\"meta_leader\":"), "{json}");
