@@ -16,6 +16,8 @@ pub(crate) struct Overview {
     pub leaders: Vec<Option<NodeId>>,
     /// The nodes that are alive, sorted.
     pub alive: Vec<NodeId>,
+    /// The nodes that died a moment ago, sorted.
+    pub just_lost: Vec<NodeId>,
 }
 
 /// Slots next to each other that the same nodes serve.
@@ -32,14 +34,16 @@ impl Node {
     pub(crate) fn overview(&self, now: Now) -> Overview {
         let view = self.view();
         let groups = 1..=self.shards_count() as u32;
-        let nodes = view.nodes.iter().map(|node| node.id);
-        let alive = nodes.filter(|id| self.alive_since(*id, now).is_some());
+        let nodes = || view.nodes.iter().map(|node| node.id);
+        let alive = nodes().filter(|id| self.alive_since(*id, now).is_some());
+        let just_lost = nodes().filter(|id| self.is_just_lost(*id, now));
         Overview {
             me: self.cluster.me.node,
             leaders: groups
                 .map(|group| self.cluster.leader(GroupId(group)))
                 .collect(),
             alive: alive.collect(),
+            just_lost: just_lost.collect(),
             view,
         }
     }
@@ -51,12 +55,20 @@ impl Overview {
         self.alive.binary_search(&node).is_ok()
     }
 
-    /// Whom to ask for the keys of a shard: its leader, or whoever should lead it while nobody is known to. A node that is
-    /// not known (the founder of a cluster that is about to be) has no entry.
+    /// Whom to ask for the keys of a shard: its leader, or whoever should lead it while nobody is known to. If that one died
+    /// a moment ago and the others can choose a leader, one of these, who will know it: a client of Redis Cluster
+    /// that is told of a dead node again, or of a part of its slots now and of the rest later, has the more to get wrong.
+    /// Not for long: who cannot reach a leader that others reach would contradict them. A node that is not known (the founder
+    /// of a cluster that is about to be) has no entry.
     pub fn owner(&self, shard: usize) -> Option<&NodeView> {
-        let wanted = || self.view.wanted.get(shard)?.first().copied();
+        let wanted = self.view.wanted.get(shard).map_or(&[][..], Vec::as_slice);
         let known = self.leaders[shard].filter(|id| self.view.node(*id).is_some());
-        self.view.node(known.or_else(wanted)?)
+        let owner = known.or_else(|| wanted.first().copied())?;
+        let mut heirs = wanted.iter().copied().filter(|id| self.is_alive(*id));
+        let can_choose = 2 * heirs.clone().count() > wanted.len();
+        let is_dying = can_choose && self.just_lost.binary_search(&owner).is_ok();
+        self.view
+            .node(heirs.next().filter(|_| is_dying).unwrap_or(owner))
     }
 
     /// Who serves a shard: its owner, then the others that should hold it and are alive.

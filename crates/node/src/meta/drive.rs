@@ -28,6 +28,10 @@ const GONE_US: u64 = 600_000_000;
 /// Between two looks at whether the shards' members are those wanted, us.
 const RECONCILE_US: u64 = 100_000;
 
+/// So long after a node's death the next leaders of its shards are about to be known, us. An election takes some 20 ms, or a
+/// few hundred where machines are busy.
+const ELECTION_US_MAX: u64 = 1_000_000;
+
 /// The meta group as the node holds it.
 #[derive(Debug)]
 pub(crate) struct Meta {
@@ -137,6 +141,13 @@ impl Node {
         group.presence.alive_since(node, now.monotonic_us)
     }
 
+    /// Whether another node died a moment ago, so that whoever leads its shards next is about to be known.
+    pub(crate) fn is_just_lost(&self, node: NodeId, now: Now) -> bool {
+        let group = self.meta.group.lock();
+        let lost_us = group.presence.lost_for_us(node, now.monotonic_us);
+        lost_us.is_some_and(|lost_us| lost_us < ELECTION_US_MAX)
+    }
+
     /// Calls `f` with the meta group, locked.
     pub(crate) fn with_meta<R>(&self, f: impl FnOnce(&MetaGroup) -> R) -> R {
         f(&self.meta.group.lock())
@@ -193,7 +204,7 @@ impl Node {
     /// The link from a node broke.
     pub(crate) fn lose_node(&self, node: NodeId, now: Now) {
         self.meta_turn(|group, turn| {
-            group.presence.lose(node);
+            group.presence.lose(node, now.monotonic_us);
             group.step(Input::PeerDown(node), now, turn);
         });
     }

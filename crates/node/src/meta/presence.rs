@@ -10,6 +10,8 @@ const SILENCE_MAX_US: u64 = 1_000_000;
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Presence {
     nodes: BTreeMap<NodeId, Heard>,
+    /// Since when nodes whose links broke have not been heard any more, us.
+    lost: BTreeMap<NodeId, u64>,
     /// Since when nodes that should be there have been missed, us.
     missed: BTreeMap<NodeId, u64>,
 }
@@ -33,6 +35,7 @@ impl Presence {
             // Late: that life is over.
             return;
         }
+        self.lost.remove(&life.node);
         if life > heard.life || now_us > heard.last_us + SILENCE_MAX_US {
             heard.since_us = now_us;
         }
@@ -41,8 +44,11 @@ impl Presence {
     }
 
     /// The link from a node broke, or it refuses to have one.
-    pub fn lose(&mut self, node: NodeId) {
-        self.nodes.remove(&node);
+    pub fn lose(&mut self, node: NodeId, now_us: u64) {
+        if let Some(heard) = self.nodes.remove(&node) {
+            let silent_us = heard.last_us + SILENCE_MAX_US;
+            self.lost.insert(node, now_us.min(silent_us));
+        }
     }
 
     /// Looks which of the nodes that there are is missing; returns those that have been for `patience_us` without a break.
@@ -68,6 +74,16 @@ impl Presence {
     pub fn missed_for_us(&self, node: NodeId, now_us: u64) -> Option<u64> {
         let since_us = self.missed.get(&node)?;
         Some(now_us.saturating_sub(*since_us))
+    }
+
+    /// For how long a node that was alive has not been, us; none if it is alive, or never was as far as is known here.
+    pub fn lost_for_us(&self, node: NodeId, now_us: u64) -> Option<u64> {
+        match self.nodes.get(&node) {
+            Some(heard) => now_us
+                .checked_sub(heard.last_us + SILENCE_MAX_US)
+                .filter(|silent_us| *silent_us > 0),
+            None => Some(now_us.saturating_sub(*self.lost.get(&node)?)),
+        }
     }
 
     /// Since when a node has been heard without a break, us; none if it is not.
@@ -128,8 +144,27 @@ mod tests {
         assert_eq!(presence.alive_since(NodeId(1), 1_500_001), None);
         presence.hear(life(1, 1), 2_000_000);
         assert_eq!(presence.alive_since(NodeId(1), 2_000_000), Some(2_000_000));
-        presence.lose(NodeId(1));
+        presence.lose(NodeId(1), 2_000_000);
         assert_eq!(presence.alive_since(NodeId(1), 2_000_000), None);
+    }
+
+    #[test]
+    fn it_is_known_for_how_long_a_node_is_dead() {
+        // Breaks if clients are sent to heirs of a node that lives, or for ever to those of one that is dead.
+        let mut presence = Presence::default();
+        let node = NodeId(1);
+        presence.lose(node, 5);
+        assert_eq!(presence.lost_for_us(node, 5), None, "it never was there");
+        presence.hear(life(1, 1), 10);
+        assert_eq!(presence.lost_for_us(node, 1_000_010), None);
+        assert_eq!(presence.lost_for_us(node, 1_000_015), Some(5));
+        // That its link breaks too begins nothing anew.
+        presence.lose(node, 1_000_020);
+        assert_eq!(presence.lost_for_us(node, 1_000_020), Some(10));
+        presence.hear(life(1, 2), 1_000_030);
+        assert_eq!(presence.lost_for_us(node, 1_000_030), None);
+        presence.lose(node, 1_000_040);
+        assert_eq!(presence.lost_for_us(node, 1_000_040), Some(0));
     }
 
     #[test]

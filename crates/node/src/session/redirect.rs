@@ -85,6 +85,10 @@ impl Session {
         if answers == Answers::Replicas && held() {
             return None;
         }
+        if turn.node.is_just_lost(leader, turn.now) {
+            // Its successor is about to be known here, and has the request then.
+            return None;
+        }
         let addresses = &view.node(leader)?.addresses;
         if addresses.cluster_port == 0 {
             return None; // nobody could ask it in this manner

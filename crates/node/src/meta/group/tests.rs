@@ -328,7 +328,7 @@ fn what_is_chosen_is_fetched_from_a_later_life_of_a_node() {
     net.run_ms(5000);
     assert_eq!((net.leader(), net.voters(3)), (3, vec![3]));
     net.nodes.remove(&1);
-    net.nodes.get_mut(&3).unwrap().presence.lose(NodeId(1));
+    net.nodes.get_mut(&3).unwrap().presence.lose(NodeId(1), 0);
     net.join(3, 1, Settings::default());
     net.run_ms(500);
     net.cut.clear();
@@ -364,7 +364,7 @@ fn who_lost_its_memory_comes_back_as_itself() {
     let other = if net.leader() == 2 { 3 } else { 2 };
     net.nodes.remove(&other);
     for node in net.nodes.values_mut() {
-        node.presence.lose(NodeId(other));
+        node.presence.lose(NodeId(other), 0);
     }
     net.join(1, other, Settings::default());
     net.run_ms(1500);
