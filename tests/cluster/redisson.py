@@ -24,8 +24,8 @@ WATCHDOG_MS = 6_000
 # From the release to the next holder: less than the watchdog's time, after which who waits would look by itself.
 HAND_OVER_MS_MAX = 3_000
 # From one holder to the next over a leader's death: an election and a margin for a busy machine. As a cluster-aware client
-# Redisson adds its own timeouts, until it has given up the dead node.
-PAUSE_MS_MAX = {"single": 3_000, "cluster": 20_000}
+# Redisson adds its own timeouts, until it has given up the dead node: 4.2 s as LockMain.java sets them.
+PAUSE_MS_MAX = {"single": 3_000, "cluster": 12_000}
 # How many threads of each process contend for each kind of lock, and how often a lock changes hands between failovers.
 THREADS = 3
 BETWEEN_HOLDERS = 40
@@ -43,12 +43,17 @@ class Process:
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         self.lines = queue.Queue()
         self.unread = {}
+        # Clients that were lost for good by Redisson's own fault: see LockMain.java.
+        self.replaced = 0
         threading.Thread(target=self.read, daemon=True).start()
 
     def read(self):
         for line in self.process.stdout:
             if line.startswith("failed"):
                 print(f"    {line.strip()}", flush=True)
+            if line.startswith("replaced"):
+                self.replaced += 1
+                continue
             self.lines.put(line.strip().split(" ", 2))
 
     def tell(self, *words):
@@ -220,11 +225,13 @@ def contend_over_kills(cluster, mode, directory, failovers):
         for process, name, _ in threads:
             process.tell("stop", name)
         told = {name: process.told("stopped", name).split() for process, name, _ in threads}
+    replaced = sum(process.replaced for process in both)
+    assert replaced <= failovers, f"{replaced} clients lost a channel for good"
     for kind, record in records.items():
         longest, holders = max(record.hand_overs_ms()), record.holders()
         errors = sum(int(count) for name, (_, count) in told.items() if name.endswith(kind))
         print(f"    {mode}, {kind}: {failovers} leaders killed, {len(holders)} holders, one at a time, longest pause between two "
-              f"{longest:.0f} ms, {errors} requests to be asked again", flush=True)
+              f"{longest:.0f} ms, {errors} requests to be asked again, {replaced} clients replaced", flush=True)
         assert len(holders) == sum(int(laps) for name, (laps, _) in told.items() if name.endswith(kind))
         assert longest <= PAUSE_MS_MAX[mode], f"{kind}: nobody had the lock for {longest:.0f} ms"
 

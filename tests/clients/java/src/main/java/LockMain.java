@@ -9,10 +9,12 @@ import java.util.Map;
 import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.LinkedBlockingQueue;
 import java.util.concurrent.TimeUnit;
+import java.util.function.Supplier;
 import org.redisson.Redisson;
 import org.redisson.api.RLock;
 import org.redisson.api.RedissonClient;
 import org.redisson.client.RedisException;
+import org.redisson.client.RedisNodeNotFoundException;
 import org.redisson.client.codec.StringCodec;
 import org.redisson.config.Config;
 import org.redisson.config.ReadMode;
@@ -30,7 +32,8 @@ import org.redisson.config.SubscriptionMode;
  *   stop   THREAD                  … until now: `stopped THREAD LAPS ERRORS`
  * </pre>
  *
- * ERRORS counts what had to be asked again. KIND is `plain` or `fair`, OWNER the holder's name in the store. What goes wrong is told as `failed THREAD WHY`. The first
+ * ERRORS counts what had to be asked again; a client of Redisson's that is lost for good (see `Place.isDeaf`) is replaced, and
+ * `replaced` says so. KIND is `plain` or `fair`, OWNER the holder's name in the store. What goes wrong is told as `failed THREAD WHY`. The first
  * line is `ready`. A thread appends `enter THREAD NS` to FILE once it has the lock, and `leave THREAD NS` before it gives it back,
  * where NS is the machine's monotonic clock: by the order of the lines one sees from outside who held it.
  */
@@ -38,11 +41,22 @@ public final class LockMain {
   private static final int INSIST_SECONDS_MAX = 30;
   private static final int LEASE_SECONDS = 30;
 
-  private final RedissonClient client;
+  private final Supplier<RedissonClient> connect;
   private final Map<String, Place> places = new ConcurrentHashMap<>();
+  private volatile RedissonClient client;
 
-  private LockMain(RedissonClient client) {
-    this.client = client;
+  private LockMain(Supplier<RedissonClient> connect) {
+    this.connect = connect;
+    this.client = connect.get();
+  }
+
+  /** The client that is used in place of a lost one. Who holds a lock by that one gives it back by that one. */
+  private synchronized RedissonClient replace(RedissonClient lost) {
+    if (client == lost) {
+      client = connect.get();
+      tell("replaced");
+    }
+    return client;
   }
 
   private static RedissonClient connect(String mode, String nodes, long watchdogMs) {
@@ -52,11 +66,11 @@ public final class LockMain {
       config.useSingleServer().setAddress("redis://" + nodes).setConnectionMinimumIdleSize(2)
           .setSubscriptionConnectionMinimumIdleSize(1).setTimeout(10_000);
     } else {
-      // A node that is gone is asked again until the map names the next leader; what was sent to it is given up only after the
-      // timeout. Not with SSUBSCRIBE: when a slot goes to another master, Redisson (3.45.1, 4.7.0) subscribes again with a codec
+      // What is asked of a node that is gone Redisson asks again of the same node, whatever the map says by then, and the lock's
+      // scripts throw once that was tried often enough: soon, as they are asked again here. Not with SSUBSCRIBE: when a slot goes to another master, Redisson (3.45.1, 4.7.0) subscribes again with a codec
       // that is null and never hears of that lock again, on Redis Cluster as well.
       var cluster = config.useClusterServers().setShardedSubscriptionMode(ShardedSubscriptionMode.OFF).setScanInterval(500)
-          .setTimeout(2_000).setSubscriptionTimeout(3_000).setRetryAttempts(20).setRetryInterval(200).setConnectTimeout(1_000)
+          .setTimeout(2_000).setSubscriptionTimeout(3_000).setRetryAttempts(3).setRetryInterval(200).setConnectTimeout(1_000)
           .setReadMode(ReadMode.MASTER).setSubscriptionMode(SubscriptionMode.MASTER).setMasterConnectionMinimumIdleSize(2)
           .setSubscriptionConnectionMinimumIdleSize(1);
       for (String node : nodes.split(",")) {
@@ -75,14 +89,24 @@ public final class LockMain {
   private final class Place extends Thread {
     private final LinkedBlockingQueue<String> words = new LinkedBlockingQueue<>();
     private final Path file;
-    private final RLock lock;
+    private final String kind;
+    private final String lockName;
+    private RedissonClient own = client;
+    private RLock lock;
+    private boolean isDeaf;
     private int errors;
 
     Place(String name, String kind, String lockName, String file) {
       super(name);
       this.file = Path.of(file);
-      this.lock = kind.equals("fair") ? client.getFairLock(lockName) : client.getLock(lockName);
+      this.kind = kind;
+      this.lockName = lockName;
+      this.lock = lockOf(own);
       setDaemon(true);
+    }
+
+    private RLock lockOf(RedissonClient client) {
+      return kind.equals("fair") ? client.getFairLock(lockName) : client.getLock(lockName);
     }
 
     private void write(String what) throws IOException {
@@ -99,11 +123,40 @@ public final class LockMain {
           return;
         } catch (RedisException error) {
           errors++;
+          isDeaf |= isDeaf(error);
           if (System.nanoTime() > end) {
             throw error;
           }
           Thread.sleep(20);
         }
+      }
+    }
+
+    /**
+     * Whether the client will never hear of this lock again. Redisson 3.45.1 knows no master of a slot for a moment while the slot
+     * goes from one to another, or for longer if it cannot reach the other. Who subscribes at that moment is told so, but
+     * `PublishSubscribeService.subscribeNoTimeout` does not release the channel's semaphore then: that error comes once, and
+     * from then on whoever waits for the lock is told that the subscription took too long. That is so on Redis Cluster too.
+     * Either is told before the lock was granted.
+     */
+    private boolean isDeaf(RedisException error) {
+      String why = String.valueOf(error.getMessage());
+      return error instanceof RedisNodeNotFoundException && why.startsWith("Node for name: redisson_lock__channel")
+              && why.contains(" slot: ")
+          || own != client && why.startsWith("Unable to acquire subscription lock");
+    }
+
+    private void take(boolean loops) {
+      if (isDeaf) {
+        own = replace(own);
+        lock = lockOf(own);
+        isDeaf = false;
+      }
+      if (loops) {
+        // With a time of its own: the watchdog of Redisson 3.45 trips over locks that are released while it looks.
+        lock.lock(LEASE_SECONDS, TimeUnit.SECONDS);
+      } else {
+        lock.lock();
       }
     }
 
@@ -121,11 +174,10 @@ public final class LockMain {
         boolean loops = words.take().equals("loop");
         int laps = 0;
         do {
-          // With a time of its own: the watchdog of Redisson 3.45 trips over locks that are released while it looks.
-          insist(loops ? () -> lock.lock(LEASE_SECONDS, TimeUnit.SECONDS) : lock::lock);
+          insist(() -> take(loops));
           write("enter");
           if (!loops) {
-            tell("held " + getName() + " " + ((Redisson) client).getId() + ":" + getId());
+            tell("held " + getName() + " " + ((Redisson) own).getId() + ":" + getId());
             words.take();
           }
           write("leave");
@@ -150,8 +202,7 @@ public final class LockMain {
   }
 
   public static void main(String[] args) throws IOException {
-    RedissonClient client = connect(args[0], args[1], Long.parseLong(args[2]));
-    LockMain main = new LockMain(client);
+    LockMain main = new LockMain(() -> connect(args[0], args[1], Long.parseLong(args[2])));
     tell("ready");
     BufferedReader lines = new BufferedReader(new InputStreamReader(System.in, StandardCharsets.US_ASCII));
     for (String line = lines.readLine(); line != null; line = lines.readLine()) {
