@@ -262,7 +262,7 @@ impl Node {
     pub fn peer_down(&self, node: NodeId, now: Now) {
         self.forget_listener(node);
         // It may have told of changes that did not arrive.
-        self.tracking.flushed(self, now);
+        self.tracking.missed(self, now);
         self.lose_node(node, now);
         self.on_link(node, now, |shard, work| {
             shard.step(Input::PeerDown(node), work);
@@ -274,7 +274,7 @@ impl Node {
         self.on_link(node, now, |_, _| {});
         self.send_beat(now);
         // It knew of no listener here until now.
-        self.tracking.flushed(self, now);
+        self.tracking.missed(self, now);
     }
 
     fn on_link(&self, node: NodeId, now: Now, also: impl Fn(&mut Shard, &mut Work<'_>)) {
@@ -320,7 +320,7 @@ impl Node {
     }
 
     fn on_beat(&self, from: ReplicaId, beat: &NodeBeat, now: Now) {
-        self.on_listens(from.node, beat.listens_to);
+        self.on_listens(from.node, beat.listens_to, now);
         self.hear_node(from, now);
         let now_us = now.monotonic_us;
         for &(group, ballot) in &beat.leads {
@@ -351,6 +351,9 @@ impl Node {
         drop(guard);
         if !work.changes.is_empty() {
             self.publish_changes(std::mem::take(&mut work.changes), None, work.now);
+        }
+        if std::mem::take(&mut work.has_missed) {
+            self.make_up(work.now);
         }
         for event in work.applied.events.drain(..) {
             self.publish_event(&event, work.now);

@@ -170,7 +170,7 @@ impl Node {
         }
         self.finish(work);
         // Clients may hold what is no more.
-        self.tracking.flushed(self, now);
+        self.tracking.missed(self, now);
         self.request_flush();
     }
 

@@ -7,6 +7,12 @@
 //!
 //! Delivery is at most once: what was on its way to or from a node that fails is lost. What a script published stands in the
 //! log, so that the shard's next leader tells it if this one did not; each node knows by its place what it has heard already.
+//!
+//! Of a changed key more is promised: no connection keeps for good what it has cached. Where a change may not have been told (another
+//! one leads, a link broke or was full, too much was held back), whoever tracks keys is told to drop all ([`Node::make_up`]); and
+//! not before every read sees what changed, or it would read what is no more again, and nobody would tell it. That threads tell of
+//! one key in another order than they changed it does no harm to that: each change is told after it may be read, so whatever
+//! was read before it is dropped after it, whichever comes last. Keyspace events may come in another order, then.
 
 use crate::client::ClientId;
 use crate::group::Mode;
@@ -15,7 +21,8 @@ use crate::node::Node;
 use crate::peers::Sent;
 use crate::slots::Ticket;
 use crate::wire::{
-    Called, Changed, KeyChange, KeyChangeKind, ListensTo, PeerMessage, Place, Publish, PublishKind,
+    Called, Changed, KeyChange, KeyChangeKind, ListensTo, MISSED, PeerMessage, Place, Publish,
+    PublishKind,
 };
 use bytes::Bytes;
 use cache::{Change, ChangeKind};
@@ -24,10 +31,13 @@ use parking_lot::Mutex;
 use paxos::{GroupId, NodeId};
 use smallvec::SmallVec;
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 
 /// How long a PUBLISH waits for a node that says nothing.
 const CALL_US_MAX: u64 = 1_000_000;
+/// A node of which is heard later than so that it listens to changes may have missed those under a leader that began here before,
+/// us: more than a message takes on a link that is not given up.
+const HEARD_LATE_US: u64 = 5_000_000;
 /// Calls that wait for answers; beyond, PUBLISH answers with what is known.
 const CALLS_MAX: usize = 10_000;
 /// Entries of one log whose messages are remembered. A new leader tells again at most those of the one that was on its way;
@@ -44,6 +54,8 @@ pub(crate) struct Telling {
     listened_to: AtomicU8,
     /// What the other nodes were last told that this one listens to. Locked while they are told.
     pub told: Mutex<u8>,
+    /// When what a leader here may have missed was last made up for, us.
+    made_up_us: AtomicU64,
     /// What scripts said, of each shard's group.
     said: Mutex<BTreeMap<GroupId, Heard>>,
 }
@@ -51,8 +63,8 @@ pub(crate) struct Telling {
 #[derive(Debug, Default)]
 struct Listeners {
     masks: BTreeMap<NodeId, u8>,
-    /// Those that listened to changes when a link to or from them broke, and have not said since that they do. What changed
-    /// meanwhile they are not told.
+    /// Those that were not told of a change, or would not have been: they listened to changes when a link to or from them broke, and
+    /// have not said since that they do; or the outbox took no more. At their next word they are told to drop all.
     lost: BTreeSet<NodeId>,
 }
 
@@ -116,11 +128,17 @@ impl Telling {
     }
 
     /// A node says what it listens to.
-    fn on_listens(&self, node: NodeId, listens_to: u8) -> Listening {
+    fn on_listens(&self, node: NodeId, listens_to: u8, now: Now) -> Listening {
+        let changes = ListensTo::Changes as u8;
         let mut listeners = self.listeners.lock();
         let was_lost = listeners.lost.remove(&node);
+        let before = listeners.masks.get(&node).copied().unwrap_or(0);
+        let made_up_us = self.made_up_us.load(Ordering::Relaxed);
+        let is_late = before & changes == 0
+            && made_up_us > 0
+            && now.monotonic_us < made_up_us + HEARD_LATE_US;
         Listening {
-            has_missed: was_lost && listens_to & ListensTo::Changes as u8 != 0,
+            has_missed: (was_lost || is_late) && listens_to & changes != 0,
             is_news: self.note(&mut listeners, node, listens_to),
         }
     }
@@ -142,6 +160,11 @@ impl Telling {
         };
         let all = listeners.masks.values().fold(0, |all, one| all | one);
         self.listened_to.swap(all, Ordering::Relaxed) != all
+    }
+
+    /// A node was not told of a change.
+    fn note_missed(&self, node: NodeId) {
+        self.listeners.lock().lost.insert(node);
     }
 
     fn listeners_to(&self, what: ListensTo) -> Vec<NodeId> {
@@ -311,8 +334,8 @@ impl Node {
     }
 
     /// What a node listens to, as it says itself.
-    pub(crate) fn on_listens(&self, node: NodeId, listens_to: u8) {
-        let heard = self.telling.on_listens(node, listens_to);
+    pub(crate) fn on_listens(&self, node: NodeId, listens_to: u8, now: Now) {
+        let heard = self.telling.on_listens(node, listens_to, now);
         if heard.is_news {
             self.listen_again();
         }
@@ -320,11 +343,9 @@ impl Node {
             // Nor can it know from when on it is told again, but by this.
             let changed = Changed {
                 by: (NodeId(0), 0),
-                items: vec![flush_of(0)],
+                items: vec![flush_of(MISSED)],
             };
-            self.cluster
-                .peers
-                .send(node, &PeerMessage::Changed(changed));
+            self.tell_changed(node, &PeerMessage::Changed(changed));
             self.request_flush();
         }
     }
@@ -391,13 +412,33 @@ impl Node {
         }
     }
 
+    /// Changes of a shard that is led here may not have been told, or were those of all its keys, and every read sees them by now:
+    /// whoever tracks keys drops all that was read.
+    pub(crate) fn make_up(&self, now: Now) {
+        // Before it is looked at, under the lock, who listens: whoever says so behind that is told then.
+        let made_up_us = &self.telling.made_up_us;
+        made_up_us.fetch_max(now.monotonic_us, Ordering::Relaxed);
+        self.tracking.missed(self, now);
+        self.tell(ListensTo::Changes, None, vec![flush_of(MISSED)]);
+    }
+
     fn tell(&self, what: ListensTo, by: Option<ClientId>, items: Vec<KeyChange>) {
         let by = by.map_or((NodeId(0), 0), |client| (self.cluster.me.node, client));
         let message = PeerMessage::Changed(Changed { by, items });
         for node in self.telling.listeners_to(what) {
-            self.cluster.peers.send(node, &message);
+            match what {
+                ListensTo::Changes => self.tell_changed(node, &message),
+                // At most once.
+                ListensTo::Events => drop(self.cluster.peers.send(node, &message)),
+            }
         }
         self.request_flush();
+    }
+
+    fn tell_changed(&self, node: NodeId, message: &PeerMessage) {
+        if self.cluster.peers.send(node, message) != Sent::Queued {
+            self.telling.note_missed(node);
+        }
     }
 
     /// Another node tells what changed in a shard that it leads.
@@ -411,7 +452,10 @@ impl Node {
                 KeyChangeKind::Expired => ChangeKind::Expired,
                 KeyChangeKind::Evicted => ChangeKind::Evicted,
                 KeyChangeKind::Flushed => {
-                    self.tracking.flushed(self, now);
+                    match item.db {
+                        MISSED => self.tracking.missed(self, now),
+                        _ => self.tracking.flushed(self, now),
+                    }
                     continue;
                 }
                 KeyChangeKind::Event { name, .. } => {

@@ -54,6 +54,8 @@ struct Inner {
     modes: BTreeMap<ClientId, TrackingMode>,
     keys: LruCache<Box<[u8]>, SmallVec<[ClientId; 2]>>,
     items: usize,
+    /// Whether anybody in the default mode read something since everybody was last told to drop all.
+    has_read: bool,
 }
 
 impl Tracking {
@@ -63,6 +65,7 @@ impl Tracking {
             modes: BTreeMap::new(),
             keys: LruCache::unbounded(),
             items: 0,
+            has_read: false,
         };
         let tracking = Tracking {
             inner: Mutex::new(inner),
@@ -113,6 +116,7 @@ impl Tracking {
     pub fn remember(&self, node: &Node, client: ClientId, key: &[u8], now: Now) {
         let dropped = {
             let mut inner = self.inner.lock();
+            inner.has_read = true;
             if let Some(clients) = inner.keys.get_mut(key) {
                 if !clients.contains(&client) {
                     clients.push(client);
@@ -178,13 +182,26 @@ impl Tracking {
 
     /// A whole database went: everybody drops everything.
     pub fn flushed(&self, node: &Node, now: Now) {
+        self.drop_all(node, |_, _| true, now);
+    }
+
+    /// There may be changes that were not told here: everybody who may have cached something drops everything. Of those in the
+    /// default mode that is nobody if nobody has read anything.
+    pub fn missed(&self, node: &Node, now: Now) {
+        let has_cached = |mode: &TrackingMode, has_read| has_read || mode.prefixes.is_some();
+        self.drop_all(node, has_cached, now);
+    }
+
+    fn drop_all(&self, node: &Node, is_told: impl Fn(&TrackingMode, bool) -> bool, now: Now) {
         if !self.is_on() {
             return;
         }
         let mut inner = self.inner.lock();
         inner.keys.clear();
         inner.items = 0;
-        for client in inner.modes.keys() {
+        let has_read = std::mem::take(&mut inner.has_read);
+        let told = inner.modes.iter();
+        for (client, _) in told.filter(|(_, mode)| is_told(mode, has_read)) {
             tell(&inner.modes, node, *client, None, now);
         }
     }

@@ -23,6 +23,8 @@ pub(crate) struct Applied {
     pub events: Events,
     /// What scripts published, in order.
     pub said: Vec<Publish>,
+    /// Whether a database was emptied, of which its keys' changes tell nothing.
+    pub is_emptied: bool,
     /// Decisions to evict, and how many keys went by them.
     pub evictions: usize,
     pub evicted_keys: usize,
@@ -226,6 +228,7 @@ impl Shard {
                 }
             }
             OpKind::Flush => {
+                out.is_emptied = true;
                 self.flush(db);
                 Reply::new(&mut out.scratch, op.head.flags.protocol()).ok();
             }

@@ -11,7 +11,8 @@ use bytes::Bytes;
 use paxos::{Entry, Input, Kind, Message, NodeId, Output, RoleChange};
 use resp::Reply;
 
-/// Keyspace events and changes that a leader holds back until it may show anything; more are lost, as by a failover.
+/// Keyspace events, messages and changes that a leader holds back until it may show anything. More events and messages are lost,
+/// as by a failover; changes are made up for (`Group::missed`).
 const HELD_MAX: usize = 65_536;
 
 /// For sessions.
@@ -203,6 +204,7 @@ impl Shard {
                     .min(self.locks_wake_us(now))
                     .min(self.transactions_wake_us())
                     .min(self.waits_wake_us())
+                    .min(self.left_wake_us())
             }
         }
     }
@@ -282,25 +284,39 @@ impl Shard {
         self.drain_changes(work);
     }
 
-    /// What changed is told to others by the leader alone, and not before it may show anything.
+    /// What changed is told to others by the leader alone, and not before it may show anything: told before, it would have
+    /// somebody read again from a former leader what is no more, and not be told of it.
     pub(super) fn drain_changes(&mut self, work: &mut Work<'_>) {
         let mut changes = match self.is_observed() {
             true => self.take_changes(),
             false => Vec::new(),
         };
         let group = &mut self.group;
+        let applied = &mut work.applied;
+        // Whoever asked for it tells it as well, unless it is gone or was told that nobody knows what came of it.
+        let is_emptied = std::mem::take(&mut applied.is_emptied);
         if !group.replica.is_leader() {
             return;
         }
         if group.shows {
+            work.has_missed |= is_emptied;
             work.changes.append(&mut changes);
-        } else if group.held_changes.len() + group.held_events.len() < HELD_MAX {
+            return;
+        }
+        group.missed |= is_emptied;
+        group.holds |= is_emptied
+            || !changes.is_empty()
+            || !applied.events.is_empty()
+            || !applied.said.is_empty();
+        let held = group.held_changes.len() + group.held_events.len() + group.held_said.len();
+        if held < HELD_MAX {
             group.held_changes.append(&mut changes);
-            group.held_events.append(&mut work.applied.events);
-            group.held_said.append(&mut work.applied.said);
+            group.held_events.append(&mut applied.events);
+            group.held_said.append(&mut applied.said);
         } else {
-            work.applied.events.clear();
-            work.applied.said.clear();
+            group.missed |= !changes.is_empty();
+            applied.events.clear();
+            applied.said.clear();
         }
     }
 
@@ -308,7 +324,12 @@ impl Shard {
     pub(super) fn on_role(&mut self, role: RoleChange, work: &mut Work<'_>) {
         let group = &mut self.group;
         let leader = match role {
-            RoleChange::Leader { ballot, log_ms, .. } => {
+            RoleChange::Leader {
+                ballot,
+                log_ms,
+                visible_us,
+            } => {
+                group.visible_us = visible_us;
                 // Who led before may still say so.
                 work.cluster
                     .hear_leader(group.id, ballot, group.me.node, work.now_us());
@@ -330,9 +351,10 @@ impl Shard {
         group.has_outcome_in_flight = false;
         group.script_events.clear();
         group.holds = group.replica.is_leader();
+        // What scripts said is told all the same: who leads next may not have to apply it any more.
         group.held_events.clear();
-        group.held_said.clear();
         group.held_changes.clear();
+        group.missed = true;
         group.decisions.clear();
         group.decisions_count = 0;
         group.forget_heard();
@@ -397,11 +419,27 @@ impl Shard {
                 group.requests.resend_silent(now_us);
             }
         }
+        self.tell_left(work);
         self.tick_locks(work);
         self.tick_waits(work);
         self.tick_transactions(work);
         if self.has_work() || self.group.holds {
             self.pump(work);
+        }
+    }
+
+    /// When what scripts said is to be told that this replica held back until it lost its lead, us.
+    fn left_wake_us(&self) -> u64 {
+        match self.group.held_said.is_empty() || self.group.replica.is_leader() {
+            true => u64::MAX,
+            false => self.group.visible_us,
+        }
+    }
+
+    /// Tells it, at the time at which the leader that it was would have.
+    fn tell_left(&mut self, work: &mut Work<'_>) {
+        if self.left_wake_us() <= work.now_us() {
+            work.applied.said.append(&mut self.group.held_said);
         }
     }
 

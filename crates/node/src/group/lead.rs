@@ -151,6 +151,7 @@ impl Shard {
             return;
         }
         group.holds = false;
+        work.has_missed |= std::mem::take(&mut group.missed);
         work.changes.append(&mut group.held_changes);
         work.applied.events.append(&mut group.held_events);
         work.applied.said.append(&mut group.held_said);

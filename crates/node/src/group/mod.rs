@@ -130,6 +130,11 @@ pub(crate) struct Group {
     shows: bool,
     /// Whether writes were applied whose answers may not leave yet.
     holds: bool,
+    /// Whether changes may not have been told, by whoever led before or for want of room: whoever tracks keys is to drop all
+    /// that was read, as soon as this leader may show anything.
+    missed: bool,
+    /// What this replica knew, when it began to lead, of the time before which it may show nothing, us.
+    visible_us: u64,
     /// What was to be told to others then: keyspace events, what scripts published, and changed keys.
     held_events: Events,
     held_said: Vec<Publish>,
@@ -219,6 +224,8 @@ impl Group {
             lease_until_us: 0,
             shows: false,
             holds: false,
+            missed: false,
+            visible_us: 0,
             held_events: Events::new(),
             held_said: Vec::new(),
             held_changes: Vec::new(),

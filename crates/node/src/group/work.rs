@@ -95,6 +95,8 @@ pub(crate) struct Work<'a> {
     pub applied: Applied,
     /// Changed keys, as leader.
     pub changes: Vec<Change>,
+    /// Whether changes may not have been told, or were those of all keys, as a leader that may show something.
+    pub has_missed: bool,
     /// Keys evicted, as leader.
     pub evicted_keys: usize,
     /// Whether what is to be applied was asked for in memory.
@@ -150,6 +152,7 @@ impl<'a> Work<'a> {
             out,
             applied,
             changes: Vec::new(),
+            has_missed: false,
             evicted_keys: 0,
             is_touched: false,
             needs_room: false,

@@ -6,10 +6,10 @@ use crate::cluster::Membership;
 use crate::journal::Journal;
 use crate::meta::{JoinRequest, NodeAddresses, RequestId, Welcome};
 use crate::node::Node;
-use crate::settings::Settings;
+use crate::settings::{OnQuorumLoss, Settings};
 use crate::wire::{Class, Frame, FrameReader, PeerMessage};
 use parking_lot::Mutex;
-use paxos::{Config, Incarnation, NodeId, ReplicaId};
+use paxos::{Config, GroupId, Incarnation, NodeId, ReplicaId};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -102,6 +102,25 @@ impl Network {
         let mut network = Network::new(3, 3, |_| {});
         network.settle();
         network
+    }
+
+    /// The same, and a shard of which a majority lost its memory begins anew: a lock for longer than was agreed on is not shown
+    /// before that is ([`Network::disagree`]).
+    pub fn of_three_that_reset() -> Self {
+        let mut network = Network::new(3, 3, |settings| {
+            settings.on_quorum_loss = OnQuorumLoss::Reset
+        });
+        network.settle();
+        network
+    }
+
+    /// The nodes agree on nothing about the cluster from now on.
+    pub fn disagree(&mut self) {
+        self.lose(|_, _, message| match message {
+            PeerMessage::Meta(_) => true,
+            PeerMessage::Paxos(message) => message.group == GroupId(0),
+            _ => false,
+        });
     }
 
     /// A process asks node `at` to join, and becomes the next node with what it is told. The links to it are there at once.

@@ -25,6 +25,7 @@ mod resets;
 mod scripts;
 mod sessions;
 mod threads;
+mod tracked;
 mod transactions;
 mod watch;
 

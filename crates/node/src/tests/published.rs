@@ -85,3 +85,30 @@ fn who_missed_a_message_is_told_by_the_next_leader() {
         assert_eq!(subscriber.poll(), HEARD.join(" "));
     }
 }
+
+#[test]
+fn a_message_that_a_leader_held_back_is_told_though_it_leads_no_more() {
+    // Breaks if the outcome is chosen, all know it, and the one that was to tell the message lost its place before it might.
+    let mut network = Network::of_three_that_reset();
+    let shard = (0..8).find(|shard| network.leader(*shard) == Some(2));
+    let keys = keys_in(network.node(2), shard.expect("spread"), "key", 2);
+    let (second, third) = (network.node(2).clone(), network.node(3).clone());
+    let mut subscriber = Client::new(&third);
+    subscriber.run("SUBSCRIBE news");
+    network.run_ms(100);
+    // A lock for longer than was agreed on: until that is, nothing is shown.
+    network.disagree();
+    let (mut locker, mut asker) = (Client::new(&second), Client::new(&second));
+    locker.run(&format!("SET {} me NX PX 3600000", keys[1]));
+    network.run_ms(100);
+    assert_eq!(asker.run(&format!("{SAY} {}", keys[0])), "");
+    network.run_ms(300);
+    assert_eq!(asker.poll(), "");
+    assert_eq!(subscriber.poll(), "", "nothing is shown");
+    network.stop(2);
+    network.run_ms(3000);
+    network.heal();
+    network.run_ms(3000);
+    assert_eq!(asker.poll(), ":1");
+    assert_eq!(subscriber.poll(), HEARD.join(" "));
+}

@@ -163,13 +163,16 @@ pub struct Changed {
 /// One change.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KeyChange {
-    /// Numbered database; 255 with [`KeyChangeKind::Flushed`]: all.
+    /// Numbered database. With [`KeyChangeKind::Flushed`] also 255: all; and 254 ([`MISSED`]).
     pub db: u8,
     /// What happened.
     pub kind: KeyChangeKind,
     /// The key; empty with [`KeyChangeKind::Flushed`].
     pub key: Bytes,
 }
+
+/// In place of a database, with [`KeyChangeKind::Flushed`]: none was emptied, but there may be changes that were not told.
+pub const MISSED: u8 = 254;
 
 /// What happened to a key.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -64,7 +64,7 @@ pub use encode::{Encoded, encode};
 pub use frame::{Class, Frame, FrameHead, FrameReader, HEAD_BYTES, PushError};
 pub use message::{
     Called, Changed, Expect, Expected, Forward, ForwardRefused, ForwardReply, KeyChange,
-    KeyChangeKind, ListensTo, LockAsk, LockTold, NodeBeat, PeerMessage, Place, Publish,
+    KeyChangeKind, ListensTo, LockAsk, LockTold, MISSED, NodeBeat, PeerMessage, Place, Publish,
     PublishKind, Ready, RequestKind, Touched,
 };
 
