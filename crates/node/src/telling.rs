@@ -18,7 +18,7 @@ use crate::client::ClientId;
 use crate::group::Mode;
 use crate::host::Now;
 use crate::node::Node;
-use crate::peers::Sent;
+use crate::peers::{Peer, Sent};
 use crate::slots::Ticket;
 use crate::wire::{
     Called, Changed, KeyChange, KeyChangeKind, ListensTo, MISSED, PeerMessage, Place, Publish,
@@ -31,6 +31,7 @@ use parking_lot::Mutex;
 use paxos::{GroupId, NodeId};
 use smallvec::SmallVec;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 
 /// How long a PUBLISH waits for a node that says nothing.
@@ -212,9 +213,10 @@ impl Node {
         now: Now,
     ) -> usize {
         let here = self.publish_here(kind, channel, payload, now);
+        let peers = self.cluster.peers.all();
         // Registered before it is sent: an answer must find it.
-        let call = ticket.map(|ticket| self.begin_call(ticket, here as i64, now));
-        if !self.has_peers() && call.is_none() {
+        let call = ticket.map(|ticket| self.begin_call(ticket, here as i64, &peers, now));
+        if peers.is_empty() && call.is_none() {
             return here;
         }
         let message = PeerMessage::Publish(Publish {
@@ -224,7 +226,6 @@ impl Node {
             channel: Bytes::copy_from_slice(channel),
             payload: Bytes::copy_from_slice(payload),
         });
-        let peers = self.cluster.peers.all();
         let sent = |node| self.cluster.peers.send(node, &message) == Sent::Queued;
         let unreached: SmallVec<[NodeId; 4]> = peers
             .iter()
@@ -238,9 +239,8 @@ impl Node {
         here
     }
 
-    /// Registers a call to all other nodes.
-    fn begin_call(&self, ticket: Ticket, here: i64, now: Now) -> u64 {
-        let peers = self.cluster.peers.all();
+    /// Registers a call to these nodes.
+    fn begin_call(&self, ticket: Ticket, here: i64, peers: &[Arc<Peer>], now: Now) -> u64 {
         let mut calls = self.telling.calls.lock();
         calls.last += 1;
         let number = calls.last;
@@ -314,11 +314,15 @@ impl Node {
         self.miss(called.call, &[from]);
     }
 
-    /// Ends calls whose time is up. To be called every few milliseconds.
+    /// Ends calls whose time is up, or that wait for nodes alone which are no more or to which there is no link: a node that was
+    /// removed has no link that could break. To be called every few milliseconds.
     pub(crate) fn tick_calls(&self, now: Now) {
         if !self.telling.calls.lock().open.is_empty() {
-            self.telling
-                .end_calls(|call| call.until_us <= now.monotonic_us);
+            let peers = &self.cluster.peers;
+            self.telling.end_calls(|call| {
+                call.missing.retain(|node| peers.is_up(*node));
+                call.missing.is_empty() || call.until_us <= now.monotonic_us
+            });
         }
     }
 

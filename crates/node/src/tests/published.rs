@@ -5,6 +5,7 @@ use super::keys_in;
 use crate::testing::Client;
 use crate::testing::network::Network;
 use crate::wire::PeerMessage;
+use paxos::NodeId;
 
 const SAY: &str = "EVAL \"redis.call('publish', 'news', 'one') redis.call('publish', 'news', 'two') return redis.call('incr', KEYS[1])\" 1";
 const HEARD: [&str; 2] = [
@@ -111,4 +112,19 @@ fn a_message_that_a_leader_held_back_is_told_though_it_leads_no_more() {
     network.run_ms(3000);
     assert_eq!(asker.poll(), ":1");
     assert_eq!(subscriber.poll(), HEARD.join(" "));
+}
+
+#[test]
+fn a_node_that_was_removed_is_not_waited_for() {
+    // Breaks if PUBLISH waits for a node that will never answer until its time is over.
+    let mut network = Network::of_three();
+    let first = network.node(1).clone();
+    let mut client = Client::new(&first);
+    network.lose(|_, to, message| to == 3 && matches!(message, PeerMessage::Publish(_)));
+    assert_eq!(client.run("PUBLISH news one"), "");
+    network.run_ms(50);
+    assert_eq!(client.poll(), "", "one node is missing");
+    first.cluster.peers.set_nodes(&[NodeId(2)]);
+    network.run_ms(20);
+    assert_eq!(client.poll(), ":0");
 }
