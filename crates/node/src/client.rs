@@ -56,8 +56,9 @@ pub struct Client {
     pub queued: AtomicU32,
     /// Bits of [`ClientFlag`].
     pub flags: AtomicU32,
-    /// How CLIENT UNBLOCK ends the present wait ([`Unblock`]); 0: nobody asked for it.
-    unblock: AtomicU8,
+    /// Whether it waits for something that CLIENT UNBLOCK may end ([`WAITS`]), or how that ended it ([`Unblock`]); 0: neither.
+    /// Who ends a wait takes it out of here, so that just one does.
+    wait: AtomicU8,
     outbox: Mutex<Outbox>,
     /// Replies that others fill in.
     slots: Mutex<Slots>,
@@ -122,9 +123,10 @@ pub enum ClientFlag {
     Closing = 1 << 10,
     /// `d`: a watched key changed.
     Dirty = 1 << 11,
-    /// Waits for something that CLIENT UNBLOCK may end.
-    Unblockable = 1 << 12,
 }
+
+/// It waits, and may be unblocked.
+const WAITS: u8 = 3;
 
 /// How CLIENT UNBLOCK ends a wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -134,6 +136,14 @@ pub enum Unblock {
     Timeout = 1,
     /// With an error.
     Error = 2,
+}
+
+impl Unblock {
+    fn of(byte: u8) -> Option<Unblock> {
+        [Unblock::Timeout, Unblock::Error]
+            .into_iter()
+            .find(|how| *how as u8 == byte)
+    }
 }
 
 #[derive(Debug, Default)]
@@ -171,7 +181,7 @@ impl Client {
             output_bytes: AtomicU64::new(0),
             queued: AtomicU32::new(u32::MAX),
             flags: AtomicU32::new(0),
-            unblock: AtomicU8::new(0),
+            wait: AtomicU8::new(0),
             outbox: Mutex::new(Outbox::default()),
             slots: Mutex::new(Slots::default()),
             holding: AtomicBool::new(false),
@@ -195,33 +205,35 @@ impl Client {
         self.flags.fetch_and(!(flag as u32), Ordering::Relaxed);
     }
 
-    /// It waits from now on for something that others may end.
+    /// It waits from now on, and others may end that.
     pub(crate) fn begin_block(&self) {
-        self.unblock.store(0, Ordering::Relaxed);
-        self.set(ClientFlag::Unblockable);
+        self.wait.store(WAITS, Ordering::Release);
     }
 
-    /// It does no longer.
-    pub(crate) fn end_block(&self) {
-        self.clear(ClientFlag::Unblockable);
+    /// It waits no longer: how it was unblocked, if it was. Then that is how its request ends, whatever came of it: whoever did it
+    /// was told so.
+    pub(crate) fn end_block(&self) -> Option<Unblock> {
+        Unblock::of(self.wait.swap(0, Ordering::AcqRel))
+    }
+
+    /// How it was unblocked, if it was: then it waits no longer.
+    pub(crate) fn take_unblock(&self) -> Option<Unblock> {
+        match self.wait.load(Ordering::Acquire) {
+            WAITS => None,
+            _ => self.end_block(),
+        }
     }
 
     /// Ends its wait, if it waits; whether it did.
     pub fn unblock(&self, how: Unblock) -> bool {
-        let waits = self.has(ClientFlag::Unblockable);
-        if waits {
-            self.unblock.store(how as u8, Ordering::Release);
+        let (present, new) = (WAITS, how as u8);
+        let exchanged =
+            self.wait
+                .compare_exchange(present, new, Ordering::AcqRel, Ordering::Relaxed);
+        if exchanged.is_ok() {
             self.rouse();
         }
-        waits
-    }
-
-    /// How its wait is to end, if somebody asked for that.
-    pub(crate) fn take_unblock(&self) -> Option<Unblock> {
-        let asked = self.unblock.swap(0, Ordering::Acquire);
-        [Unblock::Timeout, Unblock::Error]
-            .into_iter()
-            .find(|how| *how as u8 == asked)
+        exchanged.is_ok()
     }
 
     /// Which output limits hold for it.

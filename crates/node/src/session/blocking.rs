@@ -4,9 +4,11 @@
 //! ```text
 //!   slot 0: the reply, or that the request was queued ── queued ──┐
 //!   slot 1: what came of it ───────────────────────────────────── ┼─▶ the client's reply
-//!   slot 2: what the log says of a request that is withdrawn ──── ┘   (its time is over, CLIENT UNBLOCK, or a leader
-//!                                                                      says that it does not wait any more)
+//!   slot 2: what the log says of a request that is withdrawn ──── ┘   (its time is over, or a leader says that it does
+//!                                                                      not wait any more)
 //! ```
+//!
+//! CLIENT UNBLOCK ends one that stands in a queue, at once: what it may have been granted meanwhile is given back.
 //!
 //! What hangs on the connection (SESSION) is remembered here, and ended when the connection is.
 
@@ -81,10 +83,8 @@ enum Stage {
 /// Why a request is withdrawn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Why {
-    /// Its time is over, or somebody said so: then null is its reply.
+    /// Its time is over: then null is its reply.
     Late,
-    /// CLIENT UNBLOCK ERROR.
-    Unblocked,
     /// The leader said that it does not wait any more.
     Settled,
 }
@@ -199,12 +199,7 @@ impl Session {
             stage: Stage::Asked,
         };
         match self.ask_patiently(turn, execute, args, &mut half) {
-            Ok(()) => {
-                if !matches!(half.aim, Aim::Release(_)) {
-                    self.client.begin_block();
-                }
-                self.wait_alone(turn, Pending::Blocked(Box::new(half)), output)
-            }
+            Ok(()) => self.wait_alone(turn, Pending::Blocked(Box::new(half)), output),
             Err(refusal) => {
                 self.void_tickets();
                 Reply::new(output, self.protocol).error(&refusal);
@@ -291,7 +286,9 @@ impl Session {
                     Some(reply) if is_marker(&reply) => {
                         let mut state = turn.node.lock(half.shard);
                         state.blocked.note_queued(half.number);
+                        drop(state);
                         half.stage = Stage::Queued;
+                        self.client.begin_block();
                     }
                     Some(reply) => {
                         let is_unknown = reply.starts_with(NO_LEADER);
@@ -299,18 +296,20 @@ impl Session {
                     }
                 },
                 Stage::Queued => {
+                    let is_late = half.until_us.is_some_and(|until| until <= now_us);
+                    let unblocked = match is_late || outcome.is_some() {
+                        true => self.client.end_block(),
+                        false => self.client.take_unblock(),
+                    };
+                    if let Some(how) = unblocked {
+                        return self.end_unblocked(turn, *half, how, output);
+                    }
                     let why = match outcome {
                         Some(outcome) if outcome != SETTLED => {
                             return self.end_block(turn, *half, &outcome, false, output);
                         }
                         Some(_) => Some(Why::Settled),
-                        None if half.until_us.is_some_and(|until| until <= now_us) => {
-                            Some(Why::Late)
-                        }
-                        None => self.client.take_unblock().map(|how| match how {
-                            Unblock::Timeout => Why::Late,
-                            Unblock::Error => Why::Unblocked,
-                        }),
+                        None => is_late.then_some(Why::Late),
                     };
                     let Some(why) = why else {
                         let until_us = half.until_us;
@@ -338,7 +337,6 @@ impl Session {
                     let mut bytes = Output::new();
                     let mut answer = Reply::new(&mut bytes, self.protocol);
                     match why {
-                        Why::Unblocked => answer.error(UNBLOCKED),
                         Why::Settled if !is_late => answer.error(LOST),
                         Why::Late | Why::Settled => answer.null(),
                     }
@@ -347,6 +345,34 @@ impl Session {
                 }
             }
         }
+    }
+
+    /// The request ends as CLIENT UNBLOCK said, whether or not it was granted something in the meantime: it does not want it.
+    fn end_unblocked(
+        &mut self,
+        turn: Turn<'_>,
+        half: HalfBlocked,
+        how: Unblock,
+        output: &mut Output,
+    ) -> Step {
+        let mut bytes = Output::new();
+        let mut answer = Reply::new(&mut bytes, self.protocol);
+        match how {
+            Unblock::Timeout => answer.null(),
+            Unblock::Error => answer.error(UNBLOCKED),
+        }
+        // Said before whatever the client asks for next.
+        let word = half.word(Verb::Abandon, 0);
+        let mut state = turn.node.lock(half.shard);
+        let nobody = state.blocked.nobody();
+        if state.say_word(&word, nobody, turn.now).is_err() {
+            state.blocked.owe(word);
+        }
+        state.settle(&turn.node.budget);
+        drop(state);
+        turn.node.mark_dirty(half.shard);
+        turn.node.request_flush();
+        self.end_block(turn, half, &bytes.into_bytes(), false, output)
     }
 
     /// Says something of the request through its shard's log; the answer comes to slot 2.
@@ -414,7 +440,6 @@ impl Session {
         }
         turn.node.cluster.set_wake_us(half.shard, 0);
         self.void_tickets();
-        self.client.end_block();
         output.tail_mut().extend_from_slice(reply);
         if reply.starts_with(b"-") {
             turn.node.stats.failed(self.client.id, half.row.id());

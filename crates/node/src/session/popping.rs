@@ -188,7 +188,6 @@ impl Session {
 
     /// Tries for the first time.
     fn begin_pop(&mut self, turn: Turn<'_>, half: HalfPop, output: &mut Output) -> Step {
-        self.client.begin_block();
         if half.is_move(turn.node) {
             return self.try_move(turn, Box::new(half), output);
         }
@@ -277,7 +276,12 @@ impl Session {
                 }
                 Stage::Waiting(ref null) => {
                     let is_late = half.until_us.is_some_and(|until| until <= now_us);
-                    let reply_now = match (reply.is_some(), self.client.take_unblock()) {
+                    // Who is about to try, or is late, is not to be unblocked any more.
+                    let unblocked = match is_late || reply.is_some() {
+                        true => self.client.end_block(),
+                        false => self.client.take_unblock(),
+                    };
+                    let reply_now = match (reply.is_some(), unblocked) {
                         (_, Some(Unblock::Error)) => Some(UNBLOCKED.to_vec()),
                         (_, Some(Unblock::Timeout)) => Some(null.clone()),
                         (false, None) if is_late => Some(null.clone()),
@@ -373,6 +377,7 @@ impl Session {
             turn.node.mark_dirty(*shard);
         }
         turn.node.request_flush();
+        self.client.begin_block();
         Ok(())
     }
 
@@ -386,7 +391,6 @@ impl Session {
     ) -> Step {
         half.end_waits(turn.node, turn.now.monotonic_us);
         self.void_tickets();
-        self.client.end_block();
         output.tail_mut().extend_from_slice(reply);
         if reply.starts_with(b"-") {
             turn.node.stats.failed(self.client.id, half.row.id());

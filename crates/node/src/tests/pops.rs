@@ -139,3 +139,39 @@ fn a_pop_of_a_short_time_gets_what_is_there() {
         assert!(took_ms < 400, "{took_ms} ms");
     }
 }
+
+#[test]
+fn who_was_told_that_a_wait_is_ended_can_rely_on_it() {
+    // Breaks if CLIENT UNBLOCK says that it ended a wait, and the client gets what it waited for.
+    let mut network = Network::of_three();
+    let leader = network.leader(network.node(1).shard_of(b"l"));
+    let at = leader.expect("settled") % 3 + 1;
+    let node = network.node(at).clone();
+    let [mut pusher, mut popper, mut other] = [(); 3].map(|()| Client::new(&node));
+    let unblock = format!("CLIENT UNBLOCK {}", popper.session.client.id);
+    pusher.run("RPUSH l one");
+    network.run_ms(50);
+    assert_eq!(pusher.poll(), ":1");
+    // There is something, so it does not wait; only the answer is on its way.
+    assert_eq!(popper.run("BLPOP l 0"), "");
+    assert_eq!(other.run(&unblock), ":0");
+    network.run_ms(50);
+    assert_eq!(popper.poll(), "*2 $1 l $3 one");
+    // It waits, and is woken to take what has come.
+    assert_eq!(popper.run("BLPOP l 0"), "");
+    network.run_ms(50);
+    assert_eq!(popper.poll(), "");
+    pusher.run("RPUSH l two");
+    network.run_ms(50);
+    assert_eq!(popper.poll(), "", "it tries");
+    assert_eq!(other.run(&unblock), ":0");
+    network.run_ms(50);
+    assert_eq!(popper.poll(), "*2 $1 l $3 two");
+    // It waits, and for nothing else.
+    assert_eq!(popper.run("BLPOP l 0"), "");
+    network.run_ms(50);
+    assert_eq!(popper.poll(), "");
+    assert_eq!(other.run(&unblock), ":1");
+    assert_eq!(other.run(&unblock), ":0", "once");
+    assert_eq!(popper.poll(), "*-1");
+}

@@ -68,6 +68,42 @@ fn a_wait_ends_with_its_time_and_by_hand() {
 }
 
 #[test]
+fn who_was_unblocked_has_no_lock() {
+    // Breaks if CLIENT UNBLOCK says that it ended a wait, and the client gets the lock that was on its way to it, or the lock stays
+    // with somebody who was told that he has none.
+    let (node, _) = node();
+    let [mut a, mut b, mut c] = [(); 3].map(|()| Client::new(&node));
+    for (how, reply) in [
+        ("ERROR", "-UNBLOCKED client unblocked via CLIENT UNBLOCK"),
+        ("TIMEOUT", "$-1"),
+    ] {
+        fence(&a.run("LOCK.ACQUIRE l a 10000"));
+        b.run("LOCK.ACQUIRE l b 10000 WAIT 0");
+        assert_eq!(a.run("LOCK.RELEASE l a"), ":1");
+        assert_eq!(
+            a.run("GET l"),
+            "$1 b",
+            "granted, and it has not heard of it"
+        );
+        let unblock = format!("CLIENT UNBLOCK {} {how}", b.session.client.id);
+        assert_eq!(c.run(&unblock), ":1");
+        assert_eq!(b.poll(), reply);
+        assert_eq!(c.run("EXISTS l"), ":0", "it is nobody's");
+        assert_eq!(c.run(&unblock), ":0");
+    }
+    // One that it has heard of is its own.
+    fence(&a.run("LOCK.ACQUIRE l a 10000"));
+    b.run("LOCK.ACQUIRE l b 10000 WAIT 0");
+    a.run("LOCK.RELEASE l a");
+    fence(&b.poll());
+    assert_eq!(
+        c.run(&format!("CLIENT UNBLOCK {}", b.session.client.id)),
+        ":0"
+    );
+    assert_eq!(c.run("GET l"), "$1 b");
+}
+
+#[test]
 fn an_expired_lock_is_handed_over_by_time_alone() {
     // Breaks if a waiter had to wait for somebody to touch the key.
     let (node, clock) = node();
