@@ -187,7 +187,10 @@ impl<'n> Client<'n> {
         loop {
             let (batch, mut next, scan) = self.held.take().unwrap_or_else(|| self.scan());
             self.run_batch(&batch, &mut next);
-            if matches!(self.step, Step::Replies | Step::Blocked { .. }) {
+            if matches!(
+                self.step,
+                Step::Replies | Step::Blocked { .. } | Step::Wait { .. }
+            ) {
                 self.held = Some((batch, next, scan));
                 break;
             }
@@ -224,7 +227,7 @@ impl<'n> Client<'n> {
         (batch, 0, scan)
     }
 
-    /// Runs a batch to its end or to the first wait. What is left of it then is dropped, unless it waits for replies.
+    /// Runs a batch to its end or to the first wait.
     fn run_batch(&mut self, batch: &Batch, next: &mut usize) {
         loop {
             self.step = self

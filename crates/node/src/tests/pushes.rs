@@ -198,6 +198,30 @@ fn a_pause_holds_nothing_back_that_was_asked_before() {
     assert_eq!(client.poll(), "$-1");
 }
 
+/// Reads by a lease that a pause cuts from what follows them were in time: the connection must not be dropped after the pause
+/// because the lease is over by then.
+#[test]
+fn reads_that_a_pause_cuts_off_are_looked_at_before_it() {
+    let mut network = Network::of_three();
+    let nodes = network.nodes.clone();
+    let leader = network.leader(nodes[0].shard_of(b"s")).expect("settled");
+    let mut client = Client::new(&nodes[leader as usize - 1]);
+    assert_eq!(client.run("CLIENT PAUSE 5000 WRITE"), "+OK");
+    let lines = ["GET s", "MGET s s", "SET s v"];
+    assert_eq!(client.pipeline(&lines), "$-1 *2 $-1 $-1");
+    assert!(
+        matches!(client.step, Step::Wait { .. }),
+        "{:?}",
+        client.step
+    );
+    network.run_ms(6000);
+    let mut reply = client.poll();
+    assert_ne!(client.step, Step::Abort);
+    network.run_ms(50);
+    reply.push_str(&client.poll());
+    assert_eq!(reply, "+OK");
+}
+
 /// A client that waits without a time-out for more replicas than there are must be given up once it has gone.
 #[test]
 fn an_endless_wait_may_be_given_up() {
