@@ -45,7 +45,8 @@ impl Session {
         }
         let replies = self.replies;
         let started_us = turn.node.host.monotonic_us();
-        let step = if self.transaction.is_some() && !transaction::runs_inside(row) {
+        let is_queued = self.transaction.is_some() && !transaction::runs_inside(row);
+        let step = if is_queued {
             self.queue(turn, row, args, output);
             Step::Done
         } else {
@@ -64,10 +65,12 @@ impl Session {
         if self.transaction.is_none() && !is_client {
             self.caching_next = None;
         }
-        if self.pending.is_none() && !pubsub::confirms(row) {
-            self.finish_reply(replies, mark, output);
-        }
         if self.pending.is_none() {
+            match pubsub::confirms(row) && !is_queued {
+                // CLIENT REPLY drops no confirmations, as they are no replies.
+                true => self.end_reply(),
+                false => self.finish_reply(replies, mark, output),
+            }
             self.release_if_held(output);
         }
         if self.client.has_pushes() {

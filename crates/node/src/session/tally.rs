@@ -110,6 +110,11 @@ impl Session {
                 holes.hide_request();
             }
         }
+        self.end_reply();
+    }
+
+    /// The running command is over, which is what CLIENT REPLY SKIP counts.
+    pub(super) fn end_reply(&mut self) {
         self.replies = match self.replies {
             Replies::SkipNext => Replies::Skip,
             Replies::Skip => Replies::On,

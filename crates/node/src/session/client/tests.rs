@@ -119,6 +119,15 @@ fn replies_are_dropped_as_asked() {
         client.pipeline(&["CLIENT REPLY OFF", "SUBSCRIBE x"]),
         "*3 $9 subscribe $1 x :1"
     );
+    let mut client = Client::new(&node);
+    let skipped = ["CLIENT REPLY SKIP", "SUBSCRIBE x", "PING"];
+    assert_eq!(
+        client.pipeline(&skipped),
+        "*3 $9 subscribe $1 x :1 *2 $4 pong $0"
+    );
+    let mut client = Client::new(&node);
+    let queued = ["CLIENT REPLY OFF", "MULTI", "SUBSCRIBE x", "DISCARD"];
+    assert_eq!(client.pipeline(&queued), "");
 }
 
 #[test]
