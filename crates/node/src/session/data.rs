@@ -1,6 +1,7 @@
 //! Data commands: from the row's keys to the shards, under their locks.
 
 use super::access::{Access, Guards, held, lock_all};
+use super::transaction::runs_script;
 use super::window::{Place, Places, places_of};
 use super::{Session, Turn};
 use crate::entry::Stamp;
@@ -10,7 +11,7 @@ use crate::node::Room;
 use crate::shard::{Call, Events};
 use crate::tracking::Caching;
 use cache::{Cache, Change};
-use commands::{Context, Execute, Flags, Keyspace, Row, Split};
+use commands::{Context, Execute, Flags, Keyspace, Row, Run, Split};
 use resp::{Args, Output, Protocol, Reply, Span};
 use smallvec::SmallVec;
 use std::collections::BTreeMap;
@@ -423,7 +424,10 @@ impl Session {
             (Some(Caching::OptIn), next) => next == Some(true),
             (Some(Caching::OptOut), next) => next != Some(false),
         };
-        if !wanted || !row.flags.has(Flags::READONLY) {
+        // What a script reads nobody knows ahead: it counts as a reader of all the keys that it is given.
+        let is_script = matches!(row.run, Run::Session(command) if runs_script(command));
+        let reads = row.flags.has(Flags::READONLY) || is_script;
+        if !wanted || !reads {
             return;
         }
         let mut positions = SmallVec::new();

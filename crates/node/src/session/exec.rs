@@ -97,9 +97,8 @@ impl Session {
             Reply::new(output, self.protocol).null_array();
             return Step::Done;
         }
-        let data = transaction.commands.iter();
-        let data = data.filter(|(row, _)| matches!(row.run, Run::Data(_)));
-        self.remember_reads_ahead(turn, data.map(|(row, args)| (*row, args.args())));
+        let reads = transaction.commands.iter();
+        self.remember_reads_ahead(turn, reads.map(|(row, args)| (*row, args.args())));
         let plan = self.plan_of(turn, &transaction);
         let watches = std::mem::take(&mut self.watches);
         self.client.facts.lock().watched = 0;

@@ -214,6 +214,7 @@ impl Session {
             ticket.fill_shared(output.into_bytes());
             return;
         }
+        self.remember_reads_ahead(turn, [(half.row, args.args())].into_iter());
         let call = Call {
             db: half.db,
             ..self.call(turn, half.execute, args.args())
@@ -272,6 +273,8 @@ impl Session {
                             return self.end_pop(turn, *half, refusal, output);
                         }
                         half.stage = Stage::Waiting(null_of_waiting(reply));
+                        // Who waits hears meanwhile of what else it has read.
+                        self.release_if_held(output);
                     }
                 }
                 Stage::Waiting(ref null) => {

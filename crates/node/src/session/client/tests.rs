@@ -131,6 +131,49 @@ fn replies_are_dropped_as_asked() {
 }
 
 #[test]
+fn what_a_script_reads_is_tracked_for_its_caller() {
+    // Breaks if a client that caches what its scripts answer never hears that it changed.
+    let (node, _) = node();
+    let (mut reader, mut writer) = (Client::new(&node), Client::new(&node));
+    reader.pipeline(&["HELLO 3", "CLIENT TRACKING ON"]);
+    for eval in ["EVAL", "EVAL_RO"] {
+        let eval = format!("{eval} \"return redis.call('get',KEYS[1])\" 1 a");
+        for lines in [vec![eval.as_str()], vec!["MULTI", &eval, "EXEC"]] {
+            reader.pipeline(&lines);
+            writer.run("SET a 1");
+            assert_eq!(reader.poll(), ">2 $10 invalidate *1 $1 a", "{lines:?}");
+            writer.run("SET a 2");
+            assert_eq!(reader.poll(), "", "{lines:?}");
+        }
+    }
+    reader.pipeline(&["CLIENT TRACKING OFF", "CLIENT TRACKING ON OPTIN"]);
+    reader.run("EVAL \"return redis.call('get',KEYS[1])\" 1 a");
+    writer.run("SET a 1");
+    assert_eq!(reader.poll(), "");
+}
+
+#[test]
+fn what_a_read_that_may_wait_read_is_tracked() {
+    // Breaks if XREAD BLOCK answers what never goes stale, or if a wait keeps the news of other keys back.
+    let (node, _) = node();
+    let (mut reader, mut writer) = (Client::new(&node), Client::new(&node));
+    writer.run("XADD s 1 a b");
+    reader.pipeline(&["HELLO 3", "CLIENT TRACKING ON"]);
+    reader.run("XREAD BLOCK 1000 STREAMS s 0");
+    writer.run("XADD s 2 a b");
+    assert_eq!(reader.poll(), ">2 $10 invalidate *1 $1 s");
+    reader.pipeline(&["GET a", "XREAD BLOCK 1000 STREAMS s 2"]);
+    writer.run("SET a 1");
+    assert_eq!(reader.poll(), ">2 $10 invalidate *1 $1 a");
+    writer.run("XADD s 3 a b");
+    let woken = reader.poll();
+    assert!(woken.contains("invalidate *1 $1 s"), "{woken}");
+    assert!(woken.contains("$3 3-0"), "{woken}");
+    writer.run("XADD s 4 a b");
+    assert_eq!(reader.poll(), ">2 $10 invalidate *1 $1 s");
+}
+
+#[test]
 fn a_pause_holds_back_what_it_says() {
     // Breaks if a write gets through a pause, or a read is held back by one of writes.
     let (node, clock) = node();
