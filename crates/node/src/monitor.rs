@@ -42,7 +42,8 @@ impl Monitors {
 
     /// Shows a command of `client` to all listeners.
     pub fn show(&self, node: &Node, client: &Client, db: u8, row: &Row, args: Args<'_>) {
-        if row.flags.has(Flags::SKIP_MONITOR) || row.flags.has(Flags::ADMIN) {
+        // SKIP_MONITOR is but what COMMAND says: Redis shows scripts too, by their own hand.
+        if row.flags.has(Flags::ADMIN) {
             return;
         }
         let hidden = without_secrets(row, args);

@@ -25,6 +25,11 @@ fn monitor_shows_commands_as_they_ran_and_no_password() {
         listener.poll(),
         format!(r#"{at} "MULTI" {at} "GET" "a" {at} "EXEC""#)
     );
+    client.run("EVAL \"return redis.call('get',KEYS[1])\" 1 a");
+    assert_eq!(
+        listener.poll(),
+        format!(r#"{at} "EVAL" "return redis.call('get',KEYS[1])" "1" "a""#)
+    );
     assert_eq!(
         listener.run("GET a"),
         "-ERR Replica can't interact with the keyspace"
