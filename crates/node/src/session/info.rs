@@ -128,26 +128,7 @@ fn section(turn: Turn<'_>, name: &str, manner: Manner, sums: &ShardSums, text: &
         "server" => server(turn, manner, text),
         "clients" => clients(turn, text),
         "memory" => memory(turn, sums, text),
-        "persistence" => {
-            let journal = turn.node.cluster.journal();
-            fields(
-                text,
-                &[
-                    ("loading", 0),
-                    ("async_loading", 0),
-                    ("rdb_changes_since_last_save", 0),
-                    ("rdb_bgsave_in_progress", 0),
-                    ("rdb_last_save_time", 0),
-                    ("aof_enabled", u64::from(journal.is_some())),
-                    ("aof_rewrite_in_progress", 0),
-                ],
-            );
-            if let Some(journal) = journal {
-                let usage = journal.usage();
-                let bytes = usage.segments_bytes + usage.checkpoints_bytes;
-                fields(text, &[("aof_current_size", bytes)]);
-            }
-        }
+        "persistence" => persistence(turn, text),
         "stats" => stats(turn, sums, text),
         "replication" => {
             let peers = turn.node.cluster.peers.all();
@@ -160,7 +141,13 @@ fn section(turn: Turn<'_>, name: &str, manner: Manner, sums: &ShardSums, text: &
             let _ = write!(text, "master_replid:{}\r\n", turn.node.id);
             fields(
                 text,
-                &[("master_repl_offset", 0), ("repl_backlog_active", 0)],
+                &[
+                    ("master_repl_offset", 0),
+                    ("repl_backlog_active", 0),
+                    ("repl_backlog_size", 0),
+                    ("repl_backlog_first_byte_offset", 0),
+                    ("repl_backlog_histlen", 0),
+                ],
             );
         }
         "cpu" => {
@@ -287,6 +274,44 @@ fn server(turn: Turn<'_>, manner: Manner, text: &mut String) {
     let _ = write!(text, "torc_shard_resets:{resets}\r\n");
 }
 
+/// There are no RDB files. Monitoring asks for their last state all the same, and gets what Redis says before the first.
+fn persistence(turn: Turn<'_>, text: &mut String) {
+    let journal = turn.node.cluster.journal();
+    fields(
+        text,
+        &[
+            ("loading", 0),
+            ("async_loading", 0),
+            ("rdb_changes_since_last_save", 0),
+            ("rdb_bgsave_in_progress", 0),
+            ("rdb_last_save_time", 0),
+        ],
+    );
+    text.push_str(
+        "rdb_last_bgsave_status:ok\r\nrdb_last_bgsave_time_sec:-1\r\nrdb_current_bgsave_time_sec:-1\r\n",
+    );
+    fields(
+        text,
+        &[
+            ("rdb_saves", 0),
+            ("rdb_last_cow_size", 0),
+            ("aof_enabled", u64::from(journal.is_some())),
+            ("aof_rewrite_in_progress", 0),
+            ("aof_rewrite_scheduled", 0),
+        ],
+    );
+    // A write that fails ends the node.
+    text.push_str(
+        "aof_last_rewrite_time_sec:-1\r\naof_current_rewrite_time_sec:-1\r\naof_last_bgrewrite_status:ok\r\naof_last_write_status:ok\r\n",
+    );
+    fields(text, &[("aof_last_cow_size", 0)]);
+    if let Some(journal) = journal {
+        let usage = journal.usage();
+        let bytes = usage.segments_bytes + usage.checkpoints_bytes;
+        fields(text, &[("aof_current_size", bytes)]);
+    }
+}
+
 fn clients(turn: Turn<'_>, text: &mut String) {
     let clients = turn.node.clients_by_id();
     let count = |flag: ClientFlag| clients.iter().filter(|client| client.has(flag)).count() as u64;
@@ -321,8 +346,6 @@ fn clients(turn: Turn<'_>, text: &mut String) {
                     .count() as u64,
             ),
             ("clients_in_timeout_table", 0),
-            ("total_blocking_keys", 0),
-            ("total_blocking_keys_on_nokey", 0),
         ],
     );
 }
@@ -392,6 +415,7 @@ fn memory(turn: Turn<'_>, sums: &ShardSums, text: &mut String) {
             + client.output_bytes.load(Ordering::Relaxed)
             + client.outbox_bytes() as u64
     };
+    text.push_str("used_memory_dataset_perc:100.00%\r\n");
     fields(
         text,
         &[
@@ -480,8 +504,16 @@ fn stats(turn: Turn<'_>, sums: &ShardSums, text: &mut String) {
             ("tracking_total_prefixes", tracked_prefixes as u64),
             ("unexpected_error_replies", 0),
             ("total_error_replies", read(&stats.errors)),
-            ("total_reads_processed", 0),
-            ("total_writes_processed", 0),
+            ("dump_payload_sanitizations", 0),
+            ("slave_expires_tracked_keys", 0),
+            ("active_defrag_hits", 0),
+            ("active_defrag_misses", 0),
+            ("active_defrag_key_hits", 0),
+            ("active_defrag_key_misses", 0),
+            ("total_active_defrag_time", 0),
+            ("current_active_defrag_time", 0),
+            ("io_threaded_reads_processed", 0),
+            ("io_threaded_writes_processed", 0),
         ],
     );
 }

@@ -17,7 +17,7 @@ fn the_fields_that_clients_read_are_there() {
     let names = "redis_version torc_version redis_mode arch_bits tcp_port uptime_in_seconds run_id process_id \
         connected_clients maxclients blocked_clients tracking_clients used_memory used_memory_human \
         used_memory_rss used_memory_peak maxmemory maxmemory_policy mem_fragmentation_ratio mem_allocator loading \
-        rdb_bgsave_in_progress aof_enabled total_connections_received total_commands_processed \
+        rdb_bgsave_in_progress rdb_last_bgsave_status aof_enabled aof_last_write_status total_connections_received total_commands_processed \
         instantaneous_ops_per_sec expired_keys evicted_keys keyspace_hits keyspace_misses pubsub_channels \
         pubsub_patterns role connected_slaves master_repl_offset used_cpu_sys used_cpu_user cluster_enabled";
     for name in names.split_whitespace() {
