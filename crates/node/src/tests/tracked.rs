@@ -4,8 +4,8 @@
 use super::{keys_in, send};
 use crate::node::Node;
 use crate::peers::Sent;
-use crate::testing::Client;
 use crate::testing::network::{Network, replica};
+use crate::testing::{Client, node};
 use crate::wire::{PeerMessage, Publish, PublishKind};
 use bytes::Bytes;
 use cache::{Change, ChangeKind};
@@ -129,6 +129,40 @@ fn a_flush_is_told_though_nobody_waits_for_it() {
     drop(flusher);
     scene.network.run_ms(100);
     assert_eq!(tracker.poll(), ">2 $10 invalidate _");
+}
+
+#[test]
+fn what_a_script_read_is_told_when_it_changes() {
+    // Breaks if a client keeps for good what it has of a script, as Redis notes what scripts read, too.
+    const READ: &str = "EVAL \"return redis.call('get', KEYS[1])\" 1";
+    let (node, _) = node();
+    let (mut alone, mut writer) = (Client::new(&node), Client::new(&node));
+    alone.pipeline(&["HELLO 3", "CLIENT TRACKING ON"]);
+    assert_eq!(alone.run(&format!("{READ} k")), "_");
+    writer.run("SET k v");
+    assert_eq!(alone.poll(), ">2 $10 invalidate *1 $1 k");
+    writer.run("SET k v");
+    assert_eq!(alone.poll(), "", "it has dropped it");
+    alone.pipeline(&["MULTI", &format!("{READ} k")]);
+    assert_eq!(alone.run("EXEC"), "*1 $1 v");
+    writer.run("SET k w");
+    assert_eq!(alone.poll(), ">2 $10 invalidate *1 $1 k");
+
+    let mut scene = Scene::new();
+    let [leader, _, reader] = scene.nodes.clone();
+    let mut tracker = Client::new(&reader);
+    tracker.pipeline(&["HELLO 3", "CLIENT TRACKING ON"]);
+    scene.network.run_ms(100);
+    tracker.poll();
+    assert_eq!(tracker.run(&format!("{READ} {}", scene.keys[0])), "");
+    scene.network.run_ms(100);
+    assert_eq!(tracker.poll(), "_");
+    let mut writer = Client::new(&leader);
+    writer.run(&format!("SET {} new", scene.keys[0]));
+    scene.network.run_ms(100);
+    let key = &scene.keys[0];
+    let told = format!(">2 $10 invalidate *1 ${} {key}", key.len());
+    assert_eq!(tracker.poll(), told);
 }
 
 #[test]
