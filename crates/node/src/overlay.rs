@@ -14,7 +14,8 @@ use crate::shard::Events;
 use cache::{Cache, ChangeKind, Entry, Key, Value};
 use commands::context::Touch;
 use commands::{
-    CheckError, Context, Event, EventClass, Flags, Keyspace, Row, Run, Session as SessionCommand,
+    BlockShape, CheckError, Context, Event, EventClass, Flags, Keyspace, Row, Run,
+    Session as SessionCommand,
 };
 use resp::{Args, OwnedArgs, Protocol, Reply};
 use script::{LogLevel, Outcome, Request, Script, Stop};
@@ -317,6 +318,15 @@ impl Overlay {
         let runs = commands::unguarded(row, args);
         if row.flags.has(Flags::NOSCRIPT) || runs.flags.has(Flags::NOSCRIPT) {
             return Err("ERR This Redis command is not allowed from script".into());
+        }
+        let streams = row
+            .blocks
+            .filter(|blocks| blocks.shape == BlockShape::Streams);
+        if streams.is_some_and(|blocks| blocks.waits(args)) {
+            let name = String::from_utf8_lossy(args.get(0));
+            return Err(format!(
+                "ERR {name} command is not allowed with BLOCK option from scripts"
+            ));
         }
         if looks_beyond_keys(row, args) {
             return Err(BEYOND_KEYS.into());

@@ -44,6 +44,12 @@ fn a_script_reads_and_writes_its_keys() {
     assert!(refused.contains("non declared key"), "{refused}");
     let refused = client.run("EVAL_RO \"return redis.call('del', KEYS[1])\" 1 a");
     assert!(refused.contains("read-only scripts"), "{refused}");
+    let refused =
+        client.run("EVAL \"return redis.call('xread', 'block', 0, 'streams', KEYS[1], '$')\" 1 a");
+    assert!(
+        refused.contains("xread command is not allowed with BLOCK"),
+        "{refused}"
+    );
     let refused = client.run("EVAL \"return redis.call('multi')\" 0");
     assert!(refused.contains("not allowed from script"), "{refused}");
     assert_eq!(
