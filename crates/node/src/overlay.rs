@@ -270,6 +270,7 @@ impl Overlay {
             Outcome::Stopped(stop) => stop,
         };
         let text = match stop {
+            Stop::Lacking => UNDECLARED,
             Stop::Killed => "ERR Error running script: Script killed by user with SCRIPT KILL...",
             Stop::Timeout => {
                 "ERR Error running script: it ran for too long and was stopped, nothing of what it did is left"
@@ -463,7 +464,7 @@ impl script::Host for Overlay {
     fn stop(&mut self) -> Option<Stop> {
         if self.missing.is_some() {
             // Whatever it makes of the error, nothing of it is left.
-            return Some(Stop::Killed);
+            return Some(Stop::Lacking);
         }
         self.terms.watchdog.stop()
     }

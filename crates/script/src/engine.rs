@@ -111,3 +111,66 @@ impl Engine {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::host::LogLevel;
+    use resp::{Args, Reply};
+
+    /// Stops a script behind its first command.
+    struct Stopping {
+        why: Stop,
+        calls: usize,
+    }
+
+    impl Host for Stopping {
+        fn call(&mut self, _: Args<'_>, reply: &mut Reply<'_>) {
+            self.calls += 1;
+            reply.error("ERR not here");
+        }
+
+        fn knows(&self, _: &[u8]) -> bool {
+            true
+        }
+
+        fn stop(&mut self) -> Option<Stop> {
+            (self.calls > 0).then_some(self.why)
+        }
+
+        fn clock_s(&self) -> f64 {
+            0.0
+        }
+
+        fn log(&mut self, _: LogLevel, _: &[u8]) {}
+    }
+
+    fn states_after(why: Stop) -> usize {
+        let engine = Engine::default();
+        let sources: [&[u8]; 3] = [
+            b"redis.call('get', 'a') return 1",
+            b"redis.pcall('get', 'a') while true do end",
+            b"return coroutine.wrap(function() pcall(redis.call, 'get', 'a') while true do end end)()",
+        ];
+        for source in sources {
+            let script = engine.check(source).expect("it is Lua");
+            let request = Request {
+                script: &script,
+                keys: &[],
+                args: &[],
+                protocol: Protocol::Resp2,
+            };
+            let (outcome, host) = engine.run(&request, Stopping { why, calls: 0 });
+            assert_eq!(outcome, Outcome::Stopped(why));
+            assert_eq!(host.calls, 1);
+        }
+        engine.states.lock().expect("no test panicked").len()
+    }
+
+    #[test]
+    fn a_state_serves_again_whose_script_lacked_something() {
+        // Breaks if each key that a script was not given costs a new Lua state, which takes longer than the script.
+        assert_eq!(states_after(Stop::Lacking), 1);
+        assert_eq!(states_after(Stop::Timeout), 0);
+    }
+}

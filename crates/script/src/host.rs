@@ -12,6 +12,8 @@ pub enum Stop {
     Killed,
     /// It wanted more memory than a script may have.
     Memory,
+    /// Its host has to fetch something first; the script is run again then.
+    Lacking,
 }
 
 /// Level of a script's log line, as `redis.log` has them.

@@ -288,8 +288,12 @@ impl State {
     /// Forgets the run.
     fn tidy_up(&mut self, outcome: &Outcome) -> Fit {
         self.runs_count = self.runs_count.wrapping_add(1);
-        let was_stopped = matches!(outcome, Outcome::Stopped(_));
-        if was_stopped || !self.is_untouched() {
+        let is_spent = match outcome {
+            // It ended as by an error of its own. Nothing was short, and to make a state takes longer than most scripts.
+            Outcome::Stopped(Stop::Lacking) | Outcome::Replied(_) | Outcome::Failed(_) => false,
+            Outcome::Stopped(Stop::Timeout | Stop::Killed | Stop::Memory) => true,
+        };
+        if is_spent || !self.is_untouched() {
             return Fit::No;
         }
         if self.lua.used_memory() > IDLE_BYTES_MAX {
