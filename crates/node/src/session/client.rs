@@ -458,13 +458,23 @@ impl Session {
         self.replan();
     }
 
+    /// Takes CLIENT CACHING at its word, if that goes with how keys are tracked.
+    pub(super) fn choose_caching(&mut self, answer: &[u8]) -> bool {
+        let chosen = match (answer.to_ascii_lowercase().as_slice(), self.tracking) {
+            (b"yes", Some(Caching::OptIn)) => true,
+            (b"no", Some(Caching::OptOut)) => false,
+            _ => return false,
+        };
+        self.caching_next = Some(chosen);
+        true
+    }
+
     fn client_caching(&mut self, _turn: Turn<'_>, answer: &[u8], reply: &mut Reply<'_>) {
         if !self.client.has(ClientFlag::Tracking) {
             return reply.error("ERR CLIENT CACHING can be called only when the client is in tracking mode with OPTIN or OPTOUT mode enabled");
         }
         match (answer.to_ascii_lowercase().as_slice(), self.tracking) {
-            (b"yes", Some(Caching::OptIn)) => self.caching_next = Some(true),
-            (b"no", Some(Caching::OptOut)) => self.caching_next = Some(false),
+            _ if self.choose_caching(answer) => {}
             (b"yes", _) => {
                 return reply.error(
                     "ERR CLIENT CACHING YES is only valid when tracking is enabled in OPTIN mode.",

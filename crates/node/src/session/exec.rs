@@ -97,8 +97,7 @@ impl Session {
             Reply::new(output, self.protocol).null_array();
             return Step::Done;
         }
-        let reads = transaction.commands.iter();
-        self.remember_reads_ahead(turn, reads.map(|(row, args)| (*row, args.args())));
+        self.remember_transaction(turn, &transaction);
         let plan = self.plan_of(turn, &transaction);
         let watches = std::mem::take(&mut self.watches);
         self.client.facts.lock().watched = 0;
@@ -138,6 +137,19 @@ impl Session {
             Err(refusal) => {
                 Reply::new(output, self.protocol).error(&refusal);
                 Step::Done
+            }
+        }
+    }
+
+    /// Notes what is read, each command as the CLIENT CACHING ahead of it says.
+    fn remember_transaction(&mut self, turn: Turn<'_>, transaction: &Transaction) {
+        for (row, args) in &transaction.commands {
+            let args = args.args();
+            let is_client = matches!(row.run, Run::Session(SessionCommand::Client));
+            if is_client && args.get(1).eq_ignore_ascii_case(b"caching") {
+                self.choose_caching(args.get(2));
+            } else {
+                self.remember_reads_ahead(turn, [(*row, args)].into_iter());
             }
         }
     }

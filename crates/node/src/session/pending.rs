@@ -72,6 +72,8 @@ impl Session {
         let mark = output.mark();
         let step = self.go_on_pending(turn, output);
         if self.pending.is_none() {
+            // A transaction's own CLIENT CACHING holds no longer than the transaction.
+            self.caching_next = None;
             self.finish_reply(self.replies, mark, output);
             self.release_if_held(output);
         }

@@ -372,6 +372,36 @@ fn a_client_that_tracks_hears_of_changes_made_elsewhere() {
 }
 
 #[test]
+fn what_a_transaction_or_a_script_read_elsewhere_is_tracked_as_asked() {
+    // Breaks if CLIENT CACHING inside MULTI comes too late for the reads behind it, or holds for what follows EXEC.
+    let mut network = Network::of_three();
+    let nodes = network.nodes.clone();
+    let script = "EVAL \"return redis.call('get',KEYS[1])\" 1 {k}b";
+    for node in &nodes {
+        let (mut client, mut writer) = (Client::new(node), Client::new(node));
+        for (mode, word) in [("OPTIN", "YES"), ("OPTOUT", "NO")] {
+            run(&mut network, &mut client, "HELLO 3");
+            let on = format!("CLIENT TRACKING ON {mode}");
+            run(&mut network, &mut client, &on);
+            let caching = format!("CLIENT CACHING {word}");
+            let lines = ["MULTI", "GET {k}a", &caching, script, "EXEC", "GET {k}c"];
+            pipeline(&mut network, &mut client, &lines);
+            for key in ["{k}a", "{k}b", "{k}c"] {
+                run(&mut network, &mut writer, &format!("SET {key} 1"));
+                network.deliver();
+                let is_told = (key == "{k}b") == (mode == "OPTIN");
+                let told = match is_told {
+                    true => format!(">2 $10 invalidate *1 $4 {key}"),
+                    false => String::new(),
+                };
+                assert_eq!(client.poll(), told, "{mode} {key}");
+            }
+            run(&mut network, &mut client, "CLIENT TRACKING OFF");
+        }
+    }
+}
+
+#[test]
 fn wait_tells_how_many_hold_it() {
     // Breaks if WAIT promised more copies of a write than there are, or waited for those that are there.
     let mut network = Network::of_three();
