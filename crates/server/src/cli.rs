@@ -67,7 +67,8 @@ pub(crate) struct Misread {
 ///
 /// [`Misread`].
 pub(crate) fn parse(args: impl Iterator<Item = OsString>) -> Result<Invocation, Misread> {
-    match command().try_get_matches_from(args) {
+    let args: Vec<OsString> = args.collect();
+    match command().try_get_matches_from(&args) {
         Ok(matches) => Ok(Invocation::Run(flags(&matches))),
         Err(error) => match error.kind() {
             ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
@@ -76,7 +77,7 @@ pub(crate) fn parse(args: impl Iterator<Item = OsString>) -> Result<Invocation, 
             _ => {
                 let message = error.to_string();
                 Err(Misread {
-                    command: command_of(&message),
+                    command: command_of(&args),
                     message: words(&message),
                 })
             }
@@ -84,16 +85,16 @@ pub(crate) fn parse(args: impl Iterator<Item = OsString>) -> Result<Invocation, 
     }
 }
 
-/// The command whose usage the parser's message tells, if it is one that does not start a node.
-fn command_of(message: &str) -> Option<String> {
-    let usage = message
-        .lines()
-        .find_map(|line| line.strip_prefix("Usage: "))?;
-    let path: Vec<&str> = usage
-        .split_whitespace()
-        .skip(1)
-        .take_while(|word| word.starts_with(|first: char| first.is_ascii_lowercase()))
-        .collect();
+/// The command that arguments which are wrong somewhere ask for, if it is one that does not start a node.
+fn command_of(args: &[OsString]) -> Option<String> {
+    let read = command().ignore_errors(true).try_get_matches_from(args);
+    let matches = read.ok()?;
+    let mut path = Vec::new();
+    let mut inner = &matches;
+    while let Some((name, next)) = inner.subcommand() {
+        path.push(name);
+        inner = next;
+    }
     match path.as_slice() {
         [] | ["serve"] | ["node", "add"] => None,
         path => Some(path.join(" ")),

@@ -252,10 +252,14 @@ impl Layers {
 
     fn set(&mut self, name: &str, value: &str, origin: Origin) {
         let Some(option) = options::find(name) else {
-            let message = match self.settings.get(name) {
+            let meant = options::find(&name.to_ascii_lowercase().replace('_', "-"));
+            let message = match (meant, self.settings.get(name)) {
+                (Some(meant), _) => format!("{name}: there is no such option, but {}", meant.name),
                 // A name of Redis's that has one value here; only a lower-case one is quoted back.
-                Some(only) => format!("{name}: cannot be configured, it is always '{only}' here"),
-                None => format!("{name}: there is no such option (torc --help lists them)"),
+                (None, Some(only)) => {
+                    format!("{name}: cannot be configured, it is always '{only}' here")
+                }
+                (None, None) => format!("{name}: there is no such option (torc --help lists them)"),
             };
             return self.error(origin, message);
         };

@@ -395,6 +395,14 @@ fn bad_values_are_refused_with_the_reason() {
             "torc.toml:2: save: cannot be configured, it is always '' here",
         ]
     );
+    let file = machine.file("Port = 1\ntcp_keepalive = 5\n");
+    assert_eq!(
+        machine.errors(&["--config", &file]),
+        [
+            "torc.toml:1: Port: there is no such option, but port",
+            "torc.toml:2: tcp_keepalive: there is no such option, but tcp-keepalive",
+        ]
+    );
 }
 
 #[test]
@@ -566,6 +574,11 @@ fn an_operators_command_that_is_not_understood_says_so() {
             &["node", "weight", "2", "1", "--port", "x"],
             "torc node weight, which has --help, was not understood:\n  \
              command line: port 'x': argument couldn't be parsed into an integer",
+        ),
+        (
+            &["rebalance", "--plan", "--weights", "x"],
+            "torc rebalance, which has --help, was not understood:\n  \
+             command line: invalid value 'x' for '--weights <NODE=WEIGHT,...>': write it as NODE=WEIGHT, e.g. 4=2",
         ),
         (
             &["node", "add"],
