@@ -26,7 +26,7 @@ use config::{Command, Config};
 use operator::Question;
 use question::Asked;
 use status::Form;
-use std::io::{IsTerminal, Write};
+use std::io::{ErrorKind, IsTerminal, Write};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -54,10 +54,7 @@ fn main() -> ExitCode {
         }
     };
     match command {
-        Command::Print(text) => {
-            let _ = std::io::stdout().write_all(text.as_bytes());
-            ExitCode::SUCCESS
-        }
+        Command::Print(text) => ended(print(&text)),
         Command::Serve(config) => ended(start(*config)),
         Command::Ask {
             asked,
@@ -66,10 +63,22 @@ fn main() -> ExitCode {
             watch,
         } => ended(match watch {
             true => watch_answer(&asked, &question, form),
-            false => operator::answer(&asked, &question, form).map(|text| {
-                let _ = std::io::stdout().write_all(text.as_bytes());
-            }),
+            false => operator::answer(&asked, &question, form).and_then(|text| print(&text)),
         }),
+    }
+}
+
+/// Prints a text. That whoever reads it has seen enough of it is no failure.
+fn print(text: &str) -> anyhow::Result<()> {
+    let mut output = std::io::stdout();
+    let printed = output
+        .write_all(text.as_bytes())
+        .and_then(|()| output.flush());
+    match printed {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+            Err(error).context("cannot print the answer")
+        }
+        _ => Ok(()),
     }
 }
 
@@ -86,6 +95,13 @@ fn watch_answer(asked: &Asked, question: &Question, form: Form) -> anyhow::Resul
             false => "",
         };
         let text = answer.as_deref().unwrap_or_default();
+        let text = match (form, rustix::termios::tcgetwinsize(&output)) {
+            (Form::Table, Ok(size)) => {
+                status::on_screen(text, size.ws_row.into(), size.ws_col.into())
+            }
+            // JSON is for programs, and what has no size is no terminal.
+            (Form::Table | Form::Json, _) => text.into(),
+        };
         if write!(output, "{clear}{text}")
             .and_then(|()| output.flush())
             .is_err()

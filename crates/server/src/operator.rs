@@ -157,9 +157,9 @@ fn follow(asked: &Asked, end: &End, form: Form) -> anyhow::Result<String> {
         let moves = moves.map_or(0, |moves| moves.len() as u64);
         let left = moves + number(&plan, "leaders");
         most = most.max(moves);
+        bar.set_message(indicatif::HumanBytes(number(&plan, "bytes")).to_string());
         bar.set_length(most);
         bar.set_position(most - moves);
-        bar.set_message(indicatif::HumanBytes(number(&plan, "bytes")).to_string());
         let is_known = plan["unknown"].as_array().is_none_or(Vec::is_empty);
         if left == 0 && is_known && node.is_none_or(|node| is_empty(asked, node).unwrap_or(false)) {
             break;

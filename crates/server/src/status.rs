@@ -53,6 +53,26 @@ pub fn tables(status: &Value) -> String {
     text
 }
 
+/// As much of a text as fits on a screen of so many rows and columns, from its top: what scrolls away is what matters. The
+/// last row says how many lines are left out. A screen of 0 rows takes all.
+pub fn on_screen(text: &str, rows: usize, columns: usize) -> String {
+    let lines = || text.lines();
+    let rows_of = |line: &str| line.chars().count().div_ceil(columns.max(1)).max(1);
+    // The cursor stands in a row of its own.
+    if rows == 0 || lines().map(rows_of).sum::<usize>() < rows {
+        return text.into();
+    }
+    let mut taken = 0;
+    let shown = lines().take_while(|line| {
+        taken += rows_of(line);
+        taken + 2 <= rows
+    });
+    let mut screen: Vec<&str> = shown.collect();
+    let left_out = format!("({} more lines)", lines().count() - screen.len());
+    screen.push(&left_out);
+    screen.join("\n") + "\n"
+}
+
 fn line(text: &mut String, arguments: std::fmt::Arguments<'_>) {
     writeln!(text, "{arguments}").expect("a String takes any text");
 }
@@ -114,6 +134,21 @@ fn cell(value: &Value) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_watched_stays_on_the_screen() {
+        // Breaks if the shards of `torc status --watch` push the nodes, and what is left to move, off the top.
+        let text = "one\ntwo is long\nthree\nfour\nfive\n";
+        assert_eq!(on_screen(text, 6, 80), text);
+        assert_eq!(
+            on_screen(text, 5, 80),
+            "one\ntwo is long\nthree\n(2 more lines)\n"
+        );
+        assert_eq!(on_screen(text, 5, 6), "one\ntwo is long\n(3 more lines)\n");
+        assert_eq!(on_screen(text, 1, 80), "(5 more lines)\n");
+        assert_eq!(on_screen(text, 0, 0), text);
+        assert_eq!(on_screen("", 5, 80), "");
+    }
 
     #[test]
     fn a_status_is_shown_with_all_that_is_in_it() {
