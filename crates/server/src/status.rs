@@ -34,7 +34,9 @@ pub fn tables(status: &Value) -> String {
     let Value::Object(fields) = status else {
         return format!("{status}\n");
     };
-    let is_list = |value: &Value| matches!(value, Value::Array(items) if !items.is_empty());
+    // Numbers have room in one line.
+    let is_list =
+        |value: &Value| matches!(value, Value::Array(items) if !items.iter().all(Value::is_number));
     let width = fields.keys().map(|name| name.len()).max().unwrap_or(0);
     for (name, value) in fields.iter().filter(|(_, value)| !is_list(value)) {
         line(
@@ -44,7 +46,7 @@ pub fn tables(status: &Value) -> String {
     }
     for (name, value) in fields {
         if let Value::Array(items) = value
-            && !items.is_empty()
+            && is_list(value)
         {
             line(&mut text, format_args!("\n{}", words(name)));
             line(&mut text, format_args!("{}", table(items)));
@@ -154,7 +156,7 @@ mod tests {
     fn a_status_is_shown_with_all_that_is_in_it() {
         // Breaks if a column, a row or a fact of the node's answer were not to be seen.
         let status = serde_json::json!({
-            "cluster_id": "ab", "epoch": 3,
+            "cluster_id": "ab", "epoch": 3, "meta_voters": [1, 3],
             "nodes": [
                 {"id": 1, "address": "h:1", "alive": true, "leads": 22},
                 {"id": 2, "address": "h:2", "alive": false, "leads": null},
@@ -168,6 +170,7 @@ mod tests {
             .map(|l| l.split_whitespace().collect())
             .collect();
         assert!(lines.contains(&vec!["cluster", "id", "ab"]), "{text}");
+        assert!(lines.contains(&vec!["meta", "voters", "1", "3"]), "{text}");
         assert!(
             lines.contains(&vec!["id", "address", "alive", "leads"]),
             "columns stand as the node tells them, the id first: {text}"
