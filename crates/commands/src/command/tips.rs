@@ -1,8 +1,9 @@
 //! Tips of COMMAND INFO: what a driver may want to know beyond the flags (redis.io, "Command tips").
 //!
 //! Redis's tips on which nodes of a cluster to ask, and how to put the answers together, are left out with
-//! intent: any node of Torc answers for the whole keyspace, and a driver that added up DBSIZE over the nodes
-//! would count every key several times.
+//! intent: at the clients' port any node of Torc answers for the whole keyspace, and a driver that added up DBSIZE
+//! over the nodes would count every key several times. (At the port for cluster-aware clients a node answers for
+//! what it leads, as Redis does; their drivers know by themselves which commands these are.)
 
 use crate::Row;
 
