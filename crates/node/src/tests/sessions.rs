@@ -383,6 +383,8 @@ fn what_a_transaction_or_a_script_read_elsewhere_is_tracked_as_asked() {
             run(&mut network, &mut client, "HELLO 3");
             let on = format!("CLIENT TRACKING ON {mode}");
             run(&mut network, &mut client, &on);
+            // Leaders that have just begun make up for what those before them may not have told.
+            network.run_ms(100);
             let caching = format!("CLIENT CACHING {word}");
             let lines = ["MULTI", "GET {k}a", &caching, script, "EXEC", "GET {k}c"];
             pipeline(&mut network, &mut client, &lines);
