@@ -16,7 +16,7 @@ pub(crate) struct Overview {
     pub leaders: Vec<Option<NodeId>>,
     /// The nodes that are alive, sorted.
     pub alive: Vec<NodeId>,
-    /// The nodes that died a moment ago, sorted.
+    /// The nodes whose links broke a moment ago, sorted.
     pub just_lost: Vec<NodeId>,
 }
 
@@ -58,7 +58,8 @@ impl Overview {
     /// Whom to ask for the keys of a shard: its leader, or whoever should lead it while nobody is known to. If that one died
     /// a moment ago and the others can choose a leader, one of these, who will know it: a client of Redis Cluster
     /// that is told of a dead node again, or of a part of its slots now and of the rest later, has the more to get wrong.
-    /// Not for long: who cannot reach a leader that others reach would contradict them. A node that is not known (the founder
+    /// Not for long: who cannot reach a leader that others reach would contradict them. Nor if it is only silent: on a busy
+    /// machine it may lead on. A node that is not known (the founder
     /// of a cluster that is about to be) has no entry.
     pub fn owner(&self, shard: usize) -> Option<&NodeView> {
         let wanted = self.view.wanted.get(shard).map_or(&[][..], Vec::as_slice);

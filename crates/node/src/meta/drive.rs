@@ -141,7 +141,7 @@ impl Node {
         group.presence.alive_since(node, now.monotonic_us)
     }
 
-    /// Whether another node died a moment ago, so that whoever leads its shards next is about to be known.
+    /// Whether another node's link broke a moment ago, so that whoever leads its shards next is about to be known.
     pub(crate) fn is_just_lost(&self, node: NodeId, now: Now) -> bool {
         let group = self.meta.group.lock();
         let lost_us = group.presence.lost_for_us(node, now.monotonic_us);

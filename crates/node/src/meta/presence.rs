@@ -76,14 +76,10 @@ impl Presence {
         Some(now_us.saturating_sub(*since_us))
     }
 
-    /// For how long a node that was alive has not been, us; none if it is alive, or never was as far as is known here.
+    /// For how long a node whose link broke has not been alive, us; none if it was heard since, or never. One that is silent
+    /// may only be slow.
     pub fn lost_for_us(&self, node: NodeId, now_us: u64) -> Option<u64> {
-        match self.nodes.get(&node) {
-            Some(heard) => now_us
-                .checked_sub(heard.last_us + SILENCE_MAX_US)
-                .filter(|silent_us| *silent_us > 0),
-            None => Some(now_us.saturating_sub(*self.lost.get(&node)?)),
-        }
+        Some(now_us.saturating_sub(*self.lost.get(&node)?))
     }
 
     /// Since when a node has been heard without a break, us; none if it is not.
@@ -150,15 +146,15 @@ mod tests {
 
     #[test]
     fn it_is_known_for_how_long_a_node_is_dead() {
-        // Breaks if clients are sent to heirs of a node that lives, or for ever to those of one that is dead.
+        // Breaks if clients are sent to heirs of a node that is only slow, or for ever to those of one that is dead.
         let mut presence = Presence::default();
         let node = NodeId(1);
         presence.lose(node, 5);
         assert_eq!(presence.lost_for_us(node, 5), None, "it never was there");
         presence.hear(life(1, 1), 10);
         assert_eq!(presence.lost_for_us(node, 1_000_010), None);
-        assert_eq!(presence.lost_for_us(node, 1_000_015), Some(5));
-        // That its link breaks too begins nothing anew.
+        assert_eq!(presence.lost_for_us(node, 1_000_015), None, "it is silent");
+        // That the link of a silent node breaks in the end is no news.
         presence.lose(node, 1_000_020);
         assert_eq!(presence.lost_for_us(node, 1_000_020), Some(10));
         presence.hear(life(1, 2), 1_000_030);

@@ -156,6 +156,8 @@ fn who_alone_cannot_reach_a_leader_does_not_name_heirs() {
     let mut network = three();
     let before = led(&network, 1);
     network.cut(1, 2);
+    let node = network.node(1).clone();
+    node.peer_down(paxos::NodeId(2), node.now());
     network.run_ms(4000);
     let (one, three) = (led(&network, 1), led(&network, 3));
     assert_eq!(three, before);
