@@ -40,6 +40,8 @@ import org.redisson.config.SubscriptionMode;
 public final class LockMain {
   private static final int INSIST_SECONDS_MAX = 30;
   private static final int LEASE_SECONDS = 30;
+  /** Each request chooses its master anew: more than so many in a row do not end at one that has just been given up. */
+  private static final int SHUTDOWNS_MAX = 5;
 
   private final Supplier<RedissonClient> connect;
   private final Map<String, Place> places = new ConcurrentHashMap<>();
@@ -94,6 +96,7 @@ public final class LockMain {
     private RedissonClient own = client;
     private RLock lock;
     private boolean isDeaf;
+    private int shutdowns;
     private int errors;
 
     Place(String name, String kind, String lockName, String file) {
@@ -120,6 +123,7 @@ public final class LockMain {
       while (true) {
         try {
           ask.run();
+          shutdowns = 0;
           return;
         } catch (RedisException error) {
           errors++;
@@ -138,10 +142,14 @@ public final class LockMain {
      * `PublishSubscribeService.subscribeNoTimeout` does not release the channel's semaphore then: that error comes once, and
      * from then on whoever waits for the lock is told that the subscription took too long. That is so on Redis Cluster too.
      * Either is told before the lock was granted.
+     *
+     * Or it has shut a master down and sends to it for good: `ClusterConnectionManager.checkSlotsMigration` does so if a master
+     * loses all its slots and gets others between two looks at the map.
      */
     private boolean isDeaf(RedisException error) {
       String why = String.valueOf(error.getMessage());
-      return error instanceof RedisNodeNotFoundException && why.startsWith("Node for name: redisson_lock__channel")
+      shutdowns = why.equals("RedisClient is shutdown") ? shutdowns + 1 : 0;
+      return shutdowns > SHUTDOWNS_MAX || error instanceof RedisNodeNotFoundException && why.startsWith("Node for name: redisson_lock__channel")
               && why.contains(" slot: ")
           || own != client && why.startsWith("Unable to acquire subscription lock");
     }
@@ -151,6 +159,7 @@ public final class LockMain {
         own = replace(own);
         lock = lockOf(own);
         isDeaf = false;
+        shutdowns = 0;
       }
       if (loops) {
         // With a time of its own: the watchdog of Redisson 3.45 trips over locks that are released while it looks.
