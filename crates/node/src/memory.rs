@@ -127,11 +127,12 @@ impl Budget {
         }
     }
 
-    /// Gives a shard's whole surplus back (after an eviction in it).
+    /// Gives a shard's whole surplus back (after an eviction in it, which may also have taken a few bytes: a page that has
+    /// a free slot again stands in a list).
     pub fn give_back(&self, used: u64, grant: &mut u64) {
-        let give = grant.saturating_sub(used);
-        *grant -= give;
-        self.pool.fetch_add(give as i64, Ordering::Relaxed);
+        let give = *grant as i64 - used as i64;
+        *grant = used;
+        self.pool.fetch_add(give, Ordering::Relaxed);
     }
 }
 
