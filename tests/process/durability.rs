@@ -106,10 +106,10 @@ fn a_server_tells_that_it_keeps_a_log() {
             Value::Array(vec![Value::bulk(name), Value::bulk(value)])
         );
     }
-    let info = format!("{:?}", client.ask("INFO persistence"));
+    let info = client.ask("INFO persistence").text();
     assert!(info.contains("aof_enabled:1"), "{info}");
     let mut plain = Server::start();
-    let info = format!("{:?}", plain.client().ask("INFO persistence"));
+    let info = plain.client().ask("INFO persistence").text();
     assert!(info.contains("aof_enabled:0"), "{info}");
     assert_eq!(plain.exit_code(Duration::ZERO), None);
 }
@@ -201,6 +201,9 @@ fn a_node_with_data_stays_in_its_cluster() {
     let mut client = second.client();
     assert_written(&mut client);
     until("a cluster of one", || {
-        format!("{:?}", client.ask("CLUSTER INFO")).contains("cluster_known_nodes:1")
+        client
+            .ask("CLUSTER INFO")
+            .text()
+            .contains("cluster_known_nodes:1")
     });
 }
