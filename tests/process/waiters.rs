@@ -1,6 +1,6 @@
 //! Clients that wait for a lock, and what else happens to their connections meanwhile.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use torc_tests::{Client, Server, Value};
 
@@ -151,4 +151,32 @@ fn pushes_reach_who_waits() {
         "{refused}"
     );
     assert!(!subscriber.has_more(Duration::from_millis(50)).unwrap());
+}
+
+#[test]
+fn who_is_gone_takes_nothing_with_it() {
+    // Breaks if a client that closes while it waits is given what comes at that moment: nobody would have it then. Without the
+    // look at the socket's end in the connection's wait one round in 50 lost its element.
+    if Server::tests_redis() {
+        return; // It gives to whoever it has not heard of yet.
+    }
+    let server = Server::start();
+    let (mut pushes, mut takes) = (server.client(), server.client());
+    for round in 0..300 {
+        let mut waiter = server.client();
+        waiter.send_args(&["BLPOP", "list", "0"]).unwrap();
+        until("a client that waits", || {
+            let info = pushes.ask("INFO clients").text();
+            info.contains("blocked_clients:1\r")
+        });
+        drop(waiter);
+        // The server hears of the end some tens of microseconds later.
+        let begun = Instant::now();
+        while begun.elapsed() < Duration::from_micros(round % 15 * 10) {
+            std::hint::spin_loop();
+        }
+        assert_eq!(pushes.ask("RPUSH list element"), Value::Integer(1));
+        let taken = Value::Array(vec![Value::bulk("list"), Value::bulk("element")]);
+        assert_eq!(takes.ask("BLPOP list 5"), taken, "round {round}");
+    }
 }

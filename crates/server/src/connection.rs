@@ -405,8 +405,9 @@ impl Connection {
                             return Err(Ended::AtOnce);
                         }
                         Woken::Attention => self.attend()?,
-                        // Who has closed one half still gets its reply, unless that may never come.
-                        Woken::Read if self.at_end && may_never_come => {
+                        // Who has closed one half still gets its reply, unless that may never come, or it is called for something
+                        // at this very moment.
+                        Woken::Read if self.at_end && (may_never_come || is_blocked) => {
                             return Err(Ended::AtOnce);
                         }
                         Woken::Read | Woken::Time | Woken::Written(_) => {}
