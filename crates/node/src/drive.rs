@@ -352,8 +352,11 @@ impl Node {
         if !work.changes.is_empty() {
             self.publish_changes(std::mem::take(&mut work.changes), None, work.now);
         }
+        let is_emptied = std::mem::take(&mut work.is_emptied);
         if std::mem::take(&mut work.has_missed) {
             self.make_up(work.now);
+        } else if is_emptied {
+            self.tell_missed(work.now);
         }
         for event in work.applied.events.drain(..) {
             self.publish_event(&event, work.now);

@@ -416,12 +416,16 @@ impl Node {
         }
     }
 
-    /// Changes of a shard that is led here may not have been told, or were those of all its keys, and every read sees them by now:
-    /// whoever tracks keys drops all that was read.
+    /// Changes of a shard that is led here since a moment ago may not have been told, and every read sees them by now.
     pub(crate) fn make_up(&self, now: Now) {
         // Before it is looked at, under the lock, who listens: whoever says so behind that is told then.
         let made_up_us = &self.telling.made_up_us;
         made_up_us.fetch_max(now.monotonic_us, Ordering::Relaxed);
+        self.tell_missed(now);
+    }
+
+    /// Whoever tracks keys drops all that was read. Who has read of a leader that stays is known to it as a listener.
+    pub(crate) fn tell_missed(&self, now: Now) {
         self.tracking.missed(self, now);
         self.tell(ListensTo::Changes, None, vec![flush_of(MISSED)]);
     }

@@ -299,7 +299,7 @@ impl Shard {
             return;
         }
         if group.shows {
-            work.has_missed |= is_emptied;
+            work.is_emptied |= is_emptied;
             work.changes.append(&mut changes);
             return;
         }

@@ -95,8 +95,10 @@ pub(crate) struct Work<'a> {
     pub applied: Applied,
     /// Changed keys, as leader.
     pub changes: Vec<Change>,
-    /// Whether changes may not have been told, or were those of all keys, as a leader that may show something.
+    /// Whether changes may not have been told, as a leader that has begun to show something.
     pub has_missed: bool,
+    /// Whether a database was emptied, as a leader that may show something.
+    pub is_emptied: bool,
     /// Keys evicted, as leader.
     pub evicted_keys: usize,
     /// Whether what is to be applied was asked for in memory.
@@ -153,6 +155,7 @@ impl<'a> Work<'a> {
             applied,
             changes: Vec::new(),
             has_missed: false,
+            is_emptied: false,
             evicted_keys: 0,
             is_touched: false,
             needs_room: false,

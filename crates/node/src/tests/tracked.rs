@@ -132,6 +132,29 @@ fn a_flush_is_told_though_nobody_waits_for_it() {
 }
 
 #[test]
+fn who_begins_to_track_after_a_flush_is_told_of_keys_alone() {
+    // Breaks if a client that has cached one key only is told to drop all, though nothing may have been missed.
+    let mut scene = Scene::new();
+    let [leader, _, reader] = scene.nodes.clone();
+    scene.network.run_ms(10_000);
+    let mut writer = Client::new(&leader);
+    writer.run("FLUSHALL");
+    scene.network.run_ms(100);
+    assert_eq!(writer.poll(), "+OK");
+    let mut tracker = Client::new(&reader);
+    tracker.pipeline(&["HELLO 3", "CLIENT TRACKING ON"]);
+    let key = &scene.keys[0];
+    let mut seen = tracker.run(&format!("GET {key}"));
+    scene.network.run_ms(500);
+    seen.push_str(&tracker.poll());
+    assert_eq!(seen, "_");
+    writer.run(&format!("SET {key} new"));
+    scene.network.run_ms(100);
+    let told = format!(">2 $10 invalidate *1 ${} {key}", key.len());
+    assert_eq!(tracker.poll(), told);
+}
+
+#[test]
 fn what_a_script_read_is_told_when_it_changes() {
     // Breaks if a client keeps for good what it has of a script, as Redis notes what scripts read, too.
     const READ: &str = "EVAL \"return redis.call('get', KEYS[1])\" 1";
