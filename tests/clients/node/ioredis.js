@@ -129,10 +129,15 @@ async function tracking(r) {
     await listener.subscribe("__redis__:invalidate");
     await reader.set("tracked", "first");
     await reader.client("TRACKING", "ON", "REDIRECT", id);
-    await reader.get("tracked");
-    await other.set("tracked", "second");
-    await until(() => invalid.length > 0, "an invalidation");
-    assert.match(`${invalid[0]}`, /tracked/);
+    const told = async () => {
+      invalid.length = 0;
+      await reader.get("tracked");
+      await other.set("tracked", "second");
+      await until(() => invalid.length > 0, "an invalidation");
+      return `${invalid[0]}`;
+    };
+    // No key, which says to drop all, comes in the first seconds of a cluster's leaders: but once.
+    assert.match((await told()) || (await told()), /tracked/);
     listener.disconnect();
   }
   reader.disconnect();
