@@ -48,6 +48,7 @@ impl Replica {
         if self.mutations.has(Mutation::PromiseOmitsOne) && last >= index {
             last = Index(last.0 - 1);
         }
+        let heard = self.log_time.heard();
         loop {
             let mut accepted = Vec::new();
             let mut bytes = 0;
@@ -71,8 +72,8 @@ impl Replica {
                 accepted,
                 more,
                 lease_left_us: self.lease_left_us(released),
-                log_ms_seen: self.log_time.ms,
-                log_ms_age_us: self.now_us.saturating_sub(self.log_time.at_us),
+                log_ms_seen: heard.ms,
+                log_ms_age_us: self.now_us.saturating_sub(heard.at_us),
             };
             self.send_promised(to, kind, out);
             if !more {
@@ -99,7 +100,10 @@ impl Replica {
         if first <= self.upto.next() {
             for (entry, index) in entries.into_iter().zip(first.0..) {
                 if index > self.upto.0 {
-                    self.observe_entry(&entry);
+                    match sent_us {
+                        0 => self.learn_entry(&entry),
+                        _ => self.observe_entry(&entry),
+                    }
                     self.accept(Index(index), ballot, entry, out);
                 }
             }

@@ -350,6 +350,7 @@ impl Replica {
                     LogTime {
                         ms: log_ms_seen,
                         at_us: now_us.saturating_sub(age_us),
+                        ..LogTime::default()
                     },
                 ),
                 // Who comes late may have a log time that ran on without a lease, and so ahead. It may not move what locks

@@ -145,14 +145,21 @@ impl Replica {
         if self.mutations.has(Mutation::LogTimeWithoutAge) {
             return own.ms.max(phase1.log_floor_ms).max(1);
         }
-        let own_floor_ms = match own.ms {
-            0 => 0,
-            ms => leased_ms(settings, ms, age_us(own.at_us)),
+        let heard = own.heard();
+        // What was shown by stamps that were learned is not taken back.
+        let own_floor_ms = match heard.ms {
+            0 => own.ms,
+            ms => leased_ms(settings, ms, age_us(heard.at_us)),
         };
-        let seen = match phase1.log_seen.ms > own.ms {
+        // The later word is the later leader's, mostly, by whose log time locks were granted. A stamp that was learned since, from a
+        // snapshot as it may be, is later than a word that is long ago, and says less: who began there would begin behind by
+        // all the time that went by since it was stamped, and locks that it granted would end early by that under the next
+        // leader who knows better.
+        let seen = match phase1.log_seen.ms > heard.ms {
             true => phase1.log_seen,
-            false => own,
+            false => heard,
         };
+        let seen = if seen.ms == 0 { own } else { seen };
         let passed_ms = match seen.ms {
             0 => 0,
             ms => passed_ms(settings, ms, age_us(seen.at_us)),
@@ -201,8 +208,11 @@ impl Replica {
                 follower.go_on_from(promised.chosen.min(self.chosen), self.now_us);
             }
         }
-        self.log_time.ms = first_ms;
-        self.log_time.at_us = self.now_us;
+        self.log_time = LogTime {
+            ms: first_ms,
+            at_us: self.now_us,
+            ..LogTime::default()
+        };
         self.upto = self.chosen;
         self.role = Role::Leader(leader);
         self.leader = Some(self.names.me);

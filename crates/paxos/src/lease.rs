@@ -54,13 +54,38 @@ pub(crate) struct LogTime {
     pub(crate) ms: u64,
     /// … at this time of the own clock, us.
     pub(crate) at_us: u64,
+    /// No leader has said it: an entry or a snapshot had it that may be old, so more than what is counted from `at_us` has
+    /// passed since.
+    pub(crate) is_learned: bool,
+    /// The ballot whose leader said it, if one did.
+    pub(crate) of: Ballot,
 }
 
 impl LogTime {
-    /// Something carried this log time.
+    /// A leader says this log time now.
     pub(crate) fn observe(&mut self, ms: u64, now_us: u64) {
-        if ms > self.ms {
-            *self = LogTime { ms, at_us: now_us };
+        if ms > self.ms || self.is_learned {
+            *self = LogTime {
+                ms: ms.max(self.ms),
+                at_us: now_us,
+                is_learned: false,
+                of: self.of,
+            };
+        }
+    }
+
+    /// Something of who knows when had this log time. What a leader said before, with the time since, may be later: that stays.
+    pub(crate) fn learn(&mut self, ms: u64, now_us: u64) {
+        let is_learned = self.ms == 0 || self.is_learned;
+        self.raise(ms, now_us);
+        self.is_learned = is_learned && self.ms > 0;
+    }
+
+    /// What a leader has said; nothing if none has. What was learned otherwise the entries themselves tell.
+    pub(crate) fn heard(self) -> LogTime {
+        match self.is_learned {
+            true => LogTime::default(),
+            false => self,
         }
     }
 
@@ -95,7 +120,12 @@ impl LogTime {
     /// A leader's: goes on from here if that is later.
     pub(crate) fn raise(&mut self, ms: u64, now_us: u64) {
         if ms > self.now_ms(now_us) {
-            *self = LogTime { ms, at_us: now_us };
+            *self = LogTime {
+                ms,
+                at_us: now_us,
+                is_learned: false,
+                of: self.of,
+            };
         }
     }
 }
@@ -215,7 +245,7 @@ impl Replica {
         if !self.settings.durable {
             return u64::MAX;
         }
-        let LogTime { ms, at_us } = self.log_time;
+        let LogTime { ms, at_us, .. } = self.log_time;
         match self.ceiling.durable_ms.checked_sub(ms) {
             Some(left_ms) => at_us.saturating_add(left_ms.saturating_mul(1_000)),
             None => 0,
@@ -250,7 +280,7 @@ impl Replica {
         if !self.settings.durable {
             return u64::MAX;
         }
-        let LogTime { ms, at_us } = self.log_time;
+        let LogTime { ms, at_us, .. } = self.log_time;
         let due_ms = self
             .ceiling
             .written_ms

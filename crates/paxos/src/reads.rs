@@ -158,6 +158,8 @@ impl Replica {
             self.raise_promised(ballot, out);
         }
         self.learn_log_ms(log_ms);
+        // It is a leader's word.
+        self.log_time.is_learned = false;
         self.ceiling.on_asked(log_ms);
         self.send_promised(from, Kind::ReadProbeReply { ballot, round }, out);
     }

@@ -3,7 +3,7 @@
 use crate::door::{Input, Output, Record, RoleChange, Settings};
 use crate::election::{Asking, Phase1};
 use crate::leader::Leader;
-use crate::lease::{Ceiling, Grants, LogTime};
+use crate::lease::{Ceiling, Grants, LogTime, passed_ms};
 use crate::log::Log;
 use crate::message::{Kind, Message};
 use crate::mutation::{Mutation, Mutations};
@@ -455,17 +455,29 @@ impl Replica {
         self.config.voters.len() / 2 + 1
     }
 
-    /// Remembers log time that an entry carries.
+    /// Remembers log time that an entry carries which its leader stamped just now, or which it is too early to tell.
     pub(crate) fn observe_entry(&mut self, entry: &Entry) {
         if let Entry::Batch { log_ms, .. } = entry {
             self.see_log_ms(*log_ms);
         }
     }
 
+    /// The same of an entry that may have been stamped long ago, by a former leader.
+    pub(crate) fn learn_entry(&mut self, entry: &Entry) {
+        if let Entry::Batch { log_ms, .. } = entry {
+            self.learn_log_ms(*log_ms);
+        }
+    }
+
     /// Remembers log time that came from who knows when. What was seen before, with the time since, may be later: that
     /// stays, since a former leader may still answer reads by it.
     pub(crate) fn learn_log_ms(&mut self, log_ms: u64) {
-        self.log_time.raise(log_ms, self.now_us);
+        match &self.role {
+            Role::Leader(_) => self.log_time.raise(log_ms, self.now_us),
+            Role::Follower | Role::Asking(_) | Role::Candidate(_) => {
+                self.log_time.learn(log_ms, self.now_us);
+            }
+        }
         self.note_shown(log_ms);
     }
 
@@ -478,12 +490,24 @@ impl Replica {
     }
 
     /// Remembers log time that a leader said, whose word is also granted a lease: what is owed now ends later by what the
-    /// word was under way, so the age may begin anew.
+    /// word was under way, so the age may begin anew. But not at less than what has passed since the same leader's word before: one
+    /// that was held up for a second would have the next leader begin a second behind, and the locks that it grants would end
+    /// early by that under a later one who knows better (light seed 210001731). Another leader's word stands for itself:
+    /// it may be behind what has passed since those before it, and its own locks are reckoned by it.
     pub(crate) fn see_log_ms(&mut self, log_ms: u64) {
         match &self.role {
             Role::Leader(_) => self.log_time.raise(log_ms, self.now_us),
             Role::Follower | Role::Asking(_) | Role::Candidate(_) => {
-                self.log_time.observe(log_ms, self.now_us);
+                let LogTime { ms, at_us, of, .. } = self.log_time;
+                let age_us = self.now_us.saturating_sub(at_us);
+                let passed_ms = match ms > 0 && of == self.promised {
+                    true => passed_ms(&self.settings, ms, age_us),
+                    false => 0,
+                };
+                if log_ms > ms || self.log_time.is_learned {
+                    self.log_time.observe(log_ms.max(passed_ms), self.now_us);
+                    self.log_time.of = self.promised;
+                }
             }
         }
     }

@@ -196,6 +196,51 @@ fn who_was_away_for_long_does_not_move_log_time_beyond_what_went_by() {
 }
 
 #[test]
+fn a_word_that_was_held_up_does_not_take_back_the_time_that_went_by() {
+    // Fails when a voter that hears a leader's word a second late forgets how long ago it heard the word before: light seed 210001731,
+    // where a lock was given twice.
+    let mut stage = Stage::new();
+    stage.hear_beat(1_000);
+    let beat = Kind::Beat {
+        ballot: ballot(1, 1),
+        commit: Index(0),
+        sent_us: 2,
+        log_ms: 10_050,
+    };
+    stage.tell(1_301_000, 1, beat);
+    let (seen_ms, age_us) = stage.promised(1_301_000, Index(1));
+    assert_eq!(age_us, 0);
+    // Less what the clocks may be off.
+    assert!((11_270..=11_300).contains(&seen_ms), "{seen_ms}");
+}
+
+#[test]
+fn a_stamp_that_was_learned_late_does_not_hide_how_much_has_passed() {
+    // Fails when a newcomer that was sent the log, and has heard no leader, begins at the last stamp in it, though another voter heard
+    // the leader before and says how long ago: locks that it grants would end early under the next one who knows better.
+    let mut stage = Stage::new();
+    let now_us = 1_500_000;
+    let entry = Entry::Batch {
+        log_ms: 10_100,
+        payload: Bytes::new(),
+    };
+    let caught_up = Kind::CatchUp {
+        first: Index(1),
+        entries: vec![entry],
+        chosen: Index(1),
+    };
+    stage.tell(now_us, 2, caught_up);
+    let (seen_ms, _) = stage.promised(now_us, Index(2));
+    assert_eq!(seen_ms, 0, "it has heard nobody");
+    stage.out = Output::default();
+    stage.replica.step(now_us, Input::Campaign, &mut stage.out);
+    let promise = stage.promise(10_000, 1_400_000);
+    stage.tell(now_us, 2, promise);
+    let log_ms = stage.replica.log_ms(now_us);
+    assert!((11_350..=11_400).contains(&log_ms), "{log_ms}");
+}
+
+#[test]
 fn a_late_promise_does_not_move_what_locks_are_reckoned_by() {
     // Fails when the former leader, who was paused and whose clock ran on, moves log time with its promise once a batch is
     // stamped: a lock of that batch would end early by what the leader began behind.
