@@ -65,12 +65,9 @@ impl LogTime {
     /// A leader says this log time now.
     pub(crate) fn observe(&mut self, ms: u64, now_us: u64) {
         if ms > self.ms || self.is_learned {
-            *self = LogTime {
-                ms: ms.max(self.ms),
-                at_us: now_us,
-                is_learned: false,
-                of: self.of,
-            };
+            self.ms = ms.max(self.ms);
+            self.at_us = now_us;
+            self.is_learned = false;
         }
     }
 
@@ -120,12 +117,9 @@ impl LogTime {
     /// A leader's: goes on from here if that is later.
     pub(crate) fn raise(&mut self, ms: u64, now_us: u64) {
         if ms > self.now_ms(now_us) {
-            *self = LogTime {
-                ms,
-                at_us: now_us,
-                is_learned: false,
-                of: self.of,
-            };
+            self.ms = ms;
+            self.at_us = now_us;
+            self.is_learned = false;
         }
     }
 }

@@ -498,16 +498,22 @@ impl Replica {
         match &self.role {
             Role::Leader(_) => self.log_time.raise(log_ms, self.now_us),
             Role::Follower | Role::Asking(_) | Role::Candidate(_) => {
-                let LogTime { ms, at_us, of, .. } = self.log_time;
+                let LogTime {
+                    ms,
+                    at_us,
+                    is_learned,
+                    of,
+                } = self.log_time;
+                if log_ms <= ms && !is_learned {
+                    return;
+                }
                 let age_us = self.now_us.saturating_sub(at_us);
                 let passed_ms = match ms > 0 && of == self.promised {
                     true => passed_ms(&self.settings, ms, age_us),
                     false => 0,
                 };
-                if log_ms > ms || self.log_time.is_learned {
-                    self.log_time.observe(log_ms.max(passed_ms), self.now_us);
-                    self.log_time.of = self.promised;
-                }
+                self.log_time.observe(log_ms.max(passed_ms), self.now_us);
+                self.log_time.of = self.promised;
             }
         }
     }

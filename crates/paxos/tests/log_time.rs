@@ -57,6 +57,20 @@ impl Stage {
         self.tell(now_us, 1, beat);
     }
 
+    /// The first entry of the log, of this log time, ms, is learned of replica 2.
+    fn learn(&mut self, now_us: u64, log_ms: u64) {
+        let entry = Entry::Batch {
+            log_ms,
+            payload: Bytes::new(),
+        };
+        let caught_up = Kind::CatchUp {
+            first: Index(1),
+            entries: vec![entry],
+            chosen: Index(1),
+        };
+        self.tell(now_us, 2, caught_up);
+    }
+
     /// What it promises replica 2 with: log time, ms, and how long ago, us.
     fn promised(&mut self, now_us: u64, from: Index) -> (u64, u64) {
         let prepare = Kind::Prepare {
@@ -158,16 +172,7 @@ fn old_entries_do_not_take_back_the_time_that_went_by() {
     let mut stage = Stage::new();
     stage.hear_beat(1_000);
     // 200 ms later an entry of 100 ms after that beat is learned.
-    let entry = Entry::Batch {
-        log_ms: 10_100,
-        payload: Bytes::new(),
-    };
-    let caught_up = Kind::CatchUp {
-        first: Index(1),
-        entries: vec![entry],
-        chosen: Index(1),
-    };
-    stage.tell(201_000, 2, caught_up);
+    stage.learn(201_000, 10_100);
     let (seen_ms, age_us) = stage.promised(201_000, Index(2));
     assert_eq!(stage.replica.chosen(), Index(1));
     assert_eq!(seen_ms + age_us / 1_000, 10_200);
@@ -220,16 +225,7 @@ fn a_stamp_that_was_learned_late_does_not_hide_how_much_has_passed() {
     // the leader before and says how long ago: locks that it grants would end early under the next one who knows better.
     let mut stage = Stage::new();
     let now_us = 1_500_000;
-    let entry = Entry::Batch {
-        log_ms: 10_100,
-        payload: Bytes::new(),
-    };
-    let caught_up = Kind::CatchUp {
-        first: Index(1),
-        entries: vec![entry],
-        chosen: Index(1),
-    };
-    stage.tell(now_us, 2, caught_up);
+    stage.learn(now_us, 10_100);
     let (seen_ms, _) = stage.promised(now_us, Index(2));
     assert_eq!(seen_ms, 0, "it has heard nobody");
     stage.out = Output::default();

@@ -62,8 +62,11 @@ impl Session {
             }
         };
         let (node, (named, writes)) = (turn.node, how);
-        let row = commands::lookup(args.get(0)).expect("it was found by its name");
-        self.remember_reads_ahead(turn, [(row, args)].into_iter());
+        let this = || {
+            let row = commands::lookup(args.get(0)).expect("it was found by its name");
+            (row, args)
+        };
+        self.remember_reads_ahead(turn, std::iter::once_with(this));
         let found = match named {
             Named::BySource => {
                 let learned = node.cluster.scripts.learn(args.get(1));

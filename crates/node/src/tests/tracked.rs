@@ -51,6 +51,19 @@ impl Scene {
         assert_eq!(read, "_");
     }
 
+    /// Another node leads the shard.
+    fn hand_over(&mut self, to: u32) {
+        let leader = &self.nodes[0];
+        let mut work = leader.work(leader.now());
+        leader.on_shard(self.shard, &mut work, |shard, work| {
+            shard.step(Input::TransferTo(replica(to)), work);
+        });
+        leader.finish(work);
+        while self.network.leader(self.shard) != Some(to) {
+            self.network.tick();
+        }
+    }
+
     /// Locks of long times are granted and not shown from now on.
     fn hold_back(&mut self) {
         self.network.disagree();
@@ -220,21 +233,14 @@ fn what_found_no_room_is_made_up_for() {
 fn who_was_not_known_to_listen_is_told_by_a_new_leader() {
     // Breaks if a client keeps for good what it read from the leader before, as the new one hears too late that it listens.
     let mut scene = Scene::new();
-    let [leader, other, reader] = scene.nodes.clone();
+    let [_, other, reader] = scene.nodes.clone();
     let [from, to, deaf] = scene.numbers;
     scene.network.lose(move |sender, receiver, message| {
         (sender, receiver) == (deaf, to) && matches!(message, PeerMessage::NodeBeat(_))
     });
     let mut tracker = Client::new(&reader);
     scene.track(&mut tracker);
-    let mut work = leader.work(leader.now());
-    leader.on_shard(scene.shard, &mut work, |shard, work| {
-        shard.step(Input::TransferTo(replica(to)), work);
-    });
-    leader.finish(work);
-    while scene.network.leader(scene.shard) != Some(to) {
-        scene.network.tick();
-    }
+    scene.hand_over(to);
     let mut writer = Client::new(&other);
     assert_eq!(writer.run(&format!("SET {} new", scene.keys[0])), "");
     scene.network.deliver();
@@ -250,20 +256,13 @@ fn who_was_not_known_to_listen_is_told_by_a_new_leader() {
 fn who_has_read_nothing_is_not_told_that_another_leads() {
     // Breaks if each change of a leader cost all clients what they have cached under others' connections.
     let mut scene = Scene::new();
-    let [leader, _, reader] = scene.nodes.clone();
+    let [_, _, reader] = scene.nodes.clone();
     let mut tracker = Client::new(&reader);
     tracker.pipeline(&["HELLO 3", "CLIENT TRACKING ON"]);
     scene.network.run_ms(100);
     tracker.poll();
     let to = scene.numbers[1];
-    let mut work = leader.work(leader.now());
-    leader.on_shard(scene.shard, &mut work, |shard, work| {
-        shard.step(Input::TransferTo(replica(to)), work);
-    });
-    leader.finish(work);
-    while scene.network.leader(scene.shard) != Some(to) {
-        scene.network.tick();
-    }
+    scene.hand_over(to);
     scene.network.run_ms(200);
     assert_eq!(tracker.poll(), "");
 }
