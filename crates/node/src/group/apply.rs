@@ -125,7 +125,7 @@ impl Shard {
     }
 
     /// The writes of one origin: those that are the next of it run, the others were here before or come again. None runs
-    /// of a process that is known to have been started again.
+    /// of a process that is known to have been started again, or to be gone.
     fn apply_run(
         &mut self,
         run: Run<'_>,
@@ -134,7 +134,7 @@ impl Shard {
         applying: Applying,
         out: &mut Applied,
     ) {
-        if self.origins.is_superseded(run.origin) {
+        if self.origins.is_over(run.origin) {
             return;
         }
         let mut origin = self.origins.take(run.origin);

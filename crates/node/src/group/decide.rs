@@ -128,7 +128,7 @@ impl Shard {
         let over: Vec<[u8; 12]> = self
             .origins
             .iter()
-            .filter(|(origin, _)| is_over(life_of(*origin)) || self.origins.is_superseded(*origin))
+            .filter(|(origin, _)| is_over(life_of(*origin)) || self.origins.is_over(*origin))
             .map(|(origin, _)| replica_bytes(origin))
             .collect();
         if !over.is_empty() {

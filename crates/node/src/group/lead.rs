@@ -341,6 +341,10 @@ impl Shard {
         forward: Forward,
         work: &mut Work<'_>,
     ) -> Result<(), OpError> {
+        if self.origins.is_over(forward.origin) {
+            // Nothing that it asks is done or answered any more: it is about to hear that it was removed, and ends.
+            return Ok(());
+        }
         let elsewhere = self.leader_elsewhere(work);
         let bytes = forward.ops.len();
         let leads = self.group.replica.is_leader();

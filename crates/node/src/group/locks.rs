@@ -483,7 +483,7 @@ impl Shard {
     ) -> bool {
         let is_gone = |origin: &LockOrigin| {
             let origin = origin_of_lock(*origin);
-            is_over(life_of(origin)) || self.origins.is_superseded(origin)
+            is_over(life_of(origin)) || self.origins.is_over(origin)
         };
         let gone: Vec<LockOrigin> = self.cache.locks().origins().filter(is_gone).collect();
         !gone.is_empty() && self.decide_silent(&gone, delay_or_stays(lock_delay_ms))

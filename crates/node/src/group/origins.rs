@@ -8,7 +8,9 @@
 //! A process that goes on with its memory read back from disk numbers from 1 again. So an origin is not a replica but one
 //! *start* of it ([`origin_of`]): what an earlier start asked, and the answers to it, are never taken for those of the
 //! present one. Once a later start of a node has been heard of, nothing of an earlier one is applied any more: whoever
-//! waited for it is gone.
+//! waited for it is gone. Nor is anything of an origin that was forgotten because its life is over: a node that was removed
+//! while it stood still asks again before it hears of that, and what it asked may have been applied. So of each node the
+//! last origin that was forgotten is remembered for good: 12 bytes for each node that is gone.
 //!
 //! The table is part of the replicated state: of snapshots and of the checksum.
 
@@ -161,6 +163,8 @@ impl Origin {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Origins {
     table: BTreeMap<ReplicaId, Origin>,
+    /// The last origin of a node that was forgotten: that one and all before it are over.
+    ended: BTreeMap<NodeId, Incarnation>,
 }
 
 impl Origins {
@@ -196,9 +200,12 @@ impl Origins {
         }
     }
 
-    /// Whether a later start of the same node has been heard of.
+    /// Whether nothing of an origin counts any more: a later start of the same node has been heard of, or it was forgotten.
     #[inline]
-    pub fn is_superseded(&self, origin: ReplicaId) -> bool {
+    pub fn is_over(&self, origin: ReplicaId) -> bool {
+        if self.ended.get(&origin.node) >= Some(&origin.incarnation) {
+            return true;
+        }
         let mut later = self
             .table
             .range((Bound::Excluded(origin), Bound::Unbounded));
@@ -207,9 +214,11 @@ impl Origins {
             .is_some_and(|(next, _)| next.node == origin.node)
     }
 
-    /// Forgets an origin whose life is over.
+    /// Forgets what an origin asked whose life is over; what comes of it later is over, too.
     pub fn forget(&mut self, origin: ReplicaId) {
         self.table.remove(&origin);
+        let ended = self.ended.entry(origin.node).or_default();
+        *ended = origin.incarnation.max(*ended);
     }
 
     /// The origins, in order.
@@ -225,7 +234,8 @@ impl Origins {
     }
 
     /// Appends the table to `out`: count of origins (u32), then each: node (u32), incarnation, applied (u64), count
-    /// of replies (u32), each reply after its length (u32).
+    /// of replies (u32), each reply after its length (u32). Then the count of nodes of which origins are over (u32), then
+    /// each: node (u32), incarnation of the last such origin.
     pub fn encode(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(&(self.table.len() as u32).to_le_bytes());
         for (id, origin) in &self.table {
@@ -238,6 +248,11 @@ impl Origins {
                 out.extend_from_slice(&(reply.len() as u32).to_le_bytes());
                 out.extend_from_slice(reply);
             }
+        }
+        out.extend_from_slice(&(self.ended.len() as u32).to_le_bytes());
+        for (node, last) in &self.ended {
+            out.extend_from_slice(&node.0.to_le_bytes());
+            out.extend_from_slice(&last.0.to_le_bytes());
         }
     }
 
@@ -264,7 +279,12 @@ impl Origins {
             let origin = Origin { applied, replies };
             table.insert(id, origin);
         }
-        Some((Origins { table }, bytes))
+        let mut ended = BTreeMap::new();
+        for _ in 0..word(&mut bytes)? {
+            let node = NodeId(word(&mut bytes)?);
+            ended.insert(node, Incarnation(long(&mut bytes)?));
+        }
+        Some((Origins { table, ended }, bytes))
     }
 }
 
@@ -326,13 +346,34 @@ mod tests {
         let mut origins = Origins::default();
         origins.entry(origin_of(me(1, 3), 7));
         origins.entry(origin_of(me(2, 1), 9));
-        assert!(origins.is_superseded(origin_of(me(1, 3), 6)));
-        assert!(origins.is_superseded(origin_of(me(1, 2), u32::MAX)));
-        assert!(!origins.is_superseded(origin_of(me(1, 3), 7)));
-        assert!(!origins.is_superseded(origin_of(me(1, 4), 0)));
-        assert!(!origins.is_superseded(origin_of(me(2, 2), 0)));
-        assert!(!origins.is_superseded(origin_of(me(3, 1), 0)));
+        assert!(origins.is_over(origin_of(me(1, 3), 6)));
+        assert!(origins.is_over(origin_of(me(1, 2), u32::MAX)));
+        assert!(!origins.is_over(origin_of(me(1, 3), 7)));
+        assert!(!origins.is_over(origin_of(me(1, 4), 0)));
+        assert!(!origins.is_over(origin_of(me(2, 2), 0)));
+        assert!(!origins.is_over(origin_of(me(3, 1), 0)));
         assert_eq!(life_of(origin_of(me(1, 3), 7)), me(1, 3));
+    }
+
+    #[test]
+    fn what_was_forgotten_is_over() {
+        // Breaks if a node that was removed while it stood still had a write applied again that it asked before, or one that
+        // came back without its memory were not served.
+        let origin = |node, life, start| {
+            let life = ReplicaId {
+                node: NodeId(node),
+                incarnation: Incarnation(life),
+            };
+            origin_of(life, start)
+        };
+        let mut origins = Origins::default();
+        origins.entry(origin(1, 2, 1)).apply(Stored::of(b":1\r\n"));
+        origins.forget(origin(1, 2, 1));
+        origins.forget(origin(1, 1, 7));
+        assert_eq!(origins.iter().count(), 0);
+        assert!(origins.is_over(origin(1, 2, 1)) && origins.is_over(origin(1, 2, 0)));
+        assert!(!origins.is_over(origin(1, 2, 2)) && !origins.is_over(origin(1, 3, 0)));
+        assert!(!origins.is_over(origin(2, 1, 0)));
     }
 
     #[test]
@@ -360,12 +401,14 @@ mod tests {
         origins.entry(id(1)).apply(Stored::of(&[7; 5000]));
         origins.entry(id(2)).apply(Stored::of(b""));
         origins.entry(id(2)).done(1);
+        origins.forget(id(3));
         let mut bytes = Vec::new();
         origins.encode(&mut bytes);
         bytes.push(b'x');
         let (decoded, rest) = Origins::decode(&bytes).unwrap();
         assert_eq!(rest, b"x");
         assert_eq!(decoded.checksum(), origins.checksum());
+        assert!(decoded.is_over(id(3)) && !decoded.is_over(id(1)));
         assert_eq!(
             decoded
                 .get(id(1))

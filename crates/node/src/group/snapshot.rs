@@ -1,10 +1,10 @@
 //! A shard's state at one index, as chunks: made a step at a time while writes go on, and put together elsewhere.
 //!
-//! Layout of a chunk, version 5, integers little endian:
+//! Layout of a chunk, version 6, integers little endian:
 //!
 //! ```text
 //! offset  size  what
-//!      0     1  version, 5
+//!      0     1  version, 6
 //!      1     1  part: 0 beginning, 1 keys, 2 end, 3 the beginning of a state that was dropped: only on disk, no keys follow
 //! beginning, of either kind:
 //!      2     8  the state is that after this index
@@ -43,7 +43,7 @@ use cache::{Cache, Collection, Entry, FENCE_MAX, Key, Locks, Piece, Value};
 use std::collections::{HashSet, VecDeque};
 use xxhash_rust::xxh3::xxh3_64;
 
-const VERSION: u8 = 5;
+const VERSION: u8 = 6;
 const BEGINNING: u8 = 0;
 const KEYS: u8 = 1;
 const END: u8 = 2;

@@ -345,7 +345,7 @@ impl Shard {
         let origins = &self.origins;
         self.reservations.forget_prevented(|origin| {
             let mut forgotten = forgotten.iter().map(replica_of);
-            origins.is_superseded(origin) || forgotten.any(|other| other == origin)
+            origins.is_over(origin) || forgotten.any(|other| other == origin)
         });
     }
 }

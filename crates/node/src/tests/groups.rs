@@ -371,6 +371,36 @@ fn an_answer_to_a_former_life_answers_nothing() {
 }
 
 #[test]
+fn what_a_removed_node_asks_again_is_not_applied_again() {
+    // Breaks if a node that is removed while its answer is lost, and asks again before it hears of that, has its write
+    // applied a second time (light seed 200009901).
+    let mut network = Network::of_three();
+    let leader = network.leader(0).expect("settled");
+    let removed = leader % 3 + 1;
+    network.lose(move |_, to, message| {
+        to == removed && matches!(message, PeerMessage::ForwardReply(_))
+    });
+    let mut asker = Asker::new(&network, removed);
+    asker.write(&network, 0, "INCR k");
+    network.deliver();
+    let over = replica(removed);
+    let node = network.node(leader).clone();
+    let mut work = node.work(node.now());
+    node.on_shard(0, &mut work, |shard, work| {
+        shard.forget_origins(&|life| life == over, work);
+    });
+    node.finish(work);
+    network.deliver();
+    assert_eq!(network.node(leader).lock(0).origins.iter().count(), 0);
+    network.heal();
+    network.run_ms(2_000);
+    let mut asker = Asker::new(&network, leader);
+    let (read, _) = asker.ask(&network, 0, OpKind::Read, "GET k", 0);
+    network.deliver();
+    assert_eq!(asker.reply(read).as_deref(), Some("$1 1"));
+}
+
+#[test]
 fn who_leads_does_not_believe_who_led_before() {
     // Breaks if the last words of a leader that was deposed made the one that leads now send its clients there, which
     // would send them back.
