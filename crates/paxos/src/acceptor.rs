@@ -48,7 +48,7 @@ impl Replica {
         if self.mutations.has(Mutation::PromiseOmitsOne) && last >= index {
             last = Index(last.0 - 1);
         }
-        let heard = self.log_time.heard();
+        let heard = self.log_time;
         loop {
             let mut accepted = Vec::new();
             let mut bytes = 0;
@@ -74,6 +74,7 @@ impl Replica {
                 lease_left_us: self.lease_left_us(released),
                 log_ms_seen: heard.ms,
                 log_ms_age_us: self.now_us.saturating_sub(heard.at_us),
+                log_ms_of: heard.of,
             };
             self.send_promised(to, kind, out);
             if !more {

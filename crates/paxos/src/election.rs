@@ -1,7 +1,7 @@
 //! Elections: suspicion, pre-votes, phase 1 (rules R3, R6, R8, R9).
 
 use crate::door::{Output, RoleChange};
-use crate::lease::{LogTime, leased_ms, scaled_up};
+use crate::lease::{LogTime, Testimony, scaled_up};
 use crate::message::Kind;
 use crate::mutation::{Mutation, Mutations};
 use crate::replica::{Replica, Role};
@@ -32,11 +32,8 @@ pub(crate) struct Phase1 {
     pub(crate) best: BTreeMap<Index, (Ballot, Entry)>,
     /// Former leases may last until then, own clock, us.
     pub(crate) visible_us: u64,
-    /// No former leader can have shown anything beyond this log time, as far as others know, ms.
-    pub(crate) log_floor_ms: u64,
-    /// The latest log time that others were told, and when by the own clock. Log time goes on from there: who was away
-    /// was told an earlier one, and what it makes of that may be ahead of what the last leader made of the same.
-    pub(crate) log_seen: LogTime,
+    /// What others know of log time.
+    pub(crate) testimony: Testimony,
     /// When promises were last asked for, us.
     pub(crate) asked_us: u64,
     /// The own promise counts when this record is durable.
@@ -230,8 +227,7 @@ impl Replica {
             }],
             best,
             visible_us,
-            log_floor_ms: 0,
-            log_seen: LogTime::default(),
+            testimony: Testimony::default(),
             asked_us: self.now_us,
             own_token: self.next_token(),
             ahead_asked: Index(0),
@@ -289,6 +285,7 @@ impl Replica {
             lease_left_us,
             log_ms_seen,
             log_ms_age_us,
+            log_ms_of,
         } = kind
         else {
             return;
@@ -343,19 +340,22 @@ impl Replica {
             log_ms_age_us
         };
         if log_ms_seen > 0 {
-            let floor_ms = leased_ms(&settings, log_ms_seen, age_us);
+            let said = LogTime {
+                ms: log_ms_seen,
+                at_us: now_us.saturating_sub(age_us),
+                of: match mutations.has(Mutation::LogTimeOfAny) {
+                    true => Ballot::default(),
+                    false => log_ms_of,
+                },
+            };
             match &mut self.role {
-                Role::Candidate(phase1) => phase1.note_log_time(
-                    floor_ms,
-                    LogTime {
-                        ms: log_ms_seen,
-                        at_us: now_us.saturating_sub(age_us),
-                        ..LogTime::default()
-                    },
-                ),
+                Role::Candidate(phase1) => phase1.testimony.note(&settings, said, now_us),
                 // Who comes late may have a log time that ran on without a lease, and so ahead. It may not move what locks
                 // and expiries are reckoned by; and whatever a former leader has shown is owed before the first batch.
                 Role::Leader(leader) if !leader.has_stamped => {
+                    let testimony = &mut leader.phase1.testimony;
+                    testimony.note(&settings, said, now_us);
+                    let floor_ms = testimony.floor_ms();
                     self.log_time.raise(floor_ms, now_us);
                 }
                 Role::Leader(_) | Role::Follower | Role::Asking(_) => {}
@@ -508,13 +508,6 @@ impl Replica {
 }
 
 impl Phase1 {
-    fn note_log_time(&mut self, floor_ms: u64, seen: LogTime) {
-        self.log_floor_ms = self.log_floor_ms.max(floor_ms);
-        if seen.ms > self.log_seen.ms {
-            self.log_seen = seen;
-        }
-    }
-
     /// Whether a replica's promise is here in full.
     pub(crate) fn has_whole(&self, id: ReplicaId) -> bool {
         self.promises.iter().any(|p| p.id == id && p.is_complete)

@@ -3,7 +3,7 @@
 use crate::door::{Output, RoleChange};
 use crate::election::Phase1;
 use crate::follower::{Fed, Follower, View};
-use crate::lease::{LogTime, leased_ms, passed_ms};
+use crate::lease::{LogTime, passed_ms};
 use crate::membership::Wanted;
 use crate::message::Kind;
 use crate::mutation::Mutation;
@@ -122,6 +122,13 @@ impl Leader {
             >= needed
     }
 
+    /// From now on something may rest on this leader's log time, which has run so far: what was said before it counts no more.
+    pub(crate) fn has_own_time(&mut self, clock: LogTime) {
+        if self.seen.of != clock.of {
+            self.seen = clock;
+        }
+    }
+
     /// Its knowledge of the members of a configuration, kept for those that it knew.
     pub(crate) fn follow(&mut self, config: &Config, me: ReplicaId) {
         let mut known = std::mem::take(&mut self.followers);
@@ -140,32 +147,28 @@ impl Leader {
 impl Replica {
     /// Log time at the beginning of a leadership: not before anything that was shown, and else what has passed.
     fn first_log_ms(&self, phase1: &Phase1) -> u64 {
-        let (own, settings) = (self.log_time, &self.settings);
-        let age_us = |at_us| self.now_us.saturating_sub(at_us);
+        let (settings, now_us) = (&self.settings, self.now_us);
+        let mut testimony = phase1.testimony;
         if self.mutations.has(Mutation::LogTimeWithoutAge) {
-            return own.ms.max(phase1.log_floor_ms).max(1);
+            return self.log_time.ms.max(testimony.floor_ms()).max(1);
         }
-        let heard = own.heard();
-        // What was shown by stamps that were learned is not taken back.
-        let own_floor_ms = match heard.ms {
-            0 => own.ms,
-            ms => leased_ms(settings, ms, age_us(heard.at_us)),
+        let mut own = self.log_time;
+        if self.mutations.has(Mutation::LogTimeOfAny) {
+            own.of = Ballot::default();
+        }
+        testimony.note(settings, own, now_us);
+        let floor_ms = testimony.floor_ms().max(self.learned.ms);
+        // A stamp that was learned is later than a word that is long ago, as it may be, and says less: who began there would begin
+        // behind by all the time that went by since it was stamped.
+        let said = match testimony.said() {
+            said if said.ms > 0 => said,
+            _ => self.learned,
         };
-        // The later word is the later leader's, mostly, by whose log time locks were granted. A stamp that was learned since, from a
-        // snapshot as it may be, is later than a word that is long ago, and says less: who began there would begin behind by
-        // all the time that went by since it was stamped, and locks that it granted would end early by that under the next
-        // leader who knows better.
-        let seen = match phase1.log_seen.ms > heard.ms {
-            true => phase1.log_seen,
-            false => heard,
-        };
-        let seen = if seen.ms == 0 { own } else { seen };
-        let passed_ms = match seen.ms {
+        let passed_ms = match said.ms {
             0 => 0,
-            ms => passed_ms(settings, ms, age_us(seen.at_us)),
+            ms => passed_ms(settings, ms, now_us.saturating_sub(said.at_us)),
         };
         // 0 stands for log time that was never seen, so no leader's begins there.
-        let floor_ms = own_floor_ms.max(phase1.log_floor_ms);
         floor_ms.max(passed_ms).max(1)
     }
 
@@ -211,7 +214,7 @@ impl Replica {
         self.log_time = LogTime {
             ms: first_ms,
             at_us: self.now_us,
-            ..LogTime::default()
+            of: self.promised,
         };
         self.upto = self.chosen;
         self.role = Role::Leader(leader);

@@ -47,42 +47,40 @@ impl Grants {
     }
 }
 
-/// Log time as an acceptor saw it last, or as a leader makes it run with its clock.
+/// Log time as an acceptor heard it last, or as a leader makes it run with its clock.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub(crate) struct LogTime {
     /// Log time, ms; 0 if none was ever seen …
     pub(crate) ms: u64,
     /// … at this time of the own clock, us.
     pub(crate) at_us: u64,
-    /// No leader has said it: an entry or a snapshot had it that may be old, so more than what is counted from `at_us` has
-    /// passed since.
-    pub(crate) is_learned: bool,
-    /// The ballot whose leader said it, if one did.
+    /// The ballot whose leader said it. None's: no leader in particular did, it is what a disk knows, or a stamp.
     pub(crate) of: Ballot,
 }
 
 impl LogTime {
-    /// A leader says this log time now.
+    /// This log time is seen now.
     pub(crate) fn observe(&mut self, ms: u64, now_us: u64) {
-        if ms > self.ms || self.is_learned {
-            self.ms = ms.max(self.ms);
+        if ms > self.ms {
+            self.ms = ms;
             self.at_us = now_us;
-            self.is_learned = false;
         }
     }
 
-    /// Something of who knows when had this log time. What a leader said before, with the time since, may be later: that stays.
-    pub(crate) fn learn(&mut self, ms: u64, now_us: u64) {
-        let is_learned = self.ms == 0 || self.is_learned;
-        self.raise(ms, now_us);
-        self.is_learned = is_learned && self.ms > 0;
-    }
-
-    /// What a leader has said; nothing if none has. What was learned otherwise the entries themselves tell.
-    pub(crate) fn heard(self) -> LogTime {
-        match self.is_learned {
-            true => LogTime::default(),
-            false => self,
+    /// The leader of a ballot, which was granted a lease for it or shows nothing by it, says this log time now.
+    ///
+    /// What is owed to it ends later by what its word was under way, so the age may begin anew; but not at less than what
+    /// has passed since its word before. One that was held up for a second would have the next leader begin a second
+    /// behind, and the locks that it grants would end early by that under a later one who knows better (light seed
+    /// 210001731). The first word of another leader stands for itself, also if it is behind what has passed since the words of
+    /// those before it: its locks are reckoned by it, and no time that they showed is later than where it began.
+    pub(crate) fn hear(&mut self, settings: &Settings, of: Ballot, ms: u64, now_us: u64) {
+        let is_first = self.of != of && (self.of != Ballot::default() || ms > self.ms);
+        if is_first {
+            (self.of, self.ms, self.at_us) = (of, ms, now_us);
+        } else if ms > self.ms {
+            let passed_ms = passed_ms(settings, self.ms, now_us.saturating_sub(self.at_us));
+            self.observe(ms.max(passed_ms), now_us);
         }
     }
 
@@ -119,8 +117,54 @@ impl LogTime {
         if ms > self.now_ms(now_us) {
             self.ms = ms;
             self.at_us = now_us;
-            self.is_learned = false;
         }
+    }
+}
+
+/// What acceptors say of log time in phase 1: no former leader can have shown anything beyond `floor_ms`, and by `said` its
+/// locks are reckoned.
+///
+/// Only the last leader counts of whom any of them heard. It has begun beyond all that those before it have shown; and what
+/// they made of log time, or is made of their words, may be ahead of what it did, so that its locks would end early (light seed
+/// 220002838). What no leader in particular has said counts for the floor in any case.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub(crate) struct Testimony {
+    /// Of the last leader; of nobody in particular, if none was heard of.
+    said: LogTime,
+    floor_ms: u64,
+    /// The same of what nobody in particular has said.
+    unnamed_floor_ms: u64,
+}
+
+impl Testimony {
+    /// Takes note of what one acceptor says.
+    pub(crate) fn note(&mut self, settings: &Settings, said: LogTime, now_us: u64) {
+        if said.ms == 0 {
+            return;
+        }
+        let floor_ms = leased_ms(settings, said.ms, now_us.saturating_sub(said.at_us));
+        if said.of == Ballot::default() {
+            self.unnamed_floor_ms = self.unnamed_floor_ms.max(floor_ms);
+        } else if said.of > self.said.of {
+            self.floor_ms = floor_ms;
+        } else if said.of == self.said.of {
+            self.floor_ms = self.floor_ms.max(floor_ms);
+        }
+        // A word that came late says less than has passed.
+        let is_later = said.now_ms(now_us) > self.said.now_ms(now_us);
+        if said.of > self.said.of || said.of == self.said.of && is_later {
+            self.said = said;
+        }
+    }
+
+    /// Nothing later was shown, ms.
+    pub(crate) fn floor_ms(&self) -> u64 {
+        self.floor_ms.max(self.unnamed_floor_ms)
+    }
+
+    /// By which log time locks are reckoned.
+    pub(crate) fn said(&self) -> LogTime {
+        self.said
     }
 }
 
@@ -322,8 +366,19 @@ impl Replica {
     pub fn log_ms(&self, now_us: u64) -> u64 {
         match &self.role {
             Role::Leader(_) => self.log_time.now_ms(now_us),
-            Role::Follower | Role::Asking(_) | Role::Candidate(_) => self.log_time.ms,
+            Role::Follower | Role::Asking(_) | Role::Candidate(_) => {
+                self.log_time.ms.max(self.learned.ms)
+            }
         }
+    }
+
+    /// All that is known of log time here, whoever said it.
+    pub(crate) fn known_log_time(&self, now_us: u64) -> LogTime {
+        let mut known = self.log_time;
+        if self.learned.now_ms(now_us) > known.now_ms(now_us) {
+            known = self.learned;
+        }
+        known
     }
 
     /// How long this acceptor still owes leaders of ballots before the one promised, us of its clock.

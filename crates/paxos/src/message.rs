@@ -67,10 +67,12 @@ pub enum Kind {
         more: bool,
         /// How long the acceptor still owes its last leader that no other's effects show, us.
         lease_left_us: u64,
-        /// The highest log time that it has seen, ms.
+        /// Log time, ms, as the last leader said it that it heard; 0 if it heard none.
         log_ms_seen: u64,
-        /// How long ago it saw that, us.
+        /// How long ago that was, us.
         log_ms_age_us: u64,
+        /// That leader's ballot; none's if it knows of log time from its disk.
+        log_ms_of: Ballot,
     },
     /// Phase 2a for consecutive indexes from `first` on.
     Accept {

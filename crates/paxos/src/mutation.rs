@@ -58,6 +58,8 @@ pub enum Mutation {
     LeaseDuringTransfer,
     /// R11: log time goes on from what was seen, without its age.
     LogTimeWithoutAge,
+    /// R11: log time goes on from what any leader's words come to, not the last one's.
+    LogTimeOfAny,
     /// R11: a restart forgets what log time was seen.
     ForgetLogTime,
     /// R12: a snapshot may take the chosen prefix back.
@@ -82,7 +84,7 @@ pub enum Mutation {
 
 /// All of them, for a simulator to go through.
 #[cfg(feature = "mutations")]
-pub const MUTATIONS: [Mutation; 34] = {
+pub const MUTATIONS: [Mutation; 35] = {
     use Mutation::*;
     [
         AcceptBelowPromise,
@@ -109,6 +111,7 @@ pub const MUTATIONS: [Mutation; 34] = {
         ConfigGrantsNothing,
         LeaseDuringTransfer,
         LogTimeWithoutAge,
+        LogTimeOfAny,
         ForgetLogTime,
         SnapshotLowersChosen,
         SnapshotLowersPromised,

@@ -157,9 +157,7 @@ impl Replica {
         if ballot > self.promised {
             self.raise_promised(ballot, out);
         }
-        self.learn_log_ms(log_ms);
-        // It is a leader's word.
-        self.log_time.is_learned = false;
+        self.see_log_ms(log_ms);
         self.ceiling.on_asked(log_ms);
         self.send_promised(from, Kind::ReadProbeReply { ballot, round }, out);
     }

@@ -40,7 +40,7 @@ impl Replica {
         );
         assert!(!self.is_installing(), "the state is being replaced");
         let now_us = now_us.max(self.now_us);
-        let mut log_time = self.log_time;
+        let mut log_time = self.known_log_time(now_us);
         if log_time.ms == 0 {
             log_time.observe(log_floor_ms, now_us);
         }
@@ -87,7 +87,7 @@ impl Replica {
 
     /// Log time as it would be by the own clock if it had gone on since it was seen last, ms; 0 if it never was.
     pub fn reckoned_log_ms(&self, now_us: u64) -> u64 {
-        self.log_time.now_ms(now_us)
+        self.known_log_time(now_us).now_ms(now_us)
     }
 
     /// The replica that takes this one's place in `generation`, which another one begins: it knows nothing, and is fed.

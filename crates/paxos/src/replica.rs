@@ -3,7 +3,7 @@
 use crate::door::{Input, Output, Record, RoleChange, Settings};
 use crate::election::{Asking, Phase1};
 use crate::leader::Leader;
-use crate::lease::{Ceiling, Grants, LogTime, passed_ms};
+use crate::lease::{Ceiling, Grants, LogTime};
 use crate::log::Log;
 use crate::message::{Kind, Message};
 use crate::mutation::{Mutation, Mutations};
@@ -74,7 +74,10 @@ pub struct Replica {
     pub(crate) chosen_hint: Index,
 
     pub(crate) grants: Grants,
+    /// As the last leader said it; of a leader, its own, which runs.
     pub(crate) log_time: LogTime,
+    /// The highest that an entry or a snapshot had that may be old: more than what is counted from then has passed since.
+    pub(crate) learned: LogTime,
     pub(crate) ceiling: Ceiling,
     /// The leader as heard, or oneself.
     pub(crate) leader: Option<ReplicaId>,
@@ -391,6 +394,7 @@ impl Replica {
         }
         if mutation == Mutation::ForgetLogTime {
             self.log_time = LogTime::default();
+            self.learned = LogTime::default();
         }
         if mutation == Mutation::ForgetPromise {
             self.promised = Ballot::default();
@@ -469,13 +473,12 @@ impl Replica {
         }
     }
 
-    /// Remembers log time that came from who knows when. What was seen before, with the time since, may be later: that
-    /// stays, since a former leader may still answer reads by it.
+    /// Remembers log time that came from who knows when.
     pub(crate) fn learn_log_ms(&mut self, log_ms: u64) {
         match &self.role {
             Role::Leader(_) => self.log_time.raise(log_ms, self.now_us),
             Role::Follower | Role::Asking(_) | Role::Candidate(_) => {
-                self.log_time.learn(log_ms, self.now_us);
+                self.learned.raise(log_ms, self.now_us);
             }
         }
         self.note_shown(log_ms);
@@ -485,35 +488,18 @@ impl Replica {
     pub(crate) fn note_shown(&mut self, log_ms: u64) {
         let (clock, now_us) = (self.log_time, self.now_us);
         if let Role::Leader(leader) = &mut self.role {
+            leader.has_own_time(clock);
             leader.seen.observe(log_ms, clock.at_us(log_ms).min(now_us));
         }
     }
 
-    /// Remembers log time that a leader said, whose word is also granted a lease: what is owed now ends later by what the
-    /// word was under way, so the age may begin anew. But not at less than what has passed since the same leader's word before: one
-    /// that was held up for a second would have the next leader begin a second behind, and the locks that it grants would end
-    /// early by that under a later one who knows better (light seed 210001731). Another leader's word stands for itself:
-    /// it may be behind what has passed since those before it, and its own locks are reckoned by it.
+    /// Remembers log time that the leader of the promised ballot said.
     pub(crate) fn see_log_ms(&mut self, log_ms: u64) {
         match &self.role {
             Role::Leader(_) => self.log_time.raise(log_ms, self.now_us),
             Role::Follower | Role::Asking(_) | Role::Candidate(_) => {
-                let LogTime {
-                    ms,
-                    at_us,
-                    is_learned,
-                    of,
-                } = self.log_time;
-                if log_ms <= ms && !is_learned {
-                    return;
-                }
-                let age_us = self.now_us.saturating_sub(at_us);
-                let passed_ms = match ms > 0 && of == self.promised {
-                    true => passed_ms(&self.settings, ms, age_us),
-                    false => 0,
-                };
-                self.log_time.observe(log_ms.max(passed_ms), self.now_us);
-                self.log_time.of = self.promised;
+                self.log_time
+                    .hear(&self.settings, self.promised, log_ms, self.now_us);
             }
         }
     }

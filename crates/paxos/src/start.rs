@@ -6,7 +6,7 @@ use crate::log::Log;
 use crate::message::AcceptedEntry;
 use crate::mutation::Mutations;
 use crate::replica::{Names, Replica, Role};
-use crate::types::{Ballot, Config, Generation, GroupId, Index, ReplicaId};
+use crate::types::{Ballot, Config, Entry, Generation, GroupId, Index, ReplicaId};
 
 /// How a replica begins.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -66,6 +66,7 @@ impl Replica {
             chosen_hint: Index(0),
             grants: Grants::default(),
             log_time: LogTime::default(),
+            learned: LogTime::default(),
             ceiling: Ceiling::default(),
             leader: None,
             sticky_until_us: 0,
@@ -134,7 +135,9 @@ impl Replica {
                     accepted.ballot <= promised,
                     "what was accepted was promised"
                 );
-                self.observe_entry(&accepted.entry);
+                if let Entry::Batch { log_ms, .. } = &accepted.entry {
+                    self.log_time.observe(*log_ms, self.now_us);
+                }
                 self.log
                     .put(accepted.index, accepted.ballot, accepted.entry);
             }

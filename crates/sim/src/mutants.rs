@@ -82,11 +82,12 @@ pub fn hunt(flaw: Flaw, from: u64, seeds_max: u64) -> Hunt {
 }
 
 /// Flaws that need a rare meeting of events, more seeds than a test run has time for: `cargo sim mutants` hunts them.
-pub const RARE: [Flaw; 4] = [
+pub const RARE: [Flaw; 5] = [
     Flaw::Mutation(Mutation::ProposeBehindConfig),
     Flaw::Mutation(Mutation::NoPhase1InNewConfig),
     Flaw::Mutation(Mutation::CampaignAsNonVoter),
     Flaw::Mutation(Mutation::NoGrantAfterRestart),
+    Flaw::Mutation(Mutation::LogTimeOfAny),
 ];
 
 /// How the judge's words begin where a group does nothing wrong but nothing more either.

@@ -69,7 +69,7 @@ pub use message::{
 };
 
 /// The version that this code writes and reads.
-pub const VERSION: u16 = 9;
+pub const VERSION: u16 = 10;
 /// Bytes of a frame of several messages.
 pub const FRAME_BYTES_MAX: usize = 32 << 20;
 /// Bytes of one message, its length included: more than a log entry with the largest value that a client may send.

@@ -5,7 +5,7 @@
 //! | 1 | pre-vote | ballot |
 //! | 2 | answer to it | ballot, granted u8 |
 //! | 3 | prepare | ballot, from u64, known u8, released ballot |
-//! | 4 | promise | ballot, chosen u64, more u8, lease_left_us u64, log_ms_seen u64, log_ms_age_us u64, count u32, count × (index u64, ballot, entry) |
+//! | 4 | promise | ballot, chosen u64, more u8, lease_left_us u64, log_ms_seen u64, log_ms_age_us u64, log_ms_of ballot, count u32, count × (index u64, ballot, entry) |
 //! | 5 | accept | ballot, first u64, commit u64, sent_us u64, count u32, count × entry |
 //! | 6 | beat | ballot, commit u64, sent_us u64, log_ms u64 |
 //! | 7 | accepted | ballot, upto u64, sent_us u64 |
@@ -97,6 +97,7 @@ pub(super) fn encode(message: &Message, out: &mut Writer<'_>) {
             lease_left_us,
             log_ms_seen,
             log_ms_age_us,
+            log_ms_of,
         } => {
             out.ballot(*ballot);
             out.u64(chosen.0);
@@ -104,6 +105,7 @@ pub(super) fn encode(message: &Message, out: &mut Writer<'_>) {
             out.u64(*lease_left_us);
             out.u64(*log_ms_seen);
             out.u64(*log_ms_age_us);
+            out.ballot(*log_ms_of);
             out.count(accepted.len());
             for accepted in accepted {
                 out.u64(accepted.index.0);
@@ -353,6 +355,7 @@ fn decode_promise(from: &mut Reader) -> Result<Kind, WireError> {
     let (ballot, chosen, more) = (from.ballot()?, from.index()?, from.flag()?);
     let lease_left_us = from.at_most(LEASE_LEFT_US_MAX)?;
     let (log_ms_seen, log_ms_age_us) = (from.time()?, from.time()?);
+    let log_ms_of = from.ballot()?;
     let count = from.count(8 + BALLOT_BYTES + 1)?;
     let mut accepted = Vec::with_capacity(count);
     for _ in 0..count {
@@ -370,6 +373,7 @@ fn decode_promise(from: &mut Reader) -> Result<Kind, WireError> {
         lease_left_us,
         log_ms_seen,
         log_ms_age_us,
+        log_ms_of,
     })
 }
 

@@ -102,10 +102,17 @@ fn kinds() -> impl Strategy<Value = Kind> {
             ballots(),
             indexes(),
             accepted,
-            (any::<bool>(), 0..=LEASE_LEFT_US_MAX, times(), times())
+            (any::<bool>(), 0..=LEASE_LEFT_US_MAX),
+            (times(), times(), ballots())
         )
             .prop_map(
-                |(ballot, chosen, accepted, (more, lease_left_us, log_ms_seen, log_ms_age_us))| {
+                |(
+                    ballot,
+                    chosen,
+                    accepted,
+                    (more, lease_left_us),
+                    (log_ms_seen, log_ms_age_us, log_ms_of),
+                )| {
                     Kind::Promise {
                         ballot,
                         chosen,
@@ -114,6 +121,7 @@ fn kinds() -> impl Strategy<Value = Kind> {
                         lease_left_us,
                         log_ms_seen,
                         log_ms_age_us,
+                        log_ms_of,
                     }
                 }
             ),
@@ -421,7 +429,7 @@ fn the_bytes_are_as_drawn() {
     assert_eq!(bytes[..4], (bytes.len() as u32 - 8).to_le_bytes());
     assert_eq!(
         bytes[8..28],
-        *b"\x09\0\0\0\x01\0\0\0\x03\0\0\0\0\0\0\0\0\0\0\0"
+        *b"\x0a\0\0\0\x01\0\0\0\x03\0\0\0\0\0\0\0\0\0\0\0"
     );
 }
 
@@ -453,6 +461,7 @@ fn numbers_and_configurations_that_nobody_comes_to_are_refused() {
         lease_left_us,
         log_ms_seen: 0,
         log_ms_age_us: 0,
+        log_ms_of: ballot(1),
     };
     let many: Vec<ReplicaId> = (0..65).map(|node| id(node, 1)).collect();
     let refused = [

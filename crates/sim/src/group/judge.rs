@@ -248,15 +248,14 @@ impl Judge {
     }
 
     /// What was asked for at `call_us` was judged by `log_ms`, and that is shown now: no lock that was granted before may have
-    /// ended by it earlier than its holder reckons. `is_stamped`: it is a write that whoever shows it stamped under the same
-    /// ballot. One that a later leader found and adopted keeps its stamp (R3), and that leader may know better how late
-    /// it is: if the first began far behind, a lock granted so ends early by the difference. That is let pass.
+    /// ended by it earlier than its holder reckons. `is_grant`: it is a write, by which a lock may be granted now; maybe by
+    /// another leader's stamp, whose entry this one found and adopted (R3).
     pub fn on_reckoned(
         &mut self,
         node: usize,
         (call_us, now_us): (u64, u64),
         log_ms: u64,
-        is_stamped: bool,
+        is_grant: bool,
     ) {
         let origin_us = |at_us: u64| at_us as i64 - log_ms as i64 * 1_000 * SLOWEST_PERCENT / 100;
         let early_us = self.origin_us - origin_us(now_us);
@@ -267,7 +266,7 @@ impl Judge {
                 early_us / 1_000
             ));
         }
-        if is_stamped {
+        if is_grant {
             self.origin_us = self.origin_us.max(origin_us(call_us));
         }
     }

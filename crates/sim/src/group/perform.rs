@@ -344,12 +344,9 @@ impl World {
         self.judge.on_log_time(number, held.log_ms, self.now_us);
         let asked = self.operations.get(held.id);
         let times_us = (asked.call_us, self.now_us);
-        // Who restarts with a disk begins with a log time that its clock as a leader came near, shown or not.
-        let is_stamped = held.shown == Shown::Write
-            && asked.ballot == Some(held.ballot)
-            && !self.nodes.iter().any(|node| node.durable);
+        let is_grant = held.shown == Shown::Write;
         self.judge
-            .on_reckoned(number, times_us, held.log_ms, is_stamped);
+            .on_reckoned(number, times_us, held.log_ms, is_grant);
         self.judge.on_shown(
             &self.operations,
             held.id,
