@@ -193,7 +193,7 @@ impl MetaState {
         let Some(inquiry) = self.lives.get(&shard).and_then(|life| life.inquiry.clone()) else {
             return false;
         };
-        // Who was removed votes nowhere any more: that was looked at.
+        // Who was removed votes nowhere any more, whatever a configuration says that is no longer in force: that was looked at.
         let nodes = || self.nodes.iter();
         let has_testified = |(node, record): (&u32, &super::NodeRecord)| {
             let testimony = inquiry.get(node);
@@ -204,11 +204,10 @@ impl MetaState {
         }
         let present: BTreeMap<u32, &Testimony> =
             nodes().map(|(node, _)| (*node, &inquiry[node])).collect();
-        let is_over =
-            |id: ReplicaId| match self.nodes.get(&id.node.0).or(self.leaving.get(&id.node.0)) {
-                Some(record) => record.incarnation > id.incarnation.0,
-                None => id.node.0 <= self.nodes_ever,
-            };
+        let is_over = |id: ReplicaId| match self.nodes.get(&id.node.0) {
+            Some(record) => record.incarnation > id.incarnation.0,
+            None => id.node.0 <= self.nodes_ever,
+        };
         if !is_lost(present.values().copied(), is_over) {
             self.lives.entry(shard).or_default().inquiry = None;
             return true;

@@ -125,6 +125,28 @@ fn a_group_that_somebody_can_lead_goes_on() {
 }
 
 #[test]
+fn who_was_removed_is_not_waited_for() {
+    // Breaks if a shard stands still because the latest configuration that is left of it names a node that was removed, whose process may
+    // have ended long ago: it voted nowhere any more when it was removed (resets seed 103153).
+    let mut state = state_of(4);
+    state.nodes.get_mut(&2).expect("it is there").weight = 0;
+    let epoch = state.epoch;
+    apply(&mut state, MetaCommand::Remove { node: 2, epoch });
+    assert!(state.leaving.contains_key(&2));
+    forget(&mut state, &[3]);
+    seal(&mut state, 0);
+    for node in [1, 3, 4] {
+        let said = Testimony {
+            config_number: 7,
+            voters: vec![(2, 1)],
+            ..testimony(&state, node)
+        };
+        testify(&mut state, node, said, 0);
+    }
+    assert_eq!(state.lives[&3].generation, 1);
+}
+
+#[test]
 fn a_life_that_began_since_has_not_said_anything() {
     // Breaks if what a node said before it lost its memory counted, and the shard were begun by nobody; or if a testimony
     // about an earlier generation came to a conclusion about the present one.
