@@ -29,7 +29,6 @@ impl World {
             call_us: self.now_us,
             floor_index,
             floor_log_ms,
-            ballot: None,
             progress: Progress::Waiting,
         });
         self.waits_for[client] = Some(id);

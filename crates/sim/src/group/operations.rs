@@ -2,7 +2,6 @@
 
 use crate::history::{Action, Answer, Operation, Outcome, State};
 use bytes::Bytes;
-use paxos::Ballot;
 
 /// Number of an operation in the table.
 pub type OperationId = u32;
@@ -35,8 +34,6 @@ pub struct Asked {
     pub floor_index: u64,
     /// The highest log time, ms, that somebody had seen when it was asked.
     pub floor_log_ms: u64,
-    /// Under which ballot it was proposed, if it was.
-    pub ballot: Option<Ballot>,
     /// How it stands.
     pub progress: Progress,
 }

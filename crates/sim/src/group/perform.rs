@@ -278,10 +278,6 @@ impl World {
             .max(process.proposed_log_ms);
         process.proposed_log_ms = log_ms;
         let payload = payload_of(&ids, padding_bytes);
-        let ballot = process.replica.ballot();
-        for id in &ids {
-            self.operations.get_mut(*id).ballot = Some(ballot);
-        }
         self.note(|| format!("  n{number} proposes operations {ids:?} at {log_ms} ms"));
         Some(Input::Propose { log_ms, payload })
     }
