@@ -195,8 +195,8 @@ fn a_pipeline_over_all_shards_keeps_its_order_and_sees_its_own_writes() {
 }
 
 #[test]
-fn transactions_work_within_a_slot_and_say_so_beyond() {
-    // Breaks if EXEC over several shards runs in part instead of being refused.
+fn transactions_work_within_a_slot_and_beyond() {
+    // Breaks if EXEC runs in part, within a slot or over several shards, or though a watched key has changed.
     if Server::tests_redis() {
         return;
     }

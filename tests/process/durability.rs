@@ -4,7 +4,7 @@ use crate::until;
 use std::fs;
 use std::path::Path;
 use std::time::Duration;
-use torc_tests::{Client, Kind, Server, Value, free_port};
+use torc_tests::{Client, Kind, Server, Value, encode, free_port};
 
 /// How long a server may take to refuse or to stop.
 const END_WAIT_MAX: Duration = Duration::from_secs(20);
@@ -112,6 +112,48 @@ fn a_server_tells_that_it_keeps_a_log() {
     let info = plain.client().ask("INFO persistence").text();
     assert!(info.contains("aof_enabled:0"), "{info}");
     assert_eq!(plain.exit_code(Duration::ZERO), None);
+}
+
+#[test]
+fn a_log_of_what_is_written_over_stays_small() {
+    // Fails when the log of a node keeps what was written over: disk and memory, after a restart too, would grow with all that
+    // was ever written.
+    if Server::tests_redis() {
+        return; // Its log is rewritten otherwise.
+    }
+    const LIVE_BYTES: u64 = 100 * 64 * 1024;
+    let directory = directory();
+    // Four segments and what the bound allows beside: three of them, and twice the live data.
+    let bound = 3 * (64 << 20) + 2 * LIVE_BYTES + (64 << 20);
+    let value = vec![b'v'; 64 * 1024];
+    let mut bytes = Vec::new();
+    (0..100).for_each(|n| {
+        encode(
+            &mut bytes,
+            &[b"SET".as_slice(), format!("key{n}").as_bytes(), &value],
+        );
+    });
+    let size = |client: &mut Client| -> u64 {
+        let info = client.ask("INFO persistence").text();
+        let line = info
+            .lines()
+            .find_map(|line| line.strip_prefix("aof_current_size:"));
+        line.and_then(|size| size.trim().parse().ok())
+            .expect("a size")
+    };
+    for laps in [70, 1] {
+        let server = durable(directory.path(), "everysec");
+        let mut client = server.client();
+        for _ in 0..laps {
+            let replies = client.exchange(&bytes, 100).expect("it answers");
+            assert!(
+                replies
+                    .iter()
+                    .all(|reply| *reply == Value::Simple("OK".into()))
+            );
+        }
+        until("the log is small again", || size(&mut client) <= bound);
+    }
 }
 
 #[test]

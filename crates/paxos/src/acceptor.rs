@@ -1,8 +1,9 @@
 //! The acceptor: promises, accepts, and learns what is chosen (rules R1, R3, R7).
 
 use crate::door::{Output, Record, RoleChange};
+use crate::lease::LogTime;
 use crate::log::weight;
-use crate::message::{AcceptedEntry, Kind};
+use crate::message::{AcceptedEntry, HeardTime, Kind};
 use crate::mutation::Mutation;
 use crate::replica::{ConfigNews, Replica, Role};
 use crate::types::{Ballot, Entry, Index, ReplicaId};
@@ -48,7 +49,11 @@ impl Replica {
         if self.mutations.has(Mutation::PromiseOmitsOne) && last >= index {
             last = Index(last.0 - 1);
         }
-        let heard = self.log_time;
+        let heard = |of: LogTime| HeardTime {
+            ms: of.ms,
+            age_us: self.now_us.saturating_sub(of.at_us),
+            of: of.of,
+        };
         loop {
             let mut accepted = Vec::new();
             let mut bytes = 0;
@@ -72,9 +77,8 @@ impl Replica {
                 accepted,
                 more,
                 lease_left_us: self.lease_left_us(released),
-                log_ms_seen: heard.ms,
-                log_ms_age_us: self.now_us.saturating_sub(heard.at_us),
-                log_ms_of: heard.of,
+                log_seen: heard(self.log_time),
+                log_line: heard(self.line),
             };
             self.send_promised(to, kind, out);
             if !more {
@@ -101,9 +105,9 @@ impl Replica {
         if first <= self.upto.next() {
             for (entry, index) in entries.into_iter().zip(first.0..) {
                 if index > self.upto.0 {
-                    match sent_us {
-                        0 => self.learn_entry(&entry),
-                        _ => self.observe_entry(&entry),
+                    // What is sent again may have been stamped long ago.
+                    if sent_us > 0 {
+                        self.observe_entry(&entry);
                     }
                     self.accept(Index(index), ballot, entry, out);
                 }
@@ -256,9 +260,6 @@ impl Replica {
             return;
         }
         let ballot = Ballot::default();
-        if let Entry::Batch { log_ms, .. } = &entry {
-            self.learn_log_ms(*log_ms);
-        }
         if self.settings.durable {
             out.persist.push(Record::Accepted {
                 index,
@@ -317,6 +318,9 @@ impl Replica {
             Role::Follower | Role::Asking(_) => {}
         }
         if let Role::Leader(leader) = role {
+            if leader.has_own_time {
+                self.line = self.log_time;
+            }
             self.log_time = leader.seen;
             out.deny.extend(leader.reads.into_tickets());
         }

@@ -2,7 +2,7 @@
 
 use crate::door::{Output, RoleChange};
 use crate::lease::{LogTime, Testimony, scaled_up};
-use crate::message::Kind;
+use crate::message::{HeardTime, Kind};
 use crate::mutation::{Mutation, Mutations};
 use crate::replica::{Replica, Role};
 use crate::types::{Ballot, Entry, Index, NodeId, ReplicaId};
@@ -283,9 +283,8 @@ impl Replica {
             accepted,
             more,
             lease_left_us,
-            log_ms_seen,
-            log_ms_age_us,
-            log_ms_of,
+            log_seen,
+            log_line,
         } = kind
         else {
             return;
@@ -334,32 +333,25 @@ impl Replica {
                 phase1.best.insert(entry.index, (entry.ballot, entry.entry));
             }
         }
-        let age_us = if mutations.has(Mutation::LogTimeWithoutAge) {
-            0
-        } else {
-            log_ms_age_us
+        let heard = |heard: HeardTime| LogTime {
+            ms: heard.ms,
+            at_us: match mutations.has(Mutation::LogTimeWithoutAge) {
+                true => now_us,
+                false => now_us.saturating_sub(heard.age_us),
+            },
+            of: heard.of,
         };
-        if log_ms_seen > 0 {
-            let said = LogTime {
-                ms: log_ms_seen,
-                at_us: now_us.saturating_sub(age_us),
-                of: match mutations.has(Mutation::LogTimeOfAny) {
-                    true => Ballot::default(),
-                    false => log_ms_of,
-                },
-            };
-            match &mut self.role {
-                Role::Candidate(phase1) => phase1.testimony.note(&settings, said, now_us),
-                // Who comes late may have a log time that ran on without a lease, and so ahead. It may not move what locks
-                // and expiries are reckoned by; and whatever a former leader has shown is owed before the first batch.
-                Role::Leader(leader) if !leader.has_stamped => {
-                    let testimony = &mut leader.phase1.testimony;
-                    testimony.note(&settings, said, now_us);
-                    let floor_ms = testimony.floor_ms();
-                    self.log_time.raise(floor_ms, now_us);
-                }
-                Role::Leader(_) | Role::Follower | Role::Asking(_) => {}
+        let (seen, line) = (heard(log_seen), heard(log_line));
+        match &mut self.role {
+            Role::Candidate(phase1) => phase1.testimony.note(&settings, seen, line, now_us),
+            // Who comes late may have a log time that ran on without a lease, and so ahead. It may not move what locks
+            // and expiries are reckoned by; and whatever a former leader has shown is owed before the first batch.
+            Role::Leader(leader) if !leader.has_stamped => {
+                let testimony = &mut leader.phase1.testimony;
+                testimony.note(&settings, seen, line, now_us);
+                self.log_time.raise(testimony.floor_ms(), now_us);
             }
+            Role::Leader(_) | Role::Follower | Role::Asking(_) => {}
         }
         match &self.role {
             Role::Candidate(_) => self.count_promises(out),

@@ -45,6 +45,8 @@ pub(crate) struct Leader {
     /// Log time that this replica has heard of or shown, which is what it promises with when it leads no more. Its clock as a
     /// leader begins at an estimate, and runs on without a lease: nobody has seen that.
     pub(crate) seen: LogTime,
+    /// Whether something may rest on its log time: a batch has its stamp, or it was shown.
+    pub(crate) has_own_time: bool,
     /// Whether a batch was its own. From then on all that former leaders left is in the log, and log time runs with its
     /// clock alone.
     pub(crate) has_stamped: bool,
@@ -122,13 +124,6 @@ impl Leader {
             >= needed
     }
 
-    /// From now on something may rest on this leader's log time, which has run so far: what was said before it counts no more.
-    pub(crate) fn has_own_time(&mut self, clock: LogTime) {
-        if self.seen.of != clock.of {
-            self.seen = clock;
-        }
-    }
-
     /// Its knowledge of the members of a configuration, kept for those that it knew.
     pub(crate) fn follow(&mut self, config: &Config, me: ReplicaId) {
         let mut known = std::mem::take(&mut self.followers);
@@ -152,21 +147,18 @@ impl Replica {
         if self.mutations.has(Mutation::LogTimeWithoutAge) {
             return self.log_time.ms.max(testimony.floor_ms()).max(1);
         }
-        let mut own = self.log_time;
-        if self.mutations.has(Mutation::LogTimeOfAny) {
-            own.of = Ballot::default();
-        }
-        testimony.note(settings, own, now_us);
+        testimony.note(settings, self.log_time, self.line, now_us);
         let floor_ms = testimony.floor_ms().max(self.learned.ms);
+        let line = match self.mutations.has(Mutation::LogTimeOfAny) {
+            true => testimony.seen(),
+            false => testimony.line(),
+        };
         // A stamp that was learned is later than a word that is long ago, as it may be, and says less: who began there would begin
         // behind by all the time that went by since it was stamped.
-        let said = match testimony.said() {
-            said if said.ms > 0 => said,
-            _ => self.learned,
-        };
-        let passed_ms = match said.ms {
+        let line = if line.ms > 0 { line } else { self.learned };
+        let passed_ms = match line.ms {
             0 => 0,
-            ms => passed_ms(settings, ms, now_us.saturating_sub(said.at_us)),
+            ms => passed_ms(settings, ms, now_us.saturating_sub(line.at_us)),
         };
         // 0 stands for log time that was never seen, so no leader's begins there.
         floor_ms.max(passed_ms).max(1)
@@ -187,6 +179,7 @@ impl Replica {
             entry_ms: 0,
             has_stamped: false,
             seen: self.log_time,
+            has_own_time: false,
             followers: Vec::new(),
             voters_before: self.config.voters.len(),
             own_upto: self.chosen,

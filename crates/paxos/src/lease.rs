@@ -67,16 +67,28 @@ impl LogTime {
         }
     }
 
-    /// The leader of a ballot, which was granted a lease for it or shows nothing by it, says this log time now.
+    /// The leader of a ballot says this log time now: nothing that it shows on this word is later than this and a lease.
+    /// What a disk knows runs on meanwhile.
+    pub(crate) fn observe_word(&mut self, settings: &Settings, of: Ballot, ms: u64, now_us: u64) {
+        if ms <= self.ms {
+            return;
+        }
+        let passed_ms = match self.of == Ballot::default() && self.ms > 0 {
+            true => passed_ms(settings, self.ms, now_us.saturating_sub(self.at_us)),
+            false => 0,
+        };
+        self.observe(ms.max(passed_ms), now_us);
+        self.of = of;
+    }
+
+    /// The leader of a ballot says this log time now, by which its locks are reckoned.
     ///
-    /// What is owed to it ends later by what its word was under way, so the age may begin anew; but not at less than what
-    /// has passed since its word before. One that was held up for a second would have the next leader begin a second
-    /// behind, and the locks that it grants would end early by that under a later one who knows better (light seed
-    /// 210001731). The first word of another leader stands for itself, also if it is behind what has passed since the words of
-    /// those before it: its locks are reckoned by it, and no time that they showed is later than where it began.
-    pub(crate) fn hear(&mut self, settings: &Settings, of: Ballot, ms: u64, now_us: u64) {
-        let is_first = self.of != of && (self.of != Ballot::default() || ms > self.ms);
-        if is_first {
+    /// At not less than what has passed since its word before: one that was held up for a second would have the next leader
+    /// begin a second behind, and the locks that it grants would end early by that under a later one who knows better
+    /// (light seed 210001731). The first word of another leader stands for itself, also if it is behind what has passed since
+    /// the words of those before it: its own locks are reckoned by it (light seed 220002838).
+    pub(crate) fn follow_word(&mut self, settings: &Settings, of: Ballot, ms: u64, now_us: u64) {
+        if self.of != of {
             (self.of, self.ms, self.at_us) = (of, ms, now_us);
         } else if ms > self.ms {
             let passed_ms = passed_ms(settings, self.ms, now_us.saturating_sub(self.at_us));
@@ -121,50 +133,57 @@ impl LogTime {
     }
 }
 
-/// What acceptors say of log time in phase 1: no former leader can have shown anything beyond `floor_ms`, and by `said` its
-/// locks are reckoned.
-///
-/// Only the last leader counts of whom any of them heard. It has begun beyond all that those before it have shown; and what
-/// they made of log time, or is made of their words, may be ahead of what it did, so that its locks would end early (light seed
-/// 220002838). What no leader in particular has said counts for the floor in any case.
+/// What acceptors say of log time in phase 1.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub(crate) struct Testimony {
-    /// Of the last leader; of nobody in particular, if none was heard of.
-    said: LogTime,
+    /// No former leader can have shown anything beyond, ms.
     floor_ms: u64,
-    /// The same of what nobody in particular has said.
-    unnamed_floor_ms: u64,
+    /// The last leader's log time. Only that one counts of whom any acceptor has heard: what is made of the words of those before
+    /// it may be ahead, and locks that it granted would end early.
+    line: LogTime,
+    /// The latest log time that was seen, whoever said it: counts where no leader was heard of.
+    seen: LogTime,
 }
 
 impl Testimony {
-    /// Takes note of what one acceptor says.
-    pub(crate) fn note(&mut self, settings: &Settings, said: LogTime, now_us: u64) {
-        if said.ms == 0 {
-            return;
-        }
-        let floor_ms = leased_ms(settings, said.ms, now_us.saturating_sub(said.at_us));
-        if said.of == Ballot::default() {
-            self.unnamed_floor_ms = self.unnamed_floor_ms.max(floor_ms);
-        } else if said.of > self.said.of {
-            self.floor_ms = floor_ms;
-        } else if said.of == self.said.of {
+    /// Takes note of what one acceptor has seen, and of the last leader's log time as it knows it.
+    pub(crate) fn note(&mut self, settings: &Settings, seen: LogTime, line: LogTime, now_us: u64) {
+        let age_us = |of: LogTime| now_us.saturating_sub(of.at_us);
+        let passed_ms = |of: LogTime| passed_ms(settings, of.ms, age_us(of));
+        if seen.ms > 0 {
+            let floor_ms = match seen.of == Ballot::default() {
+                // A disk knows how late it may have been a while after the restart: it runs on.
+                true => leased_ms(settings, seen.ms, age_us(seen)).max(passed_ms(seen)),
+                false => leased_ms(settings, seen.ms, age_us(seen)),
+            };
             self.floor_ms = self.floor_ms.max(floor_ms);
         }
+        if seen.ms > self.seen.ms {
+            self.seen = seen;
+        }
         // A word that came late says less than has passed.
-        let is_later = said.now_ms(now_us) > self.said.now_ms(now_us);
-        if said.of > self.said.of || said.of == self.said.of && is_later {
-            self.said = said;
+        let is_later = line.of == self.line.of && passed_ms(line) > passed_ms(self.line);
+        if line.ms > 0 && (line.of > self.line.of || is_later) {
+            self.line = line;
         }
     }
 
-    /// Nothing later was shown, ms.
+    /// No former leader can have shown anything beyond, ms.
     pub(crate) fn floor_ms(&self) -> u64 {
-        self.floor_ms.max(self.unnamed_floor_ms)
+        self.floor_ms
     }
 
-    /// By which log time locks are reckoned.
-    pub(crate) fn said(&self) -> LogTime {
-        self.said
+    /// The latest log time that was seen, whoever said it.
+    pub(crate) fn seen(&self) -> LogTime {
+        self.seen
+    }
+
+    /// By which log time locks are reckoned; nothing if none was ever seen.
+    pub(crate) fn line(&self) -> LogTime {
+        match self.line.ms {
+            0 => self.seen,
+            _ => self.line,
+        }
     }
 }
 
@@ -358,7 +377,12 @@ impl Replica {
     /// The owner has shown this log time, ms, beside the log: a sole voter's reads and skipped entries.
     pub fn raise_log_ms(&mut self, log_ms: u64, now_us: u64) {
         self.now_us = self.now_us.max(now_us);
-        self.see_log_ms(log_ms);
+        match &self.role {
+            Role::Leader(_) => self.log_time.raise(log_ms, self.now_us),
+            Role::Follower | Role::Asking(_) | Role::Candidate(_) => {
+                self.log_time.observe(log_ms, self.now_us);
+            }
+        }
         self.note_shown(log_ms);
     }
 
@@ -372,13 +396,13 @@ impl Replica {
         }
     }
 
-    /// All that is known of log time here, whoever said it.
-    pub(crate) fn known_log_time(&self, now_us: u64) -> LogTime {
-        let mut known = self.log_time;
-        if self.learned.now_ms(now_us) > known.now_ms(now_us) {
-            known = self.learned;
+    /// Log time as it would be by the own clock if it had gone on since it was seen last, ms; 0 if it never was.
+    pub fn reckoned_log_ms(&self, now_us: u64) -> u64 {
+        let seen_ms = self.log_time.now_ms(now_us);
+        match seen_ms.max(self.line.now_ms(now_us)) {
+            0 => self.learned.now_ms(now_us),
+            reckoned_ms => reckoned_ms,
         }
-        known
     }
 
     /// How long this acceptor still owes leaders of ballots before the one promised, us of its clock.

@@ -53,7 +53,7 @@ mod transfer;
 mod types;
 
 pub use door::{Input, Output, Record, RoleChange, Settings, SnapshotBase, SnapshotStep};
-pub use message::{AcceptedEntry, Kind, Message};
+pub use message::{AcceptedEntry, HeardTime, Kind, Message};
 #[cfg(feature = "mutations")]
 pub use mutation::{MUTATIONS, Mutation};
 pub use replica::Replica;

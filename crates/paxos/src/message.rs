@@ -19,6 +19,17 @@ pub struct Message {
     pub kind: Kind,
 }
 
+/// Log time as an acceptor knows it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct HeardTime {
+    /// Log time, ms; 0 if it knows none.
+    pub ms: u64,
+    /// How long ago that was, us.
+    pub age_us: u64,
+    /// The ballot whose leader said it; none's if it is from the acceptor's disk.
+    pub of: Ballot,
+}
+
 /// An entry that an acceptor has accepted, as it reports it in a promise.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct AcceptedEntry {
@@ -67,12 +78,10 @@ pub enum Kind {
         more: bool,
         /// How long the acceptor still owes its last leader that no other's effects show, us.
         lease_left_us: u64,
-        /// Log time, ms, as the last leader said it that it heard; 0 if it heard none.
-        log_ms_seen: u64,
-        /// How long ago that was, us.
-        log_ms_age_us: u64,
-        /// That leader's ballot; none's if it knows of log time from its disk.
-        log_ms_of: Ballot,
+        /// The latest log time that it has seen.
+        log_seen: HeardTime,
+        /// The log time of the last leader that it heard.
+        log_line: HeardTime,
     },
     /// Phase 2a for consecutive indexes from `first` on.
     Accept {

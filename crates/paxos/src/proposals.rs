@@ -81,7 +81,7 @@ impl Replica {
         let before_ms = match &mut self.role {
             Role::Leader(leader) => {
                 leader.has_stamped = true;
-                leader.has_own_time(self.log_time);
+                leader.has_own_time = true;
                 leader.entry_ms.max(now_ms)
             }
             Role::Follower | Role::Asking(_) | Role::Candidate(_) => 0,

@@ -40,8 +40,8 @@ impl Replica {
         );
         assert!(!self.is_installing(), "the state is being replaced");
         let now_us = now_us.max(self.now_us);
-        let mut log_time = self.known_log_time(now_us);
-        if log_time.ms == 0 {
+        let mut log_time = self.log_time;
+        if log_time.ms.max(self.learned.ms) == 0 {
             log_time.observe(log_floor_ms, now_us);
         }
         let base = SnapshotBase {
@@ -51,7 +51,7 @@ impl Replica {
                 voters: vec![self.names.me],
                 learners: Vec::new(),
             },
-            log_ms: log_time.ms,
+            log_ms: log_time.ms.max(self.learned.ms),
         };
         let start = Start::Recovered {
             promised: Ballot::default(),
@@ -73,6 +73,8 @@ impl Replica {
         );
         next.mutations = self.mutations;
         next.log_time = log_time;
+        next.line = self.line;
+        next.learned = self.learned;
         next.ceiling = Ceiling::default();
         next.grants = self.grants;
         let lease_us = scaled_up(&self.settings, self.settings.lease_us);
@@ -83,11 +85,6 @@ impl Replica {
         next.token = self.token;
         next.persisted = self.token;
         (next, base)
-    }
-
-    /// Log time as it would be by the own clock if it had gone on since it was seen last, ms; 0 if it never was.
-    pub fn reckoned_log_ms(&self, now_us: u64) -> u64 {
-        self.known_log_time(now_us).now_ms(now_us)
     }
 
     /// The replica that takes this one's place in `generation`, which another one begins: it knows nothing, and is fed.

@@ -74,8 +74,10 @@ pub struct Replica {
     pub(crate) chosen_hint: Index,
 
     pub(crate) grants: Grants,
-    /// As the last leader said it; of a leader, its own, which runs.
+    /// The latest that leaders said, or a disk knows; of a leader, its own, which runs.
     pub(crate) log_time: LogTime,
+    /// The last leader's log time, of whatever it said.
+    pub(crate) line: LogTime,
     /// The highest that an entry or a snapshot had that may be old: more than what is counted from then has passed since.
     pub(crate) learned: LogTime,
     pub(crate) ceiling: Ceiling,
@@ -156,12 +158,13 @@ impl Replica {
             Input::Announce => self.send_beats(out),
         }
         self.lead_on(out);
+        self.note_first_lease();
         self.begin_streams(out);
         self.record_log_time(out);
         if self.settings.durable && out.persist.len() > records {
             // A configuration's own is not left to later steps: whoever accepts an index behind it durably knows that it
             // is chosen, and on that a removed replica relies when it retires.
-            if self.chosen > chosen || self.config_index > self.chosen_recorded {
+            if self.chosen > self.chosen_recorded {
                 out.persist.push(Record::Chosen(self.chosen));
                 self.chosen_recorded = self.chosen;
             }
@@ -394,6 +397,7 @@ impl Replica {
         }
         if mutation == Mutation::ForgetLogTime {
             self.log_time = LogTime::default();
+            self.line = LogTime::default();
             self.learned = LogTime::default();
         }
         if mutation == Mutation::ForgetPromise {
@@ -459,17 +463,10 @@ impl Replica {
         self.config.voters.len() / 2 + 1
     }
 
-    /// Remembers log time that an entry carries which its leader stamped just now, or which it is too early to tell.
+    /// Remembers log time that an entry carries which its leader stamped just now.
     pub(crate) fn observe_entry(&mut self, entry: &Entry) {
         if let Entry::Batch { log_ms, .. } = entry {
             self.see_log_ms(*log_ms);
-        }
-    }
-
-    /// The same of an entry that may have been stamped long ago, by a former leader.
-    pub(crate) fn learn_entry(&mut self, entry: &Entry) {
-        if let Entry::Batch { log_ms, .. } = entry {
-            self.learn_log_ms(*log_ms);
         }
     }
 
@@ -484,12 +481,21 @@ impl Replica {
         self.note_shown(log_ms);
     }
 
+    /// A leader's: what it shows under its first lease, before the next step, rests on its log time.
+    fn note_first_lease(&mut self) {
+        let is_first = matches!(&self.role, Role::Leader(leader) if !leader.has_own_time);
+        if is_first && self.now_us < self.lease_until() {
+            self.note_shown(self.log_time.now_ms(self.now_us));
+        }
+    }
+
     /// A leader's: this log time was shown, or may be before the next step.
     pub(crate) fn note_shown(&mut self, log_ms: u64) {
         let (clock, now_us) = (self.log_time, self.now_us);
         if let Role::Leader(leader) = &mut self.role {
-            leader.has_own_time(clock);
+            leader.has_own_time = true;
             leader.seen.observe(log_ms, clock.at_us(log_ms).min(now_us));
+            leader.seen.of = clock.of;
         }
     }
 
@@ -498,8 +504,9 @@ impl Replica {
         match &self.role {
             Role::Leader(_) => self.log_time.raise(log_ms, self.now_us),
             Role::Follower | Role::Asking(_) | Role::Candidate(_) => {
-                self.log_time
-                    .hear(&self.settings, self.promised, log_ms, self.now_us);
+                let (settings, of, now_us) = (&self.settings, self.promised, self.now_us);
+                self.log_time.observe_word(settings, of, log_ms, now_us);
+                self.line.follow_word(settings, of, log_ms, now_us);
             }
         }
     }
@@ -531,7 +538,7 @@ impl Replica {
                 .expect("what is chosen is in the log until it is applied");
             let entry = entry.clone();
             // Only now: nobody relies on what a leader stamps before that is chosen.
-            if let (Entry::Batch { log_ms, .. }, Role::Leader(_)) = (&entry, &self.role) {
+            if let Entry::Batch { log_ms, .. } = &entry {
                 self.learn_log_ms(*log_ms);
             }
             self.chosen = index;

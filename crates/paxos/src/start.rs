@@ -66,6 +66,7 @@ impl Replica {
             chosen_hint: Index(0),
             grants: Grants::default(),
             log_time: LogTime::default(),
+            line: LogTime::default(),
             learned: LogTime::default(),
             ceiling: Ceiling::default(),
             leader: None,

@@ -2,8 +2,8 @@
 
 use bytes::Bytes;
 use paxos::{
-    Ballot, Config, Entry, Generation, GroupId, Incarnation, Index, Input, Kind, Message, NodeId,
-    Output, Replica, ReplicaId, RoleChange, Settings, Start,
+    Ballot, Config, Entry, Generation, GroupId, HeardTime, Incarnation, Index, Input, Kind,
+    Message, NodeId, Output, Replica, ReplicaId, RoleChange, Settings, Start,
 };
 
 fn id(node: u32) -> ReplicaId {
@@ -71,8 +71,19 @@ impl Stage {
         self.tell(now_us, 2, caught_up);
     }
 
-    /// What it promises replica 2 with: log time, ms, and how long ago, us.
+    /// What it promises replica 2 with: log time that it has seen, ms, and how long ago, us.
     fn promised(&mut self, now_us: u64, from: Index) -> (u64, u64) {
+        let (seen, _) = self.promised_both(now_us, from);
+        (seen.ms, seen.age_us)
+    }
+
+    /// The same of the last leader.
+    fn promised_line(&mut self, now_us: u64, from: Index) -> (u64, u64) {
+        let (_, line) = self.promised_both(now_us, from);
+        (line.ms, line.age_us)
+    }
+
+    fn promised_both(&mut self, now_us: u64, from: Index) -> (HeardTime, HeardTime) {
         let prepare = Kind::Prepare {
             ballot: ballot(9, 2),
             from,
@@ -85,10 +96,8 @@ impl Stage {
             .iter()
             .find_map(|message| match &message.kind {
                 Kind::Promise {
-                    log_ms_seen,
-                    log_ms_age_us,
-                    ..
-                } => Some((*log_ms_seen, *log_ms_age_us)),
+                    log_seen, log_line, ..
+                } => Some((*log_seen, *log_line)),
                 _ => None,
             });
         promise.expect("it promises")
@@ -109,16 +118,21 @@ impl Stage {
         assert!(self.replica.can_propose());
     }
 
-    fn promise(&self, log_ms_seen: u64, log_ms_age_us: u64) -> Kind {
+    fn promise(&self, ms: u64, age_us: u64) -> Kind {
+        let of = ballot(1, 1);
+        let heard = HeardTime { ms, age_us, of };
+        self.promise_both(heard, heard)
+    }
+
+    fn promise_both(&self, log_seen: HeardTime, log_line: HeardTime) -> Kind {
         Kind::Promise {
             ballot: self.replica.ballot(),
             chosen: Index(0),
             accepted: Vec::new(),
             more: false,
             lease_left_us: 0,
-            log_ms_seen,
-            log_ms_age_us,
-            log_ms_of: ballot(1, 1),
+            log_seen,
+            log_line,
         }
     }
 
@@ -214,7 +228,7 @@ fn a_word_that_was_held_up_does_not_take_back_the_time_that_went_by() {
         log_ms: 10_050,
     };
     stage.tell(1_301_000, 1, beat);
-    let (seen_ms, age_us) = stage.promised(1_301_000, Index(1));
+    let (seen_ms, age_us) = stage.promised_line(1_301_000, Index(1));
     assert_eq!(age_us, 0);
     // Less what the clocks may be off.
     assert!((11_270..=11_300).contains(&seen_ms), "{seen_ms}");
@@ -234,7 +248,10 @@ fn the_words_of_the_next_leader_stand_for_themselves() {
     };
     stage.tell(1_001_000, 1, beat(9_900));
     stage.tell(2_001_000, 1, beat(10_050));
-    let (seen_ms, age_us) = stage.promised(2_001_000, Index(1));
+    let (seen, line) = stage.promised_both(2_001_000, Index(1));
+    // What the former leader may have shown is owed all the same.
+    assert_eq!((seen.ms, seen.of), (10_050, ballot(2, 1)));
+    let (seen_ms, age_us) = (line.ms, line.age_us);
     assert_eq!(age_us, 0);
     // A second after 9,900, less what the clocks may be off.
     assert!((10_880..=10_900).contains(&seen_ms), "{seen_ms}");
@@ -245,7 +262,7 @@ fn log_time_goes_on_from_that_of_the_last_leader() {
     // Fails when what a voter made of a former leader's words moves log time, though the last leader is known, or when a late word of that
     // one is taken for more than one that came in time: locks that the last leader granted would end early, or those of this one.
     let now_us = 1_000_000;
-    let begins_at = |round, log_ms_seen, log_ms_age_us| {
+    let begins_at = |round, ms, age_us| {
         let mut stage = Stage::new();
         let beat = Kind::Beat {
             ballot: ballot(5, 1),
@@ -255,10 +272,14 @@ fn log_time_goes_on_from_that_of_the_last_leader() {
         };
         stage.tell(1_000, 1, beat);
         stage.replica.step(now_us, Input::Campaign, &mut stage.out);
-        let mut promise = stage.promise(log_ms_seen, log_ms_age_us);
-        if let Kind::Promise { log_ms_of, .. } = &mut promise {
-            *log_ms_of = ballot(round, 1);
-        }
+        let promise = stage.promise_both(
+            HeardTime::default(),
+            HeardTime {
+                ms,
+                age_us,
+                of: ballot(round, 1),
+            },
+        );
         stage.tell(now_us, 2, promise);
         assert!(stage.replica.is_leader());
         stage.replica.log_ms(now_us)
@@ -273,16 +294,23 @@ fn log_time_goes_on_from_that_of_the_last_leader() {
     assert!(own_ms.contains(&begins_at(5, 10_700, 0)), "a late word");
     let in_time_ms = begins_at(5, 10_700, 500_000);
     assert!((11_180..=11_201).contains(&in_time_ms), "{in_time_ms}");
-    // What a disk knows may have been shown.
-    let mut stage = Stage::new();
-    stage.hear_beat(1_000);
-    stage.replica.step(now_us, Input::Campaign, &mut stage.out);
-    let mut promise = stage.promise(20_000, 0);
-    if let Kind::Promise { log_ms_of, .. } = &mut promise {
-        *log_ms_of = Ballot::default();
+    // What was shown is not taken back, whoever showed it; and what a disk knows runs on.
+    for (of, age_us, least_ms) in [
+        (ballot(4, 1), 0, 20_000),
+        (Ballot::default(), 900_000, 20_880),
+    ] {
+        let mut stage = Stage::new();
+        stage.hear_beat(1_000);
+        stage.replica.step(now_us, Input::Campaign, &mut stage.out);
+        let seen = HeardTime {
+            ms: 20_000,
+            age_us,
+            of,
+        };
+        let promise = stage.promise_both(seen, HeardTime::default());
+        stage.tell(now_us, 2, promise);
+        assert!(stage.replica.log_ms(now_us) >= least_ms, "{of:?}");
     }
-    stage.tell(now_us, 2, promise);
-    assert!(stage.replica.log_ms(now_us) >= 20_000);
 }
 
 #[test]

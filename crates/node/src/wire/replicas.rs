@@ -5,7 +5,7 @@
 //! | 1 | pre-vote | ballot |
 //! | 2 | answer to it | ballot, granted u8 |
 //! | 3 | prepare | ballot, from u64, known u8, released ballot |
-//! | 4 | promise | ballot, chosen u64, more u8, lease_left_us u64, log_ms_seen u64, log_ms_age_us u64, log_ms_of ballot, count u32, count × (index u64, ballot, entry) |
+//! | 4 | promise | ballot, chosen u64, more u8, lease_left_us u64, twice a log time (ms u64, age_us u64, ballot): seen, line; count u32, count × (index u64, ballot, entry) |
 //! | 5 | accept | ballot, first u64, commit u64, sent_us u64, count u32, count × entry |
 //! | 6 | beat | ballot, commit u64, sent_us u64, log_ms u64 |
 //! | 7 | accepted | ballot, upto u64, sent_us u64 |
@@ -26,8 +26,8 @@
 //! Rounds, indexes, times and configurations are read only as far as a sound node says them (`codec`).
 
 use paxos::{
-    AcceptedEntry, Ballot, Config, Entry, Generation, GroupId, Incarnation, Kind, Message, NodeId,
-    ReplicaId,
+    AcceptedEntry, Ballot, Config, Entry, Generation, GroupId, HeardTime, Incarnation, Kind,
+    Message, NodeId, ReplicaId,
 };
 
 use super::WireError;
@@ -95,17 +95,18 @@ pub(super) fn encode(message: &Message, out: &mut Writer<'_>) {
             accepted,
             more,
             lease_left_us,
-            log_ms_seen,
-            log_ms_age_us,
-            log_ms_of,
+            log_seen,
+            log_line,
         } => {
             out.ballot(*ballot);
             out.u64(chosen.0);
             out.u8(u8::from(*more));
             out.u64(*lease_left_us);
-            out.u64(*log_ms_seen);
-            out.u64(*log_ms_age_us);
-            out.ballot(*log_ms_of);
+            for heard in [log_seen, log_line] {
+                out.u64(heard.ms);
+                out.u64(heard.age_us);
+                out.ballot(heard.of);
+            }
             out.count(accepted.len());
             for accepted in accepted {
                 out.u64(accepted.index.0);
@@ -354,8 +355,7 @@ fn decode_kind(number: u8, from: &mut Reader) -> Result<Kind, WireError> {
 fn decode_promise(from: &mut Reader) -> Result<Kind, WireError> {
     let (ballot, chosen, more) = (from.ballot()?, from.index()?, from.flag()?);
     let lease_left_us = from.at_most(LEASE_LEFT_US_MAX)?;
-    let (log_ms_seen, log_ms_age_us) = (from.time()?, from.time()?);
-    let log_ms_of = from.ballot()?;
+    let (log_seen, log_line) = (decode_heard(from)?, decode_heard(from)?);
     let count = from.count(8 + BALLOT_BYTES + 1)?;
     let mut accepted = Vec::with_capacity(count);
     for _ in 0..count {
@@ -371,9 +371,16 @@ fn decode_promise(from: &mut Reader) -> Result<Kind, WireError> {
         accepted,
         more,
         lease_left_us,
-        log_ms_seen,
-        log_ms_age_us,
-        log_ms_of,
+        log_seen,
+        log_line,
+    })
+}
+
+fn decode_heard(from: &mut Reader) -> Result<HeardTime, WireError> {
+    Ok(HeardTime {
+        ms: from.time()?,
+        age_us: from.time()?,
+        of: from.ballot()?,
     })
 }
 

@@ -5,8 +5,8 @@ use super::*;
 use bytes::{Bytes, BytesMut};
 use cache::{CollectionType, Sought, StreamId};
 use paxos::{
-    AcceptedEntry, Ballot, Config, Entry, Generation, GroupId, Incarnation, Index, Kind, Message,
-    NodeId, ReplicaId,
+    AcceptedEntry, Ballot, Config, Entry, Generation, GroupId, HeardTime, Incarnation, Index, Kind,
+    Message, NodeId, ReplicaId,
 };
 use proptest::prelude::*;
 use std::io::IoSlice;
@@ -21,6 +21,10 @@ fn numbers() -> impl Strategy<Value = u64> {
 
 fn times() -> impl Strategy<Value = u64> {
     0..=TIME_MAX
+}
+
+fn heard_times() -> impl Strategy<Value = HeardTime> {
+    (times(), times(), ballots()).prop_map(|(ms, age_us, of)| HeardTime { ms, age_us, of })
 }
 
 fn replicas() -> impl Strategy<Value = ReplicaId> {
@@ -103,25 +107,18 @@ fn kinds() -> impl Strategy<Value = Kind> {
             indexes(),
             accepted,
             (any::<bool>(), 0..=LEASE_LEFT_US_MAX),
-            (times(), times(), ballots())
+            (heard_times(), heard_times())
         )
             .prop_map(
-                |(
-                    ballot,
-                    chosen,
-                    accepted,
-                    (more, lease_left_us),
-                    (log_ms_seen, log_ms_age_us, log_ms_of),
-                )| {
+                |(ballot, chosen, accepted, (more, lease_left_us), (log_seen, log_line))| {
                     Kind::Promise {
                         ballot,
                         chosen,
                         accepted,
                         more,
                         lease_left_us,
-                        log_ms_seen,
-                        log_ms_age_us,
-                        log_ms_of,
+                        log_seen,
+                        log_line,
                     }
                 }
             ),
@@ -459,9 +456,8 @@ fn numbers_and_configurations_that_nobody_comes_to_are_refused() {
         accepted: Vec::new(),
         more: false,
         lease_left_us,
-        log_ms_seen: 0,
-        log_ms_age_us: 0,
-        log_ms_of: ballot(1),
+        log_seen: HeardTime::default(),
+        log_line: HeardTime::default(),
     };
     let many: Vec<ReplicaId> = (0..65).map(|node| id(node, 1)).collect();
     let refused = [

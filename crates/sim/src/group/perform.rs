@@ -340,7 +340,8 @@ impl World {
         self.judge.on_log_time(number, held.log_ms, self.now_us);
         let asked = self.operations.get(held.id);
         let times_us = (asked.call_us, self.now_us);
-        let is_grant = held.shown == Shown::Write;
+        // Who restarts with a disk remembers no leader, only how late log time may have been shown.
+        let is_grant = held.shown == Shown::Write && !self.nodes.iter().any(|node| node.durable);
         self.judge
             .on_reckoned(number, times_us, held.log_ms, is_grant);
         self.judge.on_shown(
