@@ -6,11 +6,13 @@ mod acquire;
 pub use acquire::{GRANT_EVENTS, WAITING};
 
 use crate::access::string_of;
+use crate::errors::ErrorText;
 use crate::lock_guard::{LOCK_GUARD, OF_THIS_SCRIPT, without_guard};
 use crate::string::STRING_ROW;
 use crate::string_set;
 use crate::table::first_key;
 use crate::{Context, Flags, KeyAccess, Row, Run};
+use cache::Key;
 use resp::{Args, Reply};
 
 /// The family's rows.
@@ -49,10 +51,18 @@ pub fn takes_lock(args: Args<'_>) -> bool {
     acquires || string_set::takes_lock(args)
 }
 
+/// Refuses keys with values that no lock can have. No access is counted.
+fn may_be_lock(ctx: &mut Context<'_>, key: Key<'_>) -> Result<(), ErrorText> {
+    match ctx.cache(key).peek(key).map(|entry| string_of(entry.value)) {
+        Some(Err(text)) => Err(text),
+        Some(Ok(_)) | None => Ok(()),
+    }
+}
+
 /// No access is counted: nobody uses the key by asking for its number.
 fn fence(ctx: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>) {
     let key = ctx.first_key(args.get(1));
-    if let Some(Err(text)) = ctx.cache(key).peek(key).map(|entry| string_of(entry.value)) {
+    if let Err(text) = may_be_lock(ctx, key) {
         return reply.error(text);
     }
     match ctx.cache(key).fence(key) {

@@ -2,7 +2,7 @@
 //! ([`cache::Cache::acquire_lock`]). A lock that one holds is the pinned string that `SET key owner NX PX ttl` makes.
 
 use crate::errors::{ErrorText, SYNTAX};
-use crate::lock::LOCK_ROW;
+use crate::lock::{LOCK_ROW, may_be_lock};
 use crate::string_options::TimeForm;
 use crate::table::{Patience, first_key};
 use crate::{Context, EventClass, Flags, KeyAccess, Row, Run};
@@ -115,6 +115,7 @@ fn try_acquire(
         return Err(NO_REQUEST);
     }
     let key = ctx.first_key(args.get(1));
+    may_be_lock(ctx, key)?;
     let wish = Wish {
         request: ctx.request,
         owner,
@@ -169,6 +170,9 @@ pub(crate) const RELEASE: Row = Row {
 
 fn release(ctx: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>) {
     let key = ctx.first_key(args.get(1));
+    if let Err(text) = may_be_lock(ctx, key) {
+        return reply.error(text);
+    }
     let released = ctx.cache(key).release_lock(key, args.get(2));
     if released {
         ctx.notify(EventClass::Generic, "del", key);
@@ -198,6 +202,9 @@ fn extend(ctx: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>) {
         Err(text) => return reply.error(text),
     };
     let key = ctx.first_key(args.get(1));
+    if let Err(text) = may_be_lock(ctx, key) {
+        return reply.error(text);
+    }
     let ttl_ms = deadline_ms - ctx.now_ms;
     let extended = ctx.cache(key).extend_lock(key, args.get(2), ttl_ms);
     if extended {
@@ -224,6 +231,9 @@ const NAMED_MAX: usize = 128;
 
 fn info(ctx: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>) {
     let key = ctx.first_key(args.get(1));
+    if let Err(text) = may_be_lock(ctx, key) {
+        return reply.error(text);
+    }
     let now_ms = ctx.now_ms;
     let Some(lock) = ctx.cache(key).lock_view(key, NAMED_MAX) else {
         return reply.null();

@@ -341,10 +341,6 @@ impl Shard {
         forward: Forward,
         work: &mut Work<'_>,
     ) -> Result<(), OpError> {
-        if self.origins.is_over(forward.origin) {
-            // Nothing that it asks is done or answered any more: it is about to hear that it was removed, and ends.
-            return Ok(());
-        }
         let elsewhere = self.leader_elsewhere(work);
         let bytes = forward.ops.len();
         let leads = self.group.replica.is_leader();
@@ -379,7 +375,12 @@ impl Shard {
     /// Takes what is new of it.
     fn take(&mut self, forward: &Forward, work: &mut Work<'_>) -> Result<Taken, OpError> {
         let (origin, ops) = (forward.origin, &forward.ops);
-        let applied = self.known_of(origin, forward.done_seq);
+        // It was removed and is about to hear of it. What it has written is in the state or forgotten.
+        let is_over = self.origins.is_over(origin);
+        let (applied, done_seq) = match is_over {
+            true => (u64::MAX, u64::MAX),
+            false => (self.known_of(origin, forward.done_seq), forward.done_seq),
+        };
         let mut reading = self.begin_reading(forward, work);
         let is_short = work.budget.missing() > 0;
         work.needs_room |= is_short;
@@ -411,8 +412,13 @@ impl Shard {
                     None => false,
                 };
                 if !is_read {
-                    self.take_read((origin, forward.done_seq), &op, ops.slice(from..at));
+                    self.take_read((origin, done_seq), &op, ops.slice(from..at));
                 }
+                continue;
+            }
+            if is_over {
+                let (replies, reply) = (&mut self.group.replies, Stored::of(&error_reply(REMOVED)));
+                replies.push(origin, RequestKind::Write, seq, &reply);
                 continue;
             }
             let taking = match last {
@@ -533,6 +539,9 @@ impl Shard {
         }
     }
 }
+
+/// The answer to a write of a node that was removed.
+const REMOVED: &str = "CLUSTERDOWN This node was removed from the cluster, and nobody can say whether the write was done";
 
 /// What a lock costs, about.
 pub(crate) const LOCK_BYTES: u64 = 128;

@@ -381,7 +381,7 @@ fn what_a_removed_node_asks_again_is_not_applied_again() {
         to == removed && matches!(message, PeerMessage::ForwardReply(_))
     });
     let mut asker = Asker::new(&network, removed);
-    asker.write(&network, 0, "INCR k");
+    let slot = asker.write(&network, 0, "INCR k");
     network.deliver();
     let over = replica(removed);
     let node = network.node(leader).clone();
@@ -394,6 +394,11 @@ fn what_a_removed_node_asks_again_is_not_applied_again() {
     assert_eq!(network.node(leader).lock(0).origins.iter().count(), 0);
     network.heal();
     network.run_ms(2_000);
+    let reply = asker.reply(slot).expect("it is told");
+    assert!(reply.starts_with("-CLUSTERDOWN "), "{reply}");
+    let (read, _) = asker.ask(&network, 0, OpKind::Read, "GET k", 0);
+    network.deliver();
+    assert_eq!(asker.reply(read).as_deref(), Some("$1 1"));
     let mut asker = Asker::new(&network, leader);
     let (read, _) = asker.ask(&network, 0, OpKind::Read, "GET k", 0);
     network.deliver();

@@ -259,10 +259,10 @@ fn setresp(lua: &Lua, values: MultiValue) -> mlua::Result<()> {
     if values.len() != 1 {
         return Err(raise("redis.setresp() requires one argument."));
     }
-    let version = match &values[0] {
-        Value::Integer(version) => *version,
-        Value::Number(version) => to_integer(*version),
-        _ => 0,
+    // A string that is a number is one, as everywhere in Lua.
+    let version = match lua.coerce_number(values[0].clone())? {
+        Some(version) => to_integer(version),
+        None => 0,
     };
     let protocol = match version {
         2 => Protocol::Resp2,

@@ -123,3 +123,21 @@ fn the_longest_time_can_be_waited_for() {
     assert_eq!(h.run("LOCK.RELEASE l b"), ":0\r\n");
     assert_eq!(h.run("LOCK.INFO l"), "$-1\r\n");
 }
+
+#[test]
+fn what_is_no_string_is_no_lock() {
+    // Breaks if a list is told to be free as a lock, or somebody waits for it to end.
+    let mut h = Harness::new();
+    h.run("RPUSH k v");
+    for line in [
+        "LOCK.ACQUIRE k me 1000",
+        "LOCK.RELEASE k me",
+        "LOCK.EXTEND k me 1000",
+        "LOCK.INFO k",
+        "LOCK.FENCE k",
+    ] {
+        let reply = h.run(line);
+        assert!(reply.starts_with("-WRONGTYPE "), "{line}: {reply}");
+    }
+    assert_eq!(h.run("LLEN k"), ":1\r\n");
+}
