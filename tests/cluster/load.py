@@ -42,28 +42,36 @@ class Workers:
 
 
 class Load(Workers):
-    """`workers` threads, each on a node of its own choice; another node when its node is gone."""
+    """`workers` threads, each on a node of its own choice; another node when its node is gone.
 
-    def __init__(self, cluster, workers=12, seed=None, nodes=None):
-        super().__init__(workers)
+    Three more stay with node `cut_off`, if one is named: what they are told must be as true as what the others are, but it
+    may come late, and they may be refused.
+    """
+
+    def __init__(self, cluster, workers=12, seed=None, nodes=None, cut_off=None):
+        super().__init__(workers + (3 if cut_off else 0))
+        self.staying_from = workers
+        self.cut_off = cut_off
         self.cluster = cluster
         self.seed = seed if seed is not None else random.randrange(1 << 32)
         self.nodes = nodes or list(range(1, cluster.count + 1))
-        self.lines = [[] for _ in range(workers)]
+        self.lines = [[] for _ in self.threads]
         self.errors = []
 
     def work(self, worker):
         lot = random.Random(f"{self.seed}/{worker}")
-        at = worker % len(self.nodes)
+        stays = worker >= self.staying_from
+        nodes = [self.cut_off] if stays else self.nodes
+        at = worker % len(nodes)
         process = worker
         client = None
         number = 0
         while not self.ending.is_set():
             if client is None:
-                client = self.cluster.client(self.nodes[at], protocol=lot.choice([2, 3]), socket_connect_timeout=0.5)
+                client = self.cluster.client(nodes[at], protocol=lot.choice([2, 3]), socket_connect_timeout=0.5)
             number += 1
             line = self.draw(lot, worker, number)
-            line |= {"process": process, "call": now_us()}
+            line |= {"process": process, "call": now_us(), "stays": stays}
             try:
                 self.ask(client, line)
                 line["ok"] = True
@@ -75,11 +83,12 @@ class Load(Workers):
                     line["refused"] = True
                 client.close()
                 client = None
-                at = (at + 1) % len(self.nodes)
+                at = (at + 1) % len(nodes)
             except (redis.RedisError, OSError) as error:
                 line["ok"] = False
                 line["error"] = f"{type(error).__name__}: {error}"
-                self.errors.append((now_us(), self.nodes[at], line["op"], line["error"]))
+                if not stays:
+                    self.errors.append((now_us(), nodes[at], line["op"], line["error"]))
                 client.close()
                 client = None
             line["return"] = now_us() if line["ok"] or line.get("refused") else None
@@ -142,9 +151,14 @@ class Load(Workers):
     def answered(self):
         return sum(line["ok"] for line in self.history())
 
+    def answered_there(self):
+        """How often the node that was cut off answered."""
+        return sum(line["ok"] for line in self.history() if line["stays"])
+
     def gap_ms(self):
         """The longest time in which no write at all was answered, and the longest of a single key's writes."""
-        writes = [line for line in self.history() if line["op"] in ("write", "incr") and line["ok"]]
+        lines = [line for line in self.history() if not line["stays"]]
+        writes = [line for line in lines if line["op"] in ("write", "incr") and line["ok"]]
         every = sorted(line["return"] for line in writes)
         longest = max((b - a for a, b in zip(every, every[1:])), default=0)
         single = max((line["return"] - line["call"] for line in writes), default=0)
