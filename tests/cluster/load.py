@@ -42,7 +42,8 @@ class Workers:
 
 
 class Load(Workers):
-    """`workers` threads, each on a node of its own choice; another node when its node is gone.
+    """`workers` threads, each on a node of its own choice; another node when its node is gone. Named `nodes` live throughout: a
+    connection to one of them that breaks is a failure.
 
     Three more stay with node `cut_off`, if one is named: what they are told must be as true as what the others are, but it
     may come late, and they may be refused.
@@ -54,6 +55,7 @@ class Load(Workers):
         self.cut_off = cut_off
         self.cluster = cluster
         self.seed = seed if seed is not None else random.randrange(1 << 32)
+        self.are_lasting = nodes is not None
         self.nodes = nodes or list(range(1, cluster.count + 1))
         self.lines = [[] for _ in self.threads]
         self.errors = []
@@ -81,6 +83,8 @@ class Load(Workers):
                 line["error"] = type(error).__name__
                 if "refused" in str(error) or "connecting" in str(error) or "No route" in str(error):
                     line["refused"] = True
+                if self.are_lasting and not stays:
+                    self.errors.append((now_us(), nodes[at], line["op"], str(error)))
                 client.close()
                 client = None
                 at = (at + 1) % len(nodes)
