@@ -36,6 +36,8 @@ enum Ran {
     Whole,
     /// Others wait, and it may run for longer.
     TooLong,
+    /// It was given no keys and wants one of this shard. Nothing of what it did is left.
+    Wants(usize),
 }
 
 /// What EVAL says at the moment at which a shard gets its replicas, or loses them.
@@ -157,11 +159,14 @@ impl Session {
             let memory = self.memory_for(turn, args, writes);
             return self.gather_script(turn, &invocation, (writes, memory), output);
         }
-        match self.eval_on(turn, args, &invocation, writes, &shards, access, output) {
-            Ran::Whole => Step::Done,
-            Ran::TooLong => {
-                let half = HalfScript::new(&invocation, writes, shards.into_vec());
-                self.run_long(half)
+        loop {
+            match self.eval_on(turn, args, &invocation, writes, &shards, access, output) {
+                Ran::Whole => return Step::Done,
+                Ran::TooLong => {
+                    let half = HalfScript::new(&invocation, writes, shards.into_vec());
+                    return self.run_long(half);
+                }
+                Ran::Wants(shard) => shards.push(shard),
             }
         }
     }
@@ -200,6 +205,11 @@ impl Session {
                     return Ran::Whole;
                 }
                 let ran = self.eval_locked(turn, invocation, (writes, memory), shards, &mut guards);
+                if shards.is_empty()
+                    && let Some(key) = &ran.0.missing
+                {
+                    return Ran::Wants(node.shard_of(key));
+                }
                 let is_stopped = ran.0.stopped == Some(Stop::Timeout);
                 if is_stopped && !node.has_groups() && node.cluster.scripts.allows_long() {
                     return Ran::TooLong;

@@ -83,6 +83,19 @@ fn a_key_that_is_not_declared_is_found_in_the_same_shard_or_nothing_is_left() {
     let refused = client.run(&half);
     assert!(refused.contains("non declared key"), "{refused}");
     assert_eq!(client.run("GET {a}"), "$1 x");
+    // Without any, the first that it uses says where it runs.
+    for key in ["{a}", &elsewhere] {
+        let free =
+            format!("EVAL \"redis.call('set', '{key}', 1) return redis.call('incr', '{key}')\" 0");
+        assert_eq!(client.run(&free), ":2", "{key}");
+        assert_eq!(client.run(&format!("GET {key}")), "$1 2");
+    }
+    let both =
+        format!("EVAL \"redis.call('incr', '{{a}}') return redis.call('incr', '{elsewhere}')\" 0");
+    let refused = client.run(&both);
+    assert!(refused.contains("non declared key"), "{refused}");
+    assert_eq!(client.run("GET {a}"), "$1 2");
+    client.run("SET {a} x");
 
     let mut network = Network::of_three();
     network.run_ms(5000);
