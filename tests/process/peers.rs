@@ -13,7 +13,7 @@ use crate::until;
 
 const PEER_PORT_OFFSET: u16 = 10_000;
 /// The version of the protocol between nodes.
-const VERSION: u16 = 9;
+const VERSION: u16 = 10;
 
 /// What a dialer says of itself.
 #[derive(Clone)]
