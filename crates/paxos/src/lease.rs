@@ -151,12 +151,13 @@ impl Testimony {
         let age_us = |of: LogTime| now_us.saturating_sub(of.at_us);
         let passed_ms = |of: LogTime| passed_ms(settings, of.ms, age_us(of));
         if seen.ms > 0 {
-            let floor_ms = match seen.of == Ballot::default() {
-                // A disk knows how late it may have been a while after the restart: it runs on.
-                true => leased_ms(settings, seen.ms, age_us(seen)).max(passed_ms(seen)),
-                false => leased_ms(settings, seen.ms, age_us(seen)),
+            let leased_ms = leased_ms(settings, seen.ms, age_us(seen));
+            // A disk knows how late it may have been a while after the restart: it runs on.
+            let run_on_ms = match seen.of == Ballot::default() {
+                true => passed_ms(seen),
+                false => 0,
             };
-            self.floor_ms = self.floor_ms.max(floor_ms);
+            self.floor_ms = self.floor_ms.max(leased_ms).max(run_on_ms);
         }
         if seen.ms > self.seen.ms {
             self.seen = seen;

@@ -13,18 +13,21 @@ fn id(node: u32) -> ReplicaId {
     }
 }
 
-#[test]
-fn a_sole_voter_goes_on_once_its_last_learner_is_gone() {
-    // Fails when the new configuration needs one more step to be ready: without followers no tick is due, so none comes.
+fn sole_voter(settings: Settings) -> Replica {
     let config = Config {
         number: 1,
         voters: vec![id(1)],
         learners: Vec::new(),
     };
-    let start = Start::Founder(config);
     let (group, generation) = (GroupId(1), Generation(1));
-    let settings = Settings::default();
-    let mut replica = Replica::new(settings, group, generation, id(1), start, 1, 0);
+    let start = Start::Founder(config);
+    Replica::new(settings, group, generation, id(1), start, 1, 0)
+}
+
+#[test]
+fn a_sole_voter_goes_on_once_its_last_learner_is_gone() {
+    // Fails when the new configuration needs one more step to be ready: without followers no tick is due, so none comes.
+    let mut replica = sole_voter(Settings::default());
     let mut out = Output::default();
     replica.step(1_000_000, Input::Tick, &mut out);
     assert!(replica.can_propose());
@@ -44,18 +47,10 @@ fn a_sole_voter_goes_on_once_its_last_learner_is_gone() {
 fn a_sole_voter_records_what_is_chosen() {
     // Fails when a log on disk never says how far it is chosen, because that comes with the disk's answer, when there is nothing to
     // record: no checkpoint would ever cover anything, and the log grows for ever.
-    let config = Config {
-        number: 1,
-        voters: vec![id(1)],
-        learners: Vec::new(),
-    };
-    let (group, generation) = (GroupId(1), Generation(1));
-    let settings = Settings {
+    let mut replica = sole_voter(Settings {
         durable: true,
         ..Settings::default()
-    };
-    let start = Start::Founder(config);
-    let mut replica = Replica::new(settings, group, generation, id(1), start, 1, 0);
+    });
     let mut out = Output::default();
     replica.step(1_000_000, Input::Tick, &mut out);
     replica.step(1_000_001, Input::Persisted(out.token), &mut out);

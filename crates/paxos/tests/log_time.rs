@@ -48,11 +48,16 @@ impl Stage {
 
     /// The leader's word of 10,000 ms comes.
     fn hear_beat(&mut self, now_us: u64) {
+        self.hear(now_us, ballot(1, 1), 10_000);
+    }
+
+    /// Replica 1 says this log time, ms, as the leader of a ballot.
+    fn hear(&mut self, now_us: u64, ballot: Ballot, log_ms: u64) {
         let beat = Kind::Beat {
-            ballot: ballot(1, 1),
+            ballot,
             commit: Index(0),
             sent_us: 1,
-            log_ms: 10_000,
+            log_ms,
         };
         self.tell(now_us, 1, beat);
     }
@@ -221,13 +226,7 @@ fn a_word_that_was_held_up_does_not_take_back_the_time_that_went_by() {
     // where a lock was given twice.
     let mut stage = Stage::new();
     stage.hear_beat(1_000);
-    let beat = Kind::Beat {
-        ballot: ballot(1, 1),
-        commit: Index(0),
-        sent_us: 2,
-        log_ms: 10_050,
-    };
-    stage.tell(1_301_000, 1, beat);
+    stage.hear(1_301_000, ballot(1, 1), 10_050);
     let (seen_ms, age_us) = stage.promised_line(1_301_000, Index(1));
     assert_eq!(age_us, 0);
     // Less what the clocks may be off.
@@ -240,14 +239,8 @@ fn the_words_of_the_next_leader_stand_for_themselves() {
     // locks that this one grants would end early, if a word of it comes late (light seed 220002838).
     let mut stage = Stage::new();
     stage.hear_beat(1_000);
-    let beat = |log_ms| Kind::Beat {
-        ballot: ballot(2, 1),
-        commit: Index(0),
-        sent_us: 2,
-        log_ms,
-    };
-    stage.tell(1_001_000, 1, beat(9_900));
-    stage.tell(2_001_000, 1, beat(10_050));
+    stage.hear(1_001_000, ballot(2, 1), 9_900);
+    stage.hear(2_001_000, ballot(2, 1), 10_050);
     let (seen, line) = stage.promised_both(2_001_000, Index(1));
     // What the former leader may have shown is owed all the same.
     assert_eq!((seen.ms, seen.of), (10_050, ballot(2, 1)));
@@ -264,13 +257,7 @@ fn log_time_goes_on_from_that_of_the_last_leader() {
     let now_us = 1_000_000;
     let begins_at = |round, ms, age_us| {
         let mut stage = Stage::new();
-        let beat = Kind::Beat {
-            ballot: ballot(5, 1),
-            commit: Index(0),
-            sent_us: 1,
-            log_ms: 10_000,
-        };
-        stage.tell(1_000, 1, beat);
+        stage.hear(1_000, ballot(5, 1), 10_000);
         stage.replica.step(now_us, Input::Campaign, &mut stage.out);
         let promise = stage.promise_both(
             HeardTime::default(),
