@@ -146,7 +146,7 @@ def queue_loses_nothing(world):
         for queue in queues:
             for thread in queue.threads:
                 thread.start()
-        for _ in range(world.failovers):
+        for _ in range(world.failovers()):
             fail_over(cluster, queues)
         for queue in queues:
             queue.stopped_producing.set()
@@ -160,5 +160,5 @@ def queue_loses_nothing(world):
                 assert not thread.is_alive(), "a client got no answer"
         for queue in queues:
             longest = queue.longest_pause_ms()
-            queue.judge(client, f"{world.failovers} leaders killed, longest pause of a hand-over {longest:.0f} ms")
+            queue.judge(client, f"{world.failovers()} leaders killed, longest pause of a hand-over {longest:.0f} ms")
             assert longest <= PAUSE_MS_MAX, f"{queue.name}: no number for {longest:.0f} ms"

@@ -23,7 +23,7 @@ def main(arguments):
     at = arguments.index("--hub")
     hub = arguments[at + 1]
     torc, checker, *names = arguments[:at]
-    failovers = 3
+    failovers = None
     if "--failovers" in names:
         option = names.index("--failovers")
         failovers = int(names[option + 1])

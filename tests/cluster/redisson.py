@@ -202,7 +202,7 @@ def redisson_locks_change_hands(world):
     with world.cluster() as cluster:
         for mode in ("cluster", "single"):
             with tempfile.TemporaryDirectory() as directory:
-                contend_over_kills(cluster, mode, directory, world.failovers)
+                contend_over_kills(cluster, mode, directory, world.failovers())
 
 
 def contend_over_kills(cluster, mode, directory, failovers):

@@ -30,7 +30,11 @@ class World:
     """What every story needs."""
 
     def __init__(self, torc, checker, hub, failovers):
-        self.torc, self.checker, self.hub, self.failovers = torc, checker, hub, failovers
+        self.torc, self.checker, self.hub, self.asked_failovers = torc, checker, hub, failovers
+
+    def failovers(self, usual=3):
+        """How many leaders a story kills: as the command line says, or as is usual for it."""
+        return self.asked_failovers or usual
 
     def cluster(self, count=3, **settings):
         return Cluster(self.torc, self.hub, count, **settings)

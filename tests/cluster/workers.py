@@ -65,7 +65,7 @@ def celery_loses_no_task(world):
         worker = ["celery", "--app", "jobs", "worker", "--pool", "prefork", "--concurrency", "2", "--loglevel", "WARNING"]
         results, pauses_ms = [], []
         with queues.processes(PORT, worker):
-            for lap in range(world.failovers):
+            for lap in range(world.failovers()):
                 begun = time.monotonic()
                 for number in range(lap * TASKS, (lap + 1) * TASKS):
                     results.append(jobs.written_down.apply_async((record.path, number, TASK_SECONDS), retry_policy=patience))
@@ -98,7 +98,7 @@ def rq_loses_no_job(world):
 
         done, pauses_ms = [], []
         with queues.processes(PORT, *workers):
-            for lap in range(world.failovers):
+            for lap in range(world.failovers()):
                 first, begun = len(done), time.monotonic()
                 done.append(enqueue(first, LONG_JOB_SECONDS))
                 done += [enqueue(number, TASK_SECONDS) for number in range(first + 1, first + BEFORE_TASKS)]
